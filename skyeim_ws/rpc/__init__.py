@@ -1,0 +1,1 @@
+"""The business services, reached over gRPC."""
