@@ -1,0 +1,1 @@
+"""The live connections: what a client is, who is connected, how frames reach them."""

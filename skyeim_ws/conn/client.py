@@ -1,0 +1,343 @@
+"""One WebSocket connection: frames in, a bounded write queue out, and its state."""
+
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Protocol, cast
+
+import structlog
+from tornado.concurrent import Future
+from tornado.iostream import StreamClosedError
+from tornado.websocket import WebSocketHandler, WebSocketProtocol
+
+from skyeim_ws.conn.codes import CloseCode
+from skyeim_ws.conn.flusher import Flusher
+from skyeim_ws.conn.framing import Opcode, encode
+from skyeim_ws.conn.ledger import Delivery, Ledger
+from skyeim_ws.conn.limits import Limits
+from skyeim_ws.conn.outbox import Outbox, Put
+from skyeim_ws.conn.rate import TokenBucket, Verdict
+from skyeim_ws.conn.stats import Stats
+from skyeim_ws.conn.types import chat_frame
+from skyeim_ws.conn.wire import Wire
+
+log = structlog.get_logger()
+
+_FLUSH_BYTES = 262144
+"""One write at most; what a stalled peer leaves of it is held besides the outbox."""
+
+
+class State(IntEnum):
+    """The life of a connection; it only moves forward."""
+
+    CONNECTING = 0  # upgraded; frames wait until the session is set up
+    OPEN = 1
+    DRAINING = 2  # our close frame is on its way; nothing new is queued
+    CLOSED = 3
+
+
+class SessionEvents(Protocol):
+    """What a connection reports."""
+
+    async def opened(self, client: "Client") -> None:
+        """Set the session up; frames are not read before this returns."""
+
+    def received(self, client: "Client", text: str) -> None:
+        """Handle a text frame; never waits."""
+
+    def confirmed(self, client: "Client", deliveries: list[Delivery]) -> None:
+        """Note that the client has these messages."""
+
+    def ended(self, client: "Client", undelivered: list[Delivery]) -> None:
+        """Take the client out of service; called once, when it begins to close."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientContext:
+    """What all connections of a process share."""
+
+    events: SessionEvents
+    flusher: Flusher
+    limits: Limits
+    stats: Stats
+    clock: Callable[[], float]
+    """Monotonic seconds; the IOLoop's time."""
+    awaiting_confirmation: set["Client"] = field(default_factory=set)
+    """Connections with unconfirmed messages that no ping covers yet."""
+
+
+class Client(WebSocketHandler):
+    """A connected user; a subclass adds the handshake and calls `identify`."""
+
+    context: ClientContext
+    user_id: int
+    conn_id: str
+    device: str
+    connected_at: int
+    expires_at: float
+
+    def initialize(self, context: ClientContext) -> None:
+        """Take what the process shares; Tornado calls this for every request."""
+        limits = context.limits
+        now = context.clock()
+        self.context = context
+        self.close_timeout = limits.close_timeout
+        self.state = State.CONNECTING
+        self.outbox = Outbox(limits.send_queue_size, limits.send_queue_bytes)
+        self.ledger = Ledger(limits.ledger_size)
+        self.bucket = TokenBucket(limits.rate_limit, limits.rate_burst, now)
+        self.in_flight = 0
+        self.last_seen = now
+        self.next_check = now
+        self.next_ping = now
+        self.last_ping = now - limits.confirm_interval
+        # What the session keeps here: its groups, and how far the offline queue was pushed.
+        self.group_ids: tuple[str, ...] = ()
+        self.oldest_pushed: int | None = None
+        self.pulling = False
+        self._wire: Wire | None = None
+        self._flush_pending = False
+        self._writing = False
+        self._ended = False
+
+    def identify(
+        self, *, user_id: int, conn_id: str, device: str, connected_at: int, expires_at: float
+    ) -> None:
+        """Say who this is, before the upgrade.
+
+        `connected_at` is in Unix seconds, `expires_at` on the context's clock.
+        """
+        self.user_id = user_id
+        self.conn_id = conn_id
+        self.device = device
+        self.connected_at = connected_at
+        self.expires_at = expires_at
+
+    # What Tornado calls.
+
+    def get_websocket_protocol(self) -> WebSocketProtocol | None:
+        """Use our own reader and writer for the one version of the protocol there is."""
+        if self.request.headers.get("Sec-WebSocket-Version") != "13":
+            return None
+        self._wire = Wire(self, self.context.limits.max_message_size)
+        return self._wire
+
+    async def open(self, *args: str, **kwargs: str) -> None:
+        """Set up the session; no frame is read before this returns."""
+        self.set_nodelay(True)
+        self.context.stats.connections_opened += 1
+        self.last_seen = now = self.context.clock()
+        # A random phase of the interval: a crowd that came at once is not pinged at once.
+        phase = random.random()  # noqa: S311 - not a secret
+        self.next_ping = now + self.context.limits.ping_interval * phase
+        self.next_check = min(self.next_ping, self.expires_at)
+        await self.context.events.opened(self)
+
+    def on_frame(self) -> None:
+        """Note a sign of life."""
+        self.last_seen = self.context.clock()
+
+    def on_message(self, message: str | bytes) -> None:
+        """Hand a text frame on, unless the client sends too fast."""
+        if self.state is not State.OPEN:
+            return
+        self.context.stats.frames_received += 1
+        self.context.events.received(self, cast(str, message))
+
+    def on_pong(self, data: bytes) -> None:
+        """Confirm what the pong proves to have arrived."""
+        confirmed = self.ledger.pong(data)
+        if confirmed:
+            self.context.stats.deliveries_confirmed += len(confirmed)
+            self.context.events.confirmed(self, confirmed)
+        if self.ledger and not self.ledger.ping_under_way:
+            self.context.awaiting_confirmation.add(self)
+
+    def on_close(self) -> None:
+        """Clean up after the socket is closed, whoever closed it."""
+        if self._wire is None or self.state is State.CLOSED:
+            return  # never upgraded
+        self._end()
+        self._set_state(State.CLOSED)
+        self.context.stats.connections_closed += 1
+        log.info("connection_closed", user=self.user_id, conn=self.conn_id, code=self.close_code)
+
+    # What the gateway calls.
+
+    def verdict(self) -> Verdict:
+        """Count a frame against the rate limit."""
+        return self.bucket.take(self.context.clock())
+
+    def start(self, frames: Iterable[bytes], deliveries: Iterable[Delivery]) -> None:
+        """Open the session: these frames and deliveries go before what came in meanwhile."""
+        if self.state is not State.CONNECTING:
+            return
+        opening = list(frames)
+        # The ledger is in the order of writing, and live messages may already wait in it.
+        waiting = self.ledger.drain()
+        for delivery in deliveries:
+            opening.append(chat_frame(delivery.data))
+            self.ledger.add(delivery)
+        for delivery in waiting:
+            self.ledger.add(delivery)
+        self.outbox.prepend(opening)
+        self._set_state(State.OPEN)
+        self._request_flush()
+
+    def send(self, frame: bytes) -> None:
+        """Queue a frame that must arrive; a client that is too slow for it is dropped."""
+        if self.state >= State.DRAINING:
+            return
+        if self.outbox.put(frame) is Put.OVERFLOW:
+            self._drop_slow()
+            return
+        self.context.stats.frames_queued += 1
+        self._request_flush()
+
+    def offer(self, frame: bytes) -> None:
+        """Queue a frame that nobody misses: typing, presence."""
+        if self.state >= State.DRAINING:
+            return
+        if self.outbox.offer(frame) is Put.ACCEPTED:
+            self._request_flush()
+        else:
+            self.context.stats.frames_shed += 1
+
+    def deliver(self, delivery: Delivery) -> None:
+        """Queue a private message and remember it until the client has confirmed it.
+
+        A client that is too slow is dropped, and what it has not confirmed is returned, this
+        message included.
+        """
+        ledger_full = self.ledger.full
+        self.ledger.add(delivery)
+        if ledger_full:
+            self._drop_slow()
+        else:
+            self.send(chat_frame(delivery.data))
+
+    def confirm(self, msg_id: str) -> Delivery | None:
+        """Take a client's own acknowledgement; None if it was confirmed before, or unknown."""
+        delivery = self.ledger.confirm(msg_id)
+        if delivery is not None:
+            self.context.stats.deliveries_confirmed += 1
+            self.context.events.confirmed(self, [delivery])
+        return delivery
+
+    def check(self, now: float) -> None:
+        """Ping the client if it is time, close the connection if it or its token is dead.
+
+        Called by the heartbeat once `next_check` has passed.
+        """
+        limits = self.context.limits
+        if now - self.last_seen >= limits.pong_timeout:
+            self.context.stats.heartbeat_timeouts += 1
+            self.disconnect(CloseCode.HEARTBEAT_TIMEOUT, "no sign of life")
+            return
+        if now >= self.expires_at:
+            self.disconnect(CloseCode.TOKEN_EXPIRED, "token expired")
+            return
+        if now >= self.next_ping:
+            self.next_ping = now + limits.ping_interval
+            self._put_ping(now)
+        self.next_check = min(self.next_ping, self.last_seen + limits.pong_timeout, self.expires_at)
+
+    def request_confirmation(self) -> None:
+        """Cover unconfirmed messages by a ping, as soon as one is due."""
+        self._request_flush()
+
+    def disconnect(self, code: CloseCode, reason: str, farewell: bytes = b"") -> None:
+        """Close the connection: what is queued, the farewell frame, then the close frame.
+
+        The client is out of service when this returns; the peer has some seconds to answer.
+        """
+        if self.state >= State.DRAINING or self._wire is None:
+            return
+        # Nothing waits in order for a peer that does not read; its messages are returned.
+        opening = self.state is State.CONNECTING or code is CloseCode.SLOW_CONSUMER
+        last = b"" if opening or not self.outbox else self.outbox.take(self.outbox.size)
+        self.outbox.clear()
+        self._set_state(State.DRAINING)
+        self._end()
+        try:
+            if last or farewell:
+                self._wire.send(last + farewell)
+        except StreamClosedError:
+            log.debug("farewell_not_sent", user=self.user_id, conn=self.conn_id)
+        self.close(code, reason)
+        log.info(
+            "connection_closing",
+            user=self.user_id,
+            conn=self.conn_id,
+            code=int(code),
+            reason=reason,
+        )
+
+    def fail(self, code: CloseCode, reason: str) -> None:
+        """Close the connection for a fault of the peer, or of ours."""
+        self.disconnect(code, reason)
+
+    def write_queued(self) -> None:
+        """Write what is queued; called by the flusher, once per turn of the loop."""
+        self._flush_pending = False
+        if self.state is not State.OPEN or self._wire is None:
+            return
+        if self.ledger and not self.ledger.ping_under_way:
+            now = self.context.clock()
+            if now - self.last_ping >= self.context.limits.confirm_interval:
+                self._put_ping(now)
+            else:
+                self.context.awaiting_confirmation.add(self)
+        try:
+            while self.outbox and not self._writing:
+                pending = self._wire.send(self.outbox.take(_FLUSH_BYTES))
+                if pending is not None:
+                    self._writing = True
+                    pending.add_done_callback(self._written)
+        except StreamClosedError:
+            # The reader of the same stream notices and cleans up.
+            log.debug("write_to_closed_connection", user=self.user_id, conn=self.conn_id)
+
+    def _written(self, pending: Future[None]) -> None:
+        self._writing = False
+        if pending.cancelled() or pending.exception() is not None:
+            return
+        self.write_queued()
+
+    def _request_flush(self) -> None:
+        if not self._flush_pending:
+            self._flush_pending = True
+            self.context.flusher.add(self)
+
+    def _put_ping(self, now: float) -> None:
+        """Queue a ping; one that is under way already is not repeated."""
+        if self.ledger.ping_under_way:
+            return
+        self.last_ping = now
+        self.context.awaiting_confirmation.discard(self)
+        self.send(encode(Opcode.PING, self.ledger.next_ping()))
+
+    def _drop_slow(self) -> None:
+        self.context.stats.slow_consumers += 1
+        self.disconnect(CloseCode.SLOW_CONSUMER, "slow consumer")
+
+    def _end(self) -> None:
+        """Leave the service, once: nothing is routed here any more."""
+        if self._ended or self._wire is None:
+            return
+        self._ended = True
+        self.context.awaiting_confirmation.discard(self)
+        self.context.events.ended(self, self.ledger.drain())
+
+    def _set_state(self, state: State) -> None:
+        if state <= self.state:
+            raise ValueError(f"a connection cannot go from {self.state.name} to {state.name}")
+        log.debug(
+            "connection_state",
+            user=self.user_id,
+            conn=self.conn_id,
+            old=self.state.name,
+            new=state.name,
+        )
+        self.state = state

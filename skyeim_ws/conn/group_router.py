@@ -1,0 +1,178 @@
+"""Per-group order: one queue and one short-lived worker for each group that is active."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import msgspec
+import structlog
+
+from skyeim_ws.conn.hub import Hub
+from skyeim_ws.conn.stats import Stats
+
+log = structlog.get_logger()
+
+_RETRY_DELAYS = (0.1, 0.5, 1.0)
+"""Seconds between look-ups of the members, while they fail."""
+
+
+class MemberSource(Protocol):
+    """Where the members of a group come from."""
+
+    def cached(self, group_id: str) -> frozenset[int] | None:
+        """Return the members if they are at hand without waiting."""
+
+    async def members(self, group_id: str, asker_id: int = 0) -> frozenset[int]:
+        """Return the members; has a deadline of its own."""
+
+
+class GroupFrame(msgspec.Struct, frozen=True):
+    """A frame for the members of a group."""
+
+    frame: bytes
+    sender_id: int = 0
+    """Who sent it, and gets no copy; 0 for an event of the services."""
+    ephemeral: bool = False
+    """May be shed, and is only forwarded for a sender who is a member."""
+
+
+class _Group:
+    """The queue of an active group."""
+
+    __slots__ = ("queue", "reserved", "worker")
+
+    def __init__(self) -> None:
+        self.queue: deque[GroupFrame] = deque()
+        self.reserved = 0
+        self.worker: asyncio.Task[None] | None = None
+
+
+class GroupRouter:
+    """Brings frames to the members of groups who are on this node, in order per group.
+
+    Finding the members may wait for Redis or an RPC; that wait is the group's own. A place in
+    the queue is reserved before a message is stored, so a full queue refuses it before, never
+    after.
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        source: MemberSource,
+        stats: Stats,
+        *,
+        queue_size: int,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._hub = hub
+        self._source = source
+        self._stats = stats
+        self._queue_size = queue_size
+        self._sleep = sleep
+        self._groups: dict[str, _Group] = {}
+
+    def __len__(self) -> int:
+        """Count the active groups."""
+        return len(self._groups)
+
+    @property
+    def queued(self) -> int:
+        """Count the frames that wait, over all groups."""
+        return sum(len(group.queue) for group in self._groups.values())
+
+    def reserve(self, group_id: str) -> bool:
+        """Reserve a place for a message; False if the queue is full."""
+        group = self._groups.get(group_id)
+        if group is None:
+            group = self._groups[group_id] = _Group()
+        if group.reserved + len(group.queue) >= self._queue_size:
+            return False
+        group.reserved += 1
+        return True
+
+    def release(self, group_id: str) -> None:
+        """Give a reserved place back: the message was not stored."""
+        group = self._groups[group_id]
+        group.reserved -= 1
+        self._forget_if_idle(group_id, group)
+
+    def route(self, group_id: str, item: GroupFrame) -> None:
+        """Use a reserved place: queue the frame behind all earlier ones of the group."""
+        group = self._groups[group_id]
+        group.reserved -= 1
+        self._enqueue(group_id, group, item)
+
+    def publish(self, group_id: str, item: GroupFrame) -> bool:
+        """Queue a frame without a reservation; False if the queue is full.
+
+        Ephemeral frames are refused once the queue is half full.
+        """
+        group = self._groups.get(group_id)
+        if group is None:
+            group = self._groups[group_id] = _Group()
+        limit = self._queue_size // 2 if item.ephemeral else self._queue_size
+        if group.reserved + len(group.queue) >= limit:
+            self._forget_if_idle(group_id, group)
+            return False
+        self._enqueue(group_id, group, item)
+        return True
+
+    async def close(self) -> None:
+        """Stop all workers; what waits is dropped, its members fetch it by seq."""
+        workers = [group.worker for group in self._groups.values() if group.worker]
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+        self._groups.clear()
+
+    def _enqueue(self, group_id: str, group: _Group, item: GroupFrame) -> None:
+        if group.worker is None:
+            members = self._source.cached(group_id)
+            if members is not None:
+                # Nothing to wait for and nobody before us: no task is needed.
+                self._fan_out(group_id, members, item)
+                self._forget_if_idle(group_id, group)
+                return
+            group.worker = asyncio.create_task(self._work(group_id, group))
+        group.queue.append(item)
+
+    async def _work(self, group_id: str, group: _Group) -> None:
+        try:
+            while group.queue:
+                members = self._source.cached(group_id)
+                if members is None:
+                    members = await self._look_up(group_id, group.queue[0].sender_id)
+                # A frame leaves the queue when its members are known, not before: while the
+                # look-up waits, later frames must queue up behind it.
+                item = group.queue.popleft()
+                if members is None:
+                    self._stats.group_dropped += 1
+                else:
+                    self._fan_out(group_id, members, item)
+        finally:
+            group.worker = None
+            self._forget_if_idle(group_id, group)
+
+    async def _look_up(self, group_id: str, asker_id: int) -> frozenset[int] | None:
+        """Return the members; None after the last of some tries, with a warning."""
+        for delay in (*_RETRY_DELAYS, None):
+            try:
+                return await self._source.members(group_id, asker_id)
+            except Exception as error:
+                if delay is None:
+                    log.warning("group_members_unknown", group=group_id, error=str(error))
+                    return None
+                await self._sleep(delay)
+        return None
+
+    def _fan_out(self, group_id: str, members: frozenset[int], item: GroupFrame) -> None:
+        self._stats.group_routed += 1
+        if not item.ephemeral:
+            self._hub.fan_out(members, item.frame, item.sender_id)
+        elif item.sender_id in members:
+            self._hub.offer(members, item.frame, item.sender_id)
+
+    def _forget_if_idle(self, group_id: str, group: _Group) -> None:
+        if group.worker is None and not group.queue and not group.reserved:
+            self._groups.pop(group_id, None)

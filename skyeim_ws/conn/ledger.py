@@ -1,0 +1,85 @@
+"""What was written to a connection and is not yet confirmed by its client; pure, no IO."""
+
+import msgspec
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """A private message on its way to a client.
+
+    `data` is the encoded `data` object of its frame. `stored` is its exact entry in the offline
+    queue, which it leaves when it is confirmed, or None for a live message, which goes to the
+    queue if it is not.
+    """
+
+    data: bytes
+    id: int
+    msg_id: str
+    from_user_id: int
+    stored: bytes | None = None
+
+
+class Ledger:
+    """Unconfirmed deliveries in the order of writing.
+
+    Frames of a WebSocket are ordered, so the pong to a ping that was written after a message
+    proves that the client's WebSocket stack has the message. At most one ping is under way.
+    """
+
+    __slots__ = ("_entries", "_max_size", "_ping", "_ping_covers", "_position")
+
+    def __init__(self, max_size: int) -> None:
+        self._max_size = max_size
+        # msg_id -> (position, delivery); a dict keeps the order of writing.
+        self._entries: dict[str, tuple[int, Delivery]] = {}
+        self._position = 0
+        self._ping = 0
+        self._ping_covers: int | None = None
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def full(self) -> bool:
+        """Whether the client has confirmed too little for more to be written."""
+        return len(self._entries) >= self._max_size
+
+    @property
+    def ping_under_way(self) -> bool:
+        """Whether a ping waits for its pong."""
+        return self._ping_covers is not None
+
+    def add(self, delivery: Delivery) -> None:
+        """Remember a delivery; one with the same msg_id that is still unconfirmed stays."""
+        self._position += 1
+        self._entries.setdefault(delivery.msg_id, (self._position, delivery))
+
+    def next_ping(self) -> bytes:
+        """Return the payload of a ping that covers everything added so far."""
+        self._ping += 1
+        self._ping_covers = self._position
+        return b"%d" % self._ping
+
+    def confirm(self, msg_id: str) -> Delivery | None:
+        """Remove and return the delivery that the client has acknowledged by name."""
+        entry = self._entries.pop(msg_id, None)
+        return entry[1] if entry else None
+
+    def pong(self, payload: bytes) -> list[Delivery]:
+        """Remove and return what the pong proves; nothing for a pong that answers no ping."""
+        if self._ping_covers is None or payload != b"%d" % self._ping:
+            return []
+        covered, self._ping_covers = self._ping_covers, None
+        confirmed = []
+        for position, delivery in self._entries.values():
+            if position > covered:
+                break
+            confirmed.append(delivery)
+        for delivery in confirmed:
+            del self._entries[delivery.msg_id]
+        return confirmed
+
+    def drain(self) -> list[Delivery]:
+        """Remove and return everything unconfirmed, in the order of writing."""
+        left = [delivery for _, delivery in self._entries.values()]
+        self._entries.clear()
+        return left

@@ -1,0 +1,24 @@
+"""Counters of the live connections: plain integers, cheap enough for every frame."""
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Stats:
+    """What happened since the start; exported as metrics elsewhere."""
+
+    connections_opened: int = 0
+    connections_closed: int = 0
+    kicked: int = 0
+    frames_received: int = 0
+    frames_queued: int = 0
+    frames_shed: int = 0
+    slow_consumers: int = 0
+    flooding: int = 0
+    heartbeat_timeouts: int = 0
+    rate_limited: int = 0
+    busy: int = 0
+    deliveries_confirmed: int = 0
+    deliveries_returned: int = 0
+    group_routed: int = 0
+    group_dropped: int = 0

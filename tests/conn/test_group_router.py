@@ -1,0 +1,160 @@
+"""Group routing: order per group, isolation between groups, bounded queues."""
+
+import asyncio
+from typing import cast
+
+import pytest
+
+from skyeim_ws.conn.client import Client
+from skyeim_ws.conn.group_router import GroupFrame, GroupRouter
+from skyeim_ws.conn.hub import Hub
+from skyeim_ws.conn.stats import Stats
+from tests.waiting import until
+
+
+class Receiver:
+    """What the hub asks of a client, and nothing more."""
+
+    def __init__(self, user_id: int) -> None:
+        self.user_id = user_id
+        self.frames: list[bytes] = []
+
+    def send(self, frame: bytes) -> None:
+        self.frames.append(frame)
+
+    offer = send
+
+
+class Source:
+    """Members whose look-up waits until the test lets it go on."""
+
+    def __init__(self, members: frozenset[int]) -> None:
+        self.known = members
+        self.warm: set[str] = set()
+        self.gates: dict[str, asyncio.Event] = {}
+        self.failures = 0
+        self.asked: list[tuple[str, int]] = []
+
+    def cached(self, group_id: str) -> frozenset[int] | None:
+        return self.known if group_id in self.warm else None
+
+    async def members(self, group_id: str, asker_id: int = 0) -> frozenset[int]:
+        self.asked.append((group_id, asker_id))
+        if gate := self.gates.get(group_id):
+            await gate.wait()
+        if self.failures:
+            self.failures -= 1
+            raise RuntimeError("look-up failed")
+        return self.known
+
+
+class World:
+    def __init__(self, *, queue_size: int = 4) -> None:
+        self.hub = Hub()
+        self.receivers = {user_id: Receiver(user_id) for user_id in (1, 2, 3)}
+        for receiver in self.receivers.values():
+            self.hub.register(cast(Client, receiver))
+        self.source = Source(frozenset({1, 2, 9}))
+        self.stats = Stats()
+        self.slept: list[float] = []
+        self.router = GroupRouter(
+            self.hub, self.source, self.stats, queue_size=queue_size, sleep=self.sleep
+        )
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+
+    async def settle(self) -> None:
+        await until(lambda: not len(self.router))
+
+    def frames(self, user_id: int) -> list[bytes]:
+        return self.receivers[user_id].frames
+
+
+@pytest.mark.gen_test
+async def test_a_warm_group_is_routed_at_once_to_members_but_not_to_the_sender() -> None:
+    world = World()
+    world.source.warm.add("g")
+    assert world.router.publish("g", GroupFrame(b"x", sender_id=1))
+    assert (world.frames(1), world.frames(2), world.frames(3)) == ([], [b"x"], [])
+    assert len(world.router) == 0
+
+
+@pytest.mark.gen_test
+async def test_frames_of_a_cold_group_keep_their_order() -> None:
+    world = World()
+    gate = world.source.gates["g"] = asyncio.Event()
+    for number in range(3):
+        assert world.router.publish("g", GroupFrame(b"%d" % number))
+    await asyncio.sleep(0)
+    # The group became known while its worker waits: what comes now must not overtake.
+    world.source.warm.add("g")
+    assert world.router.publish("g", GroupFrame(b"3"))
+    assert world.frames(1) == []
+    gate.set()
+    await world.settle()
+    assert world.frames(1) == [b"0", b"1", b"2", b"3"]
+
+
+@pytest.mark.gen_test
+async def test_a_group_that_hangs_delays_no_other() -> None:
+    world = World()
+    world.source.gates["slow"] = asyncio.Event()
+    assert world.router.publish("slow", GroupFrame(b"s"))
+    assert world.router.publish("quick", GroupFrame(b"q"))
+    await until(lambda: bool(world.frames(1)))
+    assert world.frames(1) == [b"q"]
+    await world.router.close()
+    assert len(world.router) == 0
+
+
+@pytest.mark.gen_test
+async def test_reservations_count_until_they_are_used_or_given_back() -> None:
+    world = World(queue_size=2)
+    world.source.gates["g"] = gate = asyncio.Event()
+    assert world.router.reserve("g")
+    assert world.router.reserve("g")
+    assert not world.router.reserve("g")
+    assert not world.router.publish("g", GroupFrame(b"no place"))
+    world.router.release("g")
+    world.router.route("g", GroupFrame(b"a"))
+    assert world.router.reserve("g")
+    assert not world.router.reserve("g")
+    world.router.route("g", GroupFrame(b"b"))
+    assert world.router.queued == 2
+    gate.set()
+    await world.settle()
+    assert world.frames(1) == [b"a", b"b"]
+
+
+@pytest.mark.gen_test
+async def test_ephemeral_frames_are_for_members_and_shed_first() -> None:
+    world = World(queue_size=4)
+    gate = world.source.gates["g"] = asyncio.Event()
+
+    def typing(sender_id: int) -> GroupFrame:
+        return GroupFrame(b"typing", sender_id, ephemeral=True)
+
+    assert world.router.publish("g", typing(3))
+    assert world.router.publish("g", typing(1))
+    assert not world.router.publish("g", typing(1))
+    assert world.router.publish("g", GroupFrame(b"message", 1))
+    gate.set()
+    await world.settle()
+    assert world.frames(2) == [b"typing", b"message"]
+
+
+@pytest.mark.gen_test
+async def test_a_failing_look_up_is_tried_again_then_the_frame_is_dropped() -> None:
+    world = World()
+    world.source.failures = 2
+    assert world.router.publish("g", GroupFrame(b"late", sender_id=2))
+    await world.settle()
+    assert world.frames(1) == [b"late"]
+    assert world.source.asked == [("g", 2)] * 3
+    world.source.failures = 100
+    assert world.router.publish("g", GroupFrame(b"lost"))
+    await world.settle()
+    assert world.frames(1) == [b"late"]
+    assert world.stats.group_dropped == 1
+    assert world.slept == [0.1, 0.5, 0.1, 0.5, 1.0]

@@ -1,0 +1,75 @@
+"""The ledger against a model: nothing is confirmed that was not proven, nothing is forgotten."""
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from skyeim_ws.conn.ledger import Delivery, Ledger
+
+
+def delivery(number: int) -> Delivery:
+    return Delivery(data=b"{}", id=number, msg_id=f"m{number}", from_user_id=1)
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.ledger = Ledger(5)
+        self.written: list[int] = []
+        self.next = 0
+        self.ping: bytes | None = None
+        self.covered: set[int] = set()
+
+    @rule()
+    def write(self) -> None:
+        self.next += 1
+        self.ledger.add(delivery(self.next))
+        self.written.append(self.next)
+
+    @precondition(lambda self: self.written)
+    @rule(data=st.data())
+    def write_again(self, data: st.DataObject) -> None:
+        """A message that is written twice is confirmed, and returned, once."""
+        self.ledger.add(delivery(data.draw(st.sampled_from(self.written))))
+
+    @rule()
+    def send_ping(self) -> None:
+        assert self.ledger.ping_under_way is (self.ping is not None)
+        if self.ping is None:
+            self.ping = self.ledger.next_ping()
+            self.covered = set(self.written)
+
+    @rule()
+    def pong(self) -> None:
+        if self.ping is None:
+            return
+        confirmed = [entry.id for entry in self.ledger.pong(self.ping)]
+        assert confirmed == [number for number in self.written if number in self.covered]
+        self.written = [number for number in self.written if number not in self.covered]
+        self.ping = None
+
+    @rule(payload=st.sampled_from([b"", b"0", b"999999", b"x"]))
+    def unsolicited_pong(self, payload: bytes) -> None:
+        assert self.ledger.pong(payload) == []
+
+    @precondition(lambda self: self.written)
+    @rule(data=st.data())
+    def acknowledge(self, data: st.DataObject) -> None:
+        number = data.draw(st.sampled_from(self.written))
+        confirmed = self.ledger.confirm(f"m{number}")
+        assert confirmed is not None
+        assert confirmed.id == number
+        assert self.ledger.confirm(f"m{number}") is None
+        self.written.remove(number)
+
+    @rule()
+    def drain(self) -> None:
+        assert [entry.id for entry in self.ledger.drain()] == self.written
+        self.written = []
+
+    @invariant()
+    def sizes_agree(self) -> None:
+        assert len(self.ledger) == len(self.written)
+        assert self.ledger.full is (len(self.written) >= 5)
+
+
+TestLedger = LedgerMachine.TestCase

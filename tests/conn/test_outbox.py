@@ -1,0 +1,85 @@
+"""The outbox against a model: order, bounds, shedding."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from skyeim_ws.conn.outbox import Outbox, Put
+
+MAX_FRAMES = 8
+MAX_BYTES = 100
+
+frames = st.binary(min_size=1, max_size=40)
+
+
+class OutboxMachine(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.outbox = Outbox(MAX_FRAMES, MAX_BYTES)
+        self.model: list[bytes] = []
+
+    def fits(self, frame: bytes) -> bool:
+        size = sum(map(len, self.model))
+        return not self.model or (len(self.model) < MAX_FRAMES and size + len(frame) <= MAX_BYTES)
+
+    @rule(frame=frames)
+    def put(self, frame: bytes) -> None:
+        expected = Put.ACCEPTED if self.fits(frame) else Put.OVERFLOW
+        assert self.outbox.put(frame) is expected
+        if expected is Put.ACCEPTED:
+            self.model.append(frame)
+
+    @rule(frame=frames)
+    def offer(self, frame: bytes) -> None:
+        half = 2 * len(self.model) >= MAX_FRAMES or 2 * sum(map(len, self.model)) >= MAX_BYTES
+        answer = self.outbox.offer(frame)
+        if half:
+            assert answer is Put.SHED
+        elif answer is Put.ACCEPTED:
+            self.model.append(frame)
+
+    @rule(opening=st.lists(frames, max_size=3))
+    def prepend(self, opening: list[bytes]) -> None:
+        self.outbox.prepend(opening)
+        self.model[:0] = opening
+
+    @rule(limit=st.integers(1, 200))
+    def take(self, limit: int) -> None:
+        if not self.model:
+            return
+        data = self.outbox.take(limit)
+        taken = 0
+        while taken < len(data):
+            taken += len(self.model.pop(0))
+        assert taken == len(data)
+        assert data
+        if self.model:
+            assert len(data) + len(self.model[0]) > limit
+
+    @rule()
+    def clear(self) -> None:
+        self.outbox.clear()
+        self.model.clear()
+
+    @invariant()
+    def counts_are_right(self) -> None:
+        assert len(self.outbox) == len(self.model)
+        assert self.outbox.size == sum(map(len, self.model))
+
+
+TestOutbox = OutboxMachine.TestCase
+
+
+@given(items=st.lists(frames, min_size=1, max_size=MAX_FRAMES))
+def test_frames_that_meet_leave_together_in_order(items: list[bytes]) -> None:
+    outbox = Outbox(MAX_FRAMES, 10_000)
+    for item in items:
+        assert outbox.put(item) is Put.ACCEPTED
+    assert outbox.take(10_000) == b"".join(items)
+
+
+def test_an_empty_outbox_takes_a_frame_of_any_size() -> None:
+    """Otherwise a bound below the largest message would make it undeliverable."""
+    outbox = Outbox(1, 1)
+    assert outbox.put(b"larger") is Put.ACCEPTED
+    assert outbox.put(b"x") is Put.OVERFLOW
