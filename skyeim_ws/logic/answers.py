@@ -1,0 +1,46 @@
+"""The frames that tell a client what became of its request."""
+
+from msgspec import UNSET
+
+from skyeim_ws.conn.client import Client
+from skyeim_ws.conn.codes import Reason
+from skyeim_ws.conn.types import Ack, error_frame, frame, new_msg_id, now_seconds
+from skyeim_ws.logic.ports import Stored
+
+SENDS = frozenset({"chat", "group_chat"})
+"""The types whose failure is told by an `ack` before the `error`."""
+
+
+def sent_frame(stored: Stored) -> bytes:
+    """Return the `ack` of a stored message; `seq` for groups only."""
+    return frame(
+        "ack",
+        Ack(
+            msg_id=stored.msg_id,
+            status="sent",
+            timestamp=now_seconds(),
+            id=stored.id,
+            seq=stored.seq or UNSET,
+        ),
+    )
+
+
+def status_frame(msg_id: str, status: str) -> bytes:
+    """Return the `ack` that tells a sender how far a message has come."""
+    return frame("ack", Ack(msg_id=msg_id, status=status, timestamp=now_seconds()))
+
+
+def failed_frame(msg_id: str, reason: Reason, message: str = "") -> bytes:
+    """Return the `ack` of a failed send and the `error` that follows it, as one piece."""
+    ack = Ack(msg_id=msg_id, status="failed", reason=reason, timestamp=now_seconds())
+    return frame("ack", ack) + error_frame(reason, message, msg_id)
+
+
+def refuse(
+    client: Client, kind: str, reason: Reason, message: str = "", msg_id: str | None = None
+) -> None:
+    """Answer a request that cannot be served; the connection lives."""
+    if kind in SENDS:
+        client.send(failed_frame(msg_id or new_msg_id(), reason, message))
+    else:
+        client.send(error_frame(reason, message, msg_id))

@@ -1,0 +1,71 @@
+"""From a text frame to the function that handles its type."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from skyeim_ws.conn.client import Client
+from skyeim_ws.conn.codes import UNKNOWN_TYPE, CloseCode, Reason
+from skyeim_ws.conn.rate import Verdict
+from skyeim_ws.conn.types import Envelope, Error, Inbound, frame, salvage_msg_id
+from skyeim_ws.logic.answers import refuse
+
+
+class Route(NamedTuple):
+    """How the `data` of a type is decoded, and who handles it; the handler never waits."""
+
+    decoder: msgspec.json.Decoder[Any] | None
+    handle: Callable[[Client, Any], None]
+
+
+def route(payload: type[Inbound] | None, handle: Callable[[Client, Any], None]) -> Route:
+    """Return the route of a type; without a payload its `data` is not looked at."""
+    return Route(None if payload is None else msgspec.json.Decoder(payload), handle)
+
+
+class Dispatcher:
+    """Decodes each frame once and looks its type up in a table."""
+
+    def __init__(self, routes: Mapping[str, Route]) -> None:
+        self._routes = routes
+        self._envelope = msgspec.json.Decoder(Envelope)
+
+    def dispatch(self, client: Client, text: str) -> None:
+        """Handle a frame; whatever is wrong with it gets an answer."""
+        verdict = client.verdict()
+        if verdict is Verdict.FLOODING:
+            client.context.stats.flooding += 1
+            client.disconnect(CloseCode.FLOODING, "too many frames")
+            return
+        try:
+            envelope = self._envelope.decode(text)
+        except (msgspec.DecodeError, RecursionError) as error:
+            refuse(client, "", Reason.INVALID, f"not a frame: {_explain(error)}")
+            return
+        if verdict is Verdict.LIMITED:
+            client.context.stats.rate_limited += 1
+            msg_id = salvage_msg_id(envelope.data)
+            refuse(client, envelope.type, Reason.RATE_LIMITED, msg_id=msg_id)
+            return
+        found = self._routes.get(envelope.type)
+        if found is None:
+            message = f"unknown type {envelope.type[:64]!r}"
+            client.send(frame("error", Error(code=UNKNOWN_TYPE, message=message)))
+            return
+        data: Any = None
+        if found.decoder is not None:
+            try:
+                data = found.decoder.decode(envelope.data)
+            except (msgspec.DecodeError, RecursionError) as error:
+                msg_id = salvage_msg_id(envelope.data)
+                refuse(client, envelope.type, Reason.INVALID, _explain(error), msg_id)
+                return
+        found.handle(client, data)
+
+
+def _explain(error: Exception) -> str:
+    """Return what was wrong, in the words of the protocol: `toUserId: Expected ...`."""
+    text = str(error)
+    head, found, path = text.partition(" - at `$.")
+    return f"{path.rstrip('`')}: {head}" if found else text

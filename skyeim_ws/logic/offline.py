@@ -1,0 +1,87 @@
+"""The offline queue as its owner sees it: a window on connecting, older ones on request."""
+
+from skyeim_ws.conn.client import Client
+from skyeim_ws.conn.codes import Reason
+from skyeim_ws.conn.ledger import Delivery
+from skyeim_ws.conn.types import OfflinePull, OfflineSummary, frame
+from skyeim_ws.logic.answers import refuse
+from skyeim_ws.logic.ports import OfflineQueue, Window
+from skyeim_ws.logic.requests import Requests
+
+
+class OfflineMessages:
+    """Pushes windows of the queue; a message stays queued until it is confirmed."""
+
+    def __init__(
+        self, *, queue: OfflineQueue, requests: Requests, push_limit: int, max_bytes: int
+    ) -> None:
+        self._queue = queue
+        self._requests = requests
+        self._push_limit = push_limit
+        # A window may fill half of the outbox, so that live messages still fit beside it.
+        self._max_bytes = max_bytes // 2
+
+    async def opening_window(self, user_id: int) -> Window:
+        """Return what a new connection gets; raises Unavailable."""
+        return self.cut(await self._queue.window(user_id, None, self._push_limit))
+
+    def pull(self, client: Client, data: OfflinePull) -> None:
+        """Push the next older window; one pull at a time."""
+        if client.pulling or client.outbox.half_full:
+            refuse(client, "offline_pull", Reason.BUSY, "read what was pushed first")
+            return
+        client.pulling = True
+        self._requests.run(client, "offline_pull", self._pull(client, data.limit))
+
+    async def push_window(self, client: Client, limit: int = 0) -> None:
+        """Push the next older window, or the newest if none was pushed; raises Unavailable."""
+        limit = limit or self._push_limit
+        window = await self._queue.window(client.user_id, client.oldest_pushed, limit)
+        window = self.cut(window)
+        client.send(summary_frame(window))
+        for delivery in self.take(client, window):
+            client.deliver(delivery)
+
+    def take(self, client: Client, window: Window) -> list[Delivery]:
+        """Return the deliveries of a window, and note how far the queue is pushed."""
+        if window.entries:
+            client.oldest_pushed = window.entries[0].id
+        return [
+            Delivery(
+                data=entry.raw,
+                id=entry.id,
+                msg_id=entry.msg_id,
+                from_user_id=entry.from_user_id,
+                stored=entry.stored,
+            )
+            for entry in window.entries
+        ]
+
+    def cut(self, window: Window) -> Window:
+        """Return the newest part of a window that fits into the outbox, at least one entry."""
+        size = 0
+        for index in range(len(window.entries) - 1, -1, -1):
+            size += len(window.entries[index].raw)
+            if size > self._max_bytes and index < len(window.entries) - 1:
+                return Window(window.entries[index + 1 :], window.older + index + 1)
+        return window
+
+    async def _pull(self, client: Client, limit: int) -> None:
+        try:
+            await self.push_window(client, limit)
+        finally:
+            client.pulling = False
+
+
+def summary_frame(window: Window) -> bytes:
+    """Return the `offline_messages` frame that stands before a window."""
+    return frame(
+        "offline_messages",
+        OfflineSummary(
+            message_type="private",
+            total_count=len(window.entries) + window.older,
+            push_count=len(window.entries),
+            has_more=window.older > 0,
+            remain_count=window.older,
+        ),
+    )

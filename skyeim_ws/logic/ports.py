@@ -1,0 +1,170 @@
+"""What the logic asks of the outside: small protocols that store and rpc implement.
+
+Every method that waits has a deadline of its own and raises `Refused` when the other side says
+no, `Unavailable` when it could not be asked in time. No implementation lets an exception of
+redis-py or grpcio through.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from skyeim_ws.conn.codes import EXPLANATIONS, Reason
+
+
+class Unavailable(Exception):  # noqa: N818 - it states a condition, as StopIteration does
+    """Redis or a business service could not be reached, or did not answer in time."""
+
+
+class Refused(Exception):  # noqa: N818 - an answer, not a fault
+    """A business service said no, and why."""
+
+    def __init__(self, reason: Reason, message: str = "") -> None:
+        super().__init__(message or EXPLANATIONS[reason])
+        self.reason = reason
+
+
+class Outgoing(msgspec.Struct, frozen=True, eq=False):
+    """A message on its way into storage; exactly one of `to_user_id` and `group_id` is set."""
+
+    msg_id: str
+    from_user_id: int
+    content: str
+    content_type: int
+    to_user_id: int = 0
+    group_id: str = ""
+    at_user_ids: tuple[int, ...] = ()
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """Where and when a message was stored; `created_at` is in Unix seconds, `seq` 0 if private."""
+
+    id: int
+    msg_id: str
+    created_at: int
+    seq: int = 0
+    duplicate: bool = False
+
+
+SendOutcome = Stored | Refused | Unavailable
+"""Failures are values here: one batch answers many senders, each in its own way."""
+
+
+class MessageWriter(Protocol):
+    """Stores messages; order per sender and per group is the order of submission."""
+
+    def submit(self, message: Outgoing, done: Callable[[Outgoing, SendOutcome], None]) -> bool:
+        """Take a message for storing; `done` is called once, on the loop, never from inside.
+
+        Returns False, and never calls `done`, when the bounded queue is full.
+        """
+
+
+class HistoryMessage(msgspec.Struct, frozen=True, rename="camel"):
+    """A stored message as the HTTP API shows it; times in Unix seconds."""
+
+    id: int
+    msg_id: str
+    from_user_id: int
+    to_user_id: int
+    chat_type: int
+    group_id: str
+    content: str
+    content_type: int
+    status: int
+    created_at: int
+    seq: int
+    at_user_ids: list[int]
+
+
+class Messages(Protocol):
+    """The reading side of the Message service."""
+
+    async def mark_read(self, user_id: int, peer_id: int, msg_ids: Sequence[str]) -> int:
+        """Mark messages from the peer to the user as read, all if none is named; their count."""
+
+    async def unread(self, user_id: int, peer_id: int = 0) -> list[HistoryMessage]:
+        """Return the unread private messages to the user, oldest first; from anyone if peer 0."""
+
+    async def group_since(self, user_id: int, group_id: str, seq: int) -> list[HistoryMessage]:
+        """Return at most 200 messages of the group with a larger seq, ascending."""
+
+
+class Friends(Protocol):
+    """The Friend service."""
+
+    async def friends(self, user_id: int) -> frozenset[int]:
+        """Return the friends of the user, without those that the user has blocked."""
+
+
+class Groups(Protocol):
+    """The Group service."""
+
+    async def joined(self, user_id: int) -> list[str]:
+        """Return the ids of the groups that the user is in."""
+
+    async def fetch_members(self, group_id: str, asker_id: int) -> frozenset[int]:
+        """Return all members; `asker_id` is a member, or 0 when no user stands behind the call."""
+
+    async def update_read_seq(self, user_id: int, group_id: str, seq: int) -> None:
+        """Move the user's read mark of the group."""
+
+
+class Members(Protocol):
+    """The cached members of groups."""
+
+    async def members(self, group_id: str, asker_id: int = 0) -> frozenset[int]:
+        """Return the members, from the nearest cache that is known to be fresh."""
+
+    def cached(self, group_id: str) -> frozenset[int] | None:
+        """Return the members if they are at hand without waiting."""
+
+
+class Presence(Protocol):
+    """Who is online, over all nodes."""
+
+    async def enter(self, user_id: int, group_ids: Sequence[str]) -> int:
+        """Write the user and its groups as online; return how many users are."""
+
+    def leave(self, user_id: int, group_ids: Sequence[str]) -> None:
+        """Take the user out; kept and retried while Redis is away."""
+
+    async def online(self, user_ids: Sequence[int]) -> list[int]:
+        """Return those of the users who are online, in the order given."""
+
+    def resync(self, users: Mapping[int, Sequence[str]]) -> None:
+        """Write all users of this node, with their groups, again after an outage."""
+
+
+class Window(msgspec.Struct, frozen=True):
+    """A run of a user's offline queue, oldest first; `older` entries lie behind it."""
+
+    entries: list["QueuedMessage"]
+    older: int
+
+
+class QueuedMessage(msgspec.Struct, frozen=True):
+    """An entry of an offline queue: the `data` object of its `chat` frame, and its keys.
+
+    `stored` is the entry exactly as it stands in the queue, which names it for removal.
+    """
+
+    raw: bytes
+    stored: bytes
+    id: int
+    msg_id: str
+    from_user_id: int
+
+
+class OfflineQueue(Protocol):
+    """The undelivered private messages of users. One FIFO: a window sees every earlier push."""
+
+    def push(self, user_id: int, entries: Sequence[bytes]) -> None:
+        """Append messages, oldest first; kept in a bounded buffer while Redis is away."""
+
+    def remove(self, user_id: int, entries: Sequence[bytes]) -> None:
+        """Take out entries that the user has confirmed; kept likewise."""
+
+    async def window(self, user_id: int, before_id: int | None, limit: int) -> Window:
+        """Return the newest entries with an id below `before_id`, at most `limit`."""

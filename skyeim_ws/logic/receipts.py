@@ -1,0 +1,51 @@
+"""What a client says of the messages it has: acknowledged, read, read in a group."""
+
+from msgspec import UNSET
+
+from skyeim_ws.conn.client import Client
+from skyeim_ws.conn.hub import Hub
+from skyeim_ws.conn.types import ClientAck, GroupRead, Read, ReadReceipt, frame, now_seconds
+from skyeim_ws.logic.answers import status_frame
+from skyeim_ws.logic.ports import Groups, Messages
+from skyeim_ws.logic.requests import Requests
+
+
+class Receipts:
+    """Handles `ack`, `read` and `group_read`."""
+
+    def __init__(self, *, hub: Hub, messages: Messages, groups: Groups, requests: Requests) -> None:
+        self._hub = hub
+        self._messages = messages
+        self._groups = groups
+        self._requests = requests
+
+    def ack(self, client: Client, data: ClientAck) -> None:
+        """Confirm one message; `read` also marks it and tells its sender."""
+        delivery = client.confirm(data.msg_id)
+        if data.status == "read":
+            sender_id = delivery.from_user_id if delivery else 0
+            self._requests.run(client, "ack", self._read_one(client, data.msg_id, sender_id))
+
+    def read(self, client: Client, data: Read) -> None:
+        """Mark messages from the peer as read and tell the peer."""
+        self._requests.run(client, "read", self._read(client, data))
+
+    def group_read(self, client: Client, data: GroupRead) -> None:
+        """Move the read mark of the group."""
+        work = self._groups.update_read_seq(client.user_id, data.group_id, data.read_seq)
+        self._requests.run(client, "group_read", work)
+
+    async def _read_one(self, client: Client, msg_id: str, sender_id: int) -> None:
+        if not sender_id:
+            # A pong has confirmed it already, so the connection does not know it any more.
+            unread = await self._messages.unread(client.user_id)
+            sender_id = next((m.from_user_id for m in unread if m.msg_id == msg_id), 0)
+        if sender_id and await self._messages.mark_read(client.user_id, sender_id, [msg_id]):
+            self._hub.send_to_user(sender_id, status_frame(msg_id, "read"))
+
+    async def _read(self, client: Client, data: Read) -> None:
+        await self._messages.mark_read(client.user_id, data.peer_id, data.msg_ids or ())
+        receipt = ReadReceipt(
+            user_id=client.user_id, timestamp=now_seconds(), msg_ids=data.msg_ids or UNSET
+        )
+        self._hub.send_to_user(data.peer_id, frame("read", receipt))

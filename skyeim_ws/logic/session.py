@@ -1,0 +1,163 @@
+"""The life of a session: login, kick, the opening frames, logout."""
+
+import asyncio
+import random
+from collections.abc import Callable
+
+import structlog
+
+from skyeim_ws.conn.client import Client, State
+from skyeim_ws.conn.codes import CloseCode
+from skyeim_ws.conn.hub import Hub
+from skyeim_ws.conn.ledger import Delivery
+from skyeim_ws.conn.types import Connected, Kicked, frame
+from skyeim_ws.logic.delivery import PrivateDelivery
+from skyeim_ws.logic.offline import OfflineMessages, summary_frame
+from skyeim_ws.logic.ports import Groups, Presence, Refused, Unavailable
+from skyeim_ws.logic.social import Social
+from skyeim_ws.logic.tasks import Tasks
+
+log = structlog.get_logger()
+
+_RETRY_AFTER_MS = (500, 5000)
+"""When clients of a stopping node come back: spread, so that they do not come at once."""
+
+
+class Sessions:
+    """The events of all connections; implements `conn.client.SessionEvents`."""
+
+    def __init__(
+        self,
+        *,
+        hub: Hub,
+        presence: Presence,
+        groups: Groups,
+        social: Social,
+        offline: OfflineMessages,
+        delivery: PrivateDelivery,
+        tasks: Tasks,
+        receive: Callable[[Client, str], None],
+        server_name: str,
+        max_connections: int,
+    ) -> None:
+        self._hub = hub
+        self._presence = presence
+        self._groups = groups
+        self._social = social
+        self._offline = offline
+        self._delivery = delivery
+        self._tasks = tasks
+        self._server_name = server_name
+        self._max_connections = max_connections
+        self.draining = False
+        # Clients that came while Redis was away and have not seen their offline queue.
+        self._window_due: set[Client] = set()
+        self.received = receive
+
+    async def opened(self, client: Client) -> None:
+        """Take the user's place, write presence, open with `connected` and the offline window."""
+        if self.draining:
+            self._send_away(client)
+            return
+        if len(self._hub) >= self._max_connections and client.user_id not in self._hub:
+            log.warning("connection_refused_overloaded", limit=self._max_connections)
+            client.disconnect(CloseCode.OVERLOADED, "too many connections")
+            return
+        previous = self._hub.register(client)
+        if previous is not None:
+            client.group_ids = previous.group_ids
+            self._kick(previous)
+        await self._start(client)
+        self._tasks.spawn(self._introduce(client, announce=previous is None))
+
+    def confirmed(self, client: Client, deliveries: list[Delivery]) -> None:
+        """Settle what the client has."""
+        self._delivery.confirm(client.user_id, deliveries)
+
+    def ended(self, client: Client, undelivered: list[Delivery]) -> None:
+        """Leave the map first, so that nothing is routed here; then return and clean up."""
+        was_current = self._hub.unregister(client)
+        self._window_due.discard(client)
+        self._delivery.return_undelivered(client.user_id, undelivered)
+        # A connection that was replaced is not offline: its user is here.
+        if was_current:
+            self._presence.leave(client.user_id, client.group_ids)
+            if not self.draining:
+                self._tasks.spawn(self._announce(client.user_id, online=False))
+
+    def redis_recovered(self) -> None:
+        """Write presence anew and push the windows that could not be read."""
+        self._presence.resync({client.user_id: client.group_ids for client in self._hub})
+        due, self._window_due = self._window_due, set()
+        for client in due:
+            self._tasks.spawn(self._late_window(client))
+
+    def drain(self) -> None:
+        """Send every client away; refuse new ones."""
+        self.draining = True
+        for client in self._hub:
+            self._send_away(client)
+
+    def _kick(self, client: Client) -> None:
+        client.context.stats.kicked += 1
+        reason = "a newer login took this place"
+        farewell = frame("kicked", Kicked(reason=reason))
+        client.disconnect(CloseCode.KICKED, reason, farewell)
+
+    def _send_away(self, client: Client) -> None:
+        delay = random.randint(*_RETRY_AFTER_MS)  # noqa: S311 - spreads load
+        client.disconnect(CloseCode.GOING_AWAY, f"retry_after_ms={delay}")
+
+    async def _start(self, client: Client) -> None:
+        """Open the session; without Redis it opens all the same, and the window comes later."""
+        online, window = await asyncio.gather(
+            self._presence.enter(client.user_id, client.group_ids),
+            self._offline.opening_window(client.user_id),
+            return_exceptions=True,
+        )
+        for failure in (online, window):
+            if isinstance(failure, BaseException) and not isinstance(failure, Unavailable):
+                raise failure
+        connected = Connected(
+            user_id=client.user_id,
+            online_count=len(self._hub) if isinstance(online, BaseException) else online,
+            connected_at=client.connected_at,
+            conn_id=client.conn_id,
+            server=self._server_name,
+        )
+        frames = [frame("connected", connected)]
+        deliveries: list[Delivery] = []
+        if isinstance(window, BaseException):
+            log.warning("offline_window_delayed", user=client.user_id, conn=client.conn_id)
+            if client.state is State.CONNECTING:
+                self._window_due.add(client)
+        else:
+            frames.append(summary_frame(window))
+            deliveries = self._offline.take(client, window)
+        client.start(frames, deliveries)
+
+    async def _introduce(self, client: Client, *, announce: bool) -> None:
+        """Enter the user's groups and tell the friends; the client does not wait for it."""
+        try:
+            group_ids = tuple(await self._groups.joined(client.user_id))
+            if self._hub.get(client.user_id) is client:
+                client.group_ids = group_ids
+                await self._presence.enter(client.user_id, group_ids)
+        except (Refused, Unavailable) as error:
+            log.warning("group_presence_not_written", user=client.user_id, error=str(error))
+        if announce:
+            await self._announce(client.user_id, online=True)
+
+    async def _announce(self, user_id: int, *, online: bool) -> None:
+        try:
+            await self._social.announce(user_id, online=online)
+        except (Refused, Unavailable) as error:
+            log.warning("friends_not_told", user=user_id, online=online, error=str(error))
+
+    async def _late_window(self, client: Client) -> None:
+        try:
+            await self._offline.push_window(client)
+        except Unavailable:
+            # Gone again: the next recovery serves it.
+            if self._hub.get(client.user_id) is client:
+                self._window_due.add(client)

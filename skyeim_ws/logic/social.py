@@ -1,0 +1,86 @@
+"""Signs of life: what friends see of each other, and what a client asks of the server."""
+
+from msgspec import UNSET
+
+from skyeim_ws.conn.client import Client
+from skyeim_ws.conn.group_router import GroupFrame, GroupRouter
+from skyeim_ws.conn.hub import Hub
+from skyeim_ws.conn.types import (
+    Pong,
+    PresenceAnswer,
+    PresenceQuery,
+    Typing,
+    TypingNotice,
+    UserStatus,
+    frame,
+    now_seconds,
+)
+from skyeim_ws.logic.friends import FriendCache
+from skyeim_ws.logic.ports import Presence, Unavailable
+from skyeim_ws.logic.requests import Requests
+
+
+class Social:
+    """Handles `presence` and `typing`, and announces who comes and goes."""
+
+    def __init__(
+        self,
+        *,
+        hub: Hub,
+        presence: Presence,
+        friends: FriendCache,
+        router: GroupRouter,
+        requests: Requests,
+    ) -> None:
+        self._hub = hub
+        self._presence = presence
+        self._friends = friends
+        self._router = router
+        self._requests = requests
+
+    async def announce(self, user_id: int, *, online: bool) -> None:
+        """Tell the online friends that the user came or went, if it is still so by then."""
+        friends = await self._friends.friends(user_id)
+        if (user_id in self._hub) is not online:
+            return
+        status = UserStatus(user_id=user_id, timestamp=now_seconds())
+        self._hub.fan_out(friends, frame("online" if online else "offline", status))
+
+    def pong(self, client: Client, _data: object) -> None:
+        """Answer a ping of a client that cannot see those of the protocol."""
+        client.send(frame("pong", Pong(timestamp=now_seconds())))
+
+    def presence(self, client: Client, data: PresenceQuery) -> None:
+        """Answer which of the users are online; only friends are told of."""
+        self._requests.run(client, "presence", self._presence_of(client, data.user_ids))
+
+    def typing(self, client: Client, data: TypingNotice) -> None:
+        """Forward that the user is typing to whoever is online."""
+        notice = Typing(
+            from_user_id=client.user_id,
+            group_id=UNSET if data.group_id is None else data.group_id,
+        )
+        if data.group_id is not None:
+            item = GroupFrame(frame("typing", notice), client.user_id, ephemeral=True)
+            if not self._router.publish(data.group_id, item):
+                client.context.stats.frames_shed += 1
+        elif data.to_user_id is not None and data.to_user_id in self._hub:
+            work = self._forward_typing(client, data.to_user_id, frame("typing", notice))
+            self._requests.run(client, "typing", work)
+
+    async def _presence_of(self, client: Client, user_ids: list[int]) -> None:
+        friends = await self._friends.friends(client.user_id)
+        asked = [user_id for user_id in dict.fromkeys(user_ids) if user_id in friends]
+        try:
+            online = await self._presence.online(asked) if asked else []
+        except Unavailable:
+            # Without Redis this node still knows its own users.
+            online = [user_id for user_id in asked if user_id in self._hub]
+        client.offer(frame("presence", PresenceAnswer(online=online)))
+
+    async def _forward_typing(self, client: Client, to_user_id: int, notice: bytes) -> None:
+        # The receiver's list, not the sender's: it also leaves out whom the receiver has blocked.
+        friends = await self._friends.friends(to_user_id)
+        receiver = self._hub.get(to_user_id)
+        if receiver is not None and client.user_id in friends:
+            receiver.offer(notice)
