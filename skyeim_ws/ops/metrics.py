@@ -1,0 +1,88 @@
+"""The numbers of a running gateway, in the Prometheus text format."""
+
+from collections.abc import Callable, Iterable, Mapping
+from http import HTTPStatus
+
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
+from tornado.web import Application, RequestHandler
+
+_PREFIX = "skyeim_ws_"
+
+Read = Callable[[], Mapping[str, int | float]]
+
+
+class GatewayCollector(Collector):
+    """Reads plain numbers when it is asked, so that nothing is paid for them before."""
+
+    def __init__(self, counters: Read, gauges: Read) -> None:
+        self._counters = counters
+        self._gauges = gauges
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield a metric per number; the name says what it counts."""
+        for name, value in self._counters().items():
+            yield CounterMetricFamily(_PREFIX + name, name.replace("_", " "), value=value)
+        for name, value in self._gauges().items():
+            yield GaugeMetricFamily(_PREFIX + name, name.replace("_", " "), value=value)
+
+
+def registry(counters: Read, gauges: Read) -> CollectorRegistry:
+    """Return the metrics of this process and of its gateway."""
+    result = CollectorRegistry()
+    ProcessCollector(registry=result)
+    PlatformCollector(registry=result)
+    GCCollector(registry=result)
+    result.register(GatewayCollector(counters, gauges))
+    return result
+
+
+class MetricsHandler(RequestHandler):
+    """`GET` of the metrics path."""
+
+    def initialize(self, metrics: CollectorRegistry) -> None:
+        """Take what is shown."""
+        self._metrics = metrics
+
+    def get(self) -> None:
+        """Answer in the text format."""
+        self.set_header("Content-Type", CONTENT_TYPE_LATEST)
+        self.finish(generate_latest(self._metrics))
+
+
+class ProbeHandler(RequestHandler):
+    """`GET` of the health path: 200 while the process serves, 503 while it stops."""
+
+    def initialize(self, serving: Callable[[], bool]) -> None:
+        """Take what knows whether the gateway serves."""
+        self._serving = serving
+
+    def get(self) -> None:
+        """Answer for a load balancer, which reads the status alone."""
+        serving = self._serving()
+        self.set_status(HTTPStatus.OK if serving else HTTPStatus.SERVICE_UNAVAILABLE)
+        self.finish("OK" if serving else "stopping")
+
+
+def metrics_application(path: str, metrics: CollectorRegistry) -> Application:
+    """Return a web application that shows the metrics alone."""
+    return Application([(path, MetricsHandler, {"metrics": metrics})], log_function=_no_access_log)
+
+
+def dev_application(
+    *, metrics_path: str, health_path: str, metrics: CollectorRegistry, serving: Callable[[], bool]
+) -> Application:
+    """Return the web application for operators."""
+    return Application(
+        [
+            (metrics_path, MetricsHandler, {"metrics": metrics}),
+            (health_path, ProbeHandler, {"serving": serving}),
+        ],
+        log_function=_no_access_log,
+    )
+
+
+def _no_access_log(handler: RequestHandler) -> None:
+    """Log nothing: a scrape every few seconds is not news."""

@@ -1,0 +1,213 @@
+"""The cached members of groups: local, then Redis, then the Group service."""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import aclosing
+from math import inf
+
+import structlog
+from redis.asyncio import Redis
+
+from skyeim_ws.logic.ports import Refused, Unavailable
+from skyeim_ws.store import scripts
+from skyeim_ws.store.pipeline import Pipeline
+from skyeim_ws.store.tracking import Change, changes
+
+log = structlog.get_logger()
+
+KEY_PREFIX = "im:group:members:"
+
+CAPACITY = 10_000
+"""Groups in the local cache; the least recently used makes room."""
+
+TTL = 7 * 86_400
+
+UNVERIFIED_TTL = 30
+"""Seconds that a list lives in Redis before it has been compared with the service again."""
+
+UNTRACKED_TTL = 1.0
+"""Seconds that a list is used locally when no change to it would be told."""
+
+MAX_FILLS = 64
+"""Fills of Redis under way at a time; a group beyond that is filled by a later look-up."""
+
+Load = Callable[[str, int], Awaitable[frozenset[int]]]
+
+
+def key(group_id: str) -> str:
+    """Return the key of a group's member set."""
+    return KEY_PREFIX + group_id
+
+
+class MemberCache:
+    """`ports.Members`; `load(group_id, asker_id)` asks the Group service.
+
+    What was read from Redis while it tells of changes is kept until a change; anything else for
+    `UNTRACKED_TTL`. `on_filled` is told each list that is newly kept. `start` it on a running loop.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        client: Redis,
+        load: Load,
+        *,
+        capacity: int = CAPACITY,
+        on_filled: Callable[[str, frozenset[int]], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.tracking = False
+        self._pipeline = pipeline
+        self._client = client
+        self._load = load
+        self._capacity = capacity
+        self._on_filled = on_filled
+        self._clock = clock
+        self._kept: OrderedDict[str, tuple[frozenset[int], float]] = OrderedDict()
+        self._look_ups: dict[str, asyncio.Task[frozenset[int]]] = {}
+        self._tasks: set[asyncio.Task[frozenset[int]]] = set()
+        self._fills: dict[str, asyncio.Task[None]] = {}
+        self._follower: asyncio.Task[None] | None = None
+        self._fill_script = scripts.read("fill_members")
+
+    def start(self) -> None:
+        """Begin to follow changes."""
+        self._follower = asyncio.create_task(self._follow())
+
+    async def close(self) -> None:
+        """Stop following and give up what is under way."""
+        tasks = [*self._tasks, *self._fills.values()]
+        if self._follower is not None:
+            tasks.append(self._follower)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._change(Change(None, tracking=False))
+
+    def cached(self, group_id: str) -> frozenset[int] | None:
+        """Return the members if they are at hand without waiting."""
+        kept = self._kept.get(group_id)
+        if kept is None:
+            return None
+        members, until = kept
+        if self._clock() >= until:
+            del self._kept[group_id]
+            return None
+        self._kept.move_to_end(group_id)
+        return members
+
+    async def members(self, group_id: str, asker_id: int = 0) -> frozenset[int]:
+        """Return the members, from the nearest cache that is known to be fresh.
+
+        Look-ups of one group at a time share one. Raises what the load raises: Refused if there
+        is no such group, Unavailable.
+        """
+        members = self.cached(group_id)
+        if members is not None:
+            return members
+        look_up = self._look_ups.get(group_id)
+        if look_up is None:
+            look_up = asyncio.create_task(self._look_up(group_id, asker_id))
+            self._look_ups[group_id] = look_up
+            self._tasks.add(look_up)
+            look_up.add_done_callback(self._looked_up)
+        # A waiter that is cancelled must not take the others' look-up with it.
+        return await asyncio.shield(look_up)
+
+    async def _look_up(self, group_id: str, asker_id: int) -> frozenset[int]:
+        this = asyncio.current_task()
+        try:
+            members = await self._read(group_id)
+            until = inf if self.tracking else self._clock() + UNTRACKED_TTL
+            if not members:
+                members = await self._load(group_id, asker_id)
+                # A change before the list is in Redis is a change to no key, and is not told.
+                until = self._clock() + UNTRACKED_TTL
+                self._start_fill(group_id, members, asker_id)
+        finally:
+            # A change that came in meanwhile has taken this look-up out: its list may be older
+            # than the change. Those who wait already get it, nobody else.
+            unchanged = self._look_ups.get(group_id) is this
+            if unchanged:
+                del self._look_ups[group_id]
+        if unchanged:
+            self._keep(group_id, members, until)
+        return members
+
+    def _looked_up(self, task: asyncio.Task[frozenset[int]]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # seen, should all who waited have gone
+
+    async def _read(self, group_id: str) -> frozenset[int]:
+        if not self._pipeline.healthy:
+            return frozenset()
+        try:
+            [members] = await self._pipeline.call(("SMEMBERS", key(group_id)))
+        except Unavailable:
+            return frozenset()
+        return frozenset(_user_ids(members))
+
+    def _keep(self, group_id: str, members: frozenset[int], until: float) -> None:
+        self._kept[group_id] = (members, until)
+        self._kept.move_to_end(group_id)
+        if len(self._kept) > self._capacity:
+            self._kept.popitem(last=False)
+        if self._on_filled is not None:
+            self._on_filled(group_id, members)
+
+    def _start_fill(self, group_id: str, members: frozenset[int], asker_id: int) -> None:
+        free = len(self._fills) < MAX_FILLS and group_id not in self._fills
+        if members and free and self._pipeline.healthy:
+            fill = asyncio.create_task(self._fill(group_id, members, asker_id))
+            self._fills[group_id] = fill
+            fill.add_done_callback(lambda _: self._fills.pop(group_id, None))
+
+    async def _fill(self, group_id: str, members: frozenset[int], asker_id: int) -> None:
+        """Write a loaded list to Redis, without leaving a stale one there.
+
+        Who changes the membership writes its database first and deletes the key after. Had both
+        happened between our load and our write, the stale list would stand for days: a DEL of a
+        key that is not there is not told to anyone. So the list is written for a short time only,
+        and loaded once more: a change that came before the write shows in the second load, and a
+        DEL that comes after the write takes the list away itself. Both loads equal: it may stay.
+        """
+        try:
+            await self._pipeline.call(
+                ("EVAL", self._fill_script, 1, key(group_id), UNVERIFIED_TTL, *members)
+            )
+            if await self._reload(group_id, asker_id) == members:
+                await self._pipeline.call(("EXPIRE", key(group_id), TTL))
+            else:
+                await self._pipeline.call(("DEL", key(group_id)))
+        except Unavailable as error:
+            log.info("member_fill_unfinished", group_id=group_id, error=str(error))
+
+    async def _reload(self, group_id: str, asker_id: int) -> frozenset[int] | None:
+        try:
+            return await self._load(group_id, asker_id)
+        except Refused:
+            return None
+
+    async def _follow(self) -> None:
+        async with aclosing(changes(self._client, KEY_PREFIX)) as stream:
+            async for change in stream:
+                self._change(change)
+
+    def _change(self, change: Change) -> None:
+        self.tracking = change.tracking
+        if change.keys is None:
+            self._kept.clear()
+            self._look_ups.clear()
+            return
+        for changed in change.keys:
+            group_id = changed.removeprefix(KEY_PREFIX)
+            self._kept.pop(group_id, None)
+            self._look_ups.pop(group_id, None)
+
+
+def _user_ids(members: Iterable[bytes]) -> Iterable[int]:
+    """Read what is a number; other programs may keep a placeholder in the set."""
+    return (int(member) for member in members if member.isdigit())

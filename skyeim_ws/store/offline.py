@@ -1,0 +1,144 @@
+"""The queues of undelivered private messages, one list for each user, newest at the head."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+import structlog
+
+from skyeim_ws.logic.ports import QueuedMessage, Window
+from skyeim_ws.store.pipeline import Pipeline
+
+log = structlog.get_logger()
+
+KEY_PREFIX = "offline:private:"
+
+QUEUE_SIZE = 10_000
+"""Entries in one user's queue; the oldest make room, they are still in the message store."""
+
+QUEUE_TTL = 30 * 86_400
+
+SLACK = 50
+"""Entries read beyond those wanted: nodes that push at once leave neighbours out of order."""
+
+GROWTH = 4
+
+
+def key(user_id: int) -> str:
+    """Return the key of a user's queue."""
+    return f"{KEY_PREFIX}{user_id}"
+
+
+class _Chat(msgspec.Struct, rename="camel"):
+    id: int
+    msg_id: str
+    from_user_id: int = 0
+
+
+class _Envelope(msgspec.Struct):
+    type: str
+    data: msgspec.Raw
+
+
+_chat = msgspec.json.Decoder(_Chat, strict=False)
+_envelope = msgspec.json.Decoder(_Envelope)
+
+
+def decode(stored: bytes) -> QueuedMessage | None:
+    """Read an entry: the `data` object of a `chat` frame, or the whole frame around it.
+
+    Returns None if it is neither, or could not be sent as text.
+    """
+    try:
+        stored.decode("utf-8")  # what goes into a text frame unread has to be valid
+        try:
+            raw = bytes(_envelope.decode(stored).data)
+        except msgspec.ValidationError:
+            raw = stored
+        chat = _chat.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return QueuedMessage(
+        raw=raw, stored=stored, id=chat.id, msg_id=chat.msg_id, from_user_id=chat.from_user_id
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a look at the head of a queue gave."""
+
+    window: Window
+    unreadable: list[bytes]
+    complete: bool
+    """Whether more of the queue would change nothing."""
+
+
+def choose(head: Sequence[bytes], length: int, before_id: int | None, limit: int) -> Choice:
+    """Choose the newest `limit` entries with an id below `before_id`.
+
+    `head` is the first part, newest first, of a queue of `length` entries. What lies behind it is
+    taken to be older, except for its last `SLACK` entries, which may be neighbours out of order.
+    """
+    readable: list[QueuedMessage] = []
+    unreadable: list[bytes] = []
+    for stored in head:
+        message = decode(stored)
+        if message is None:
+            unreadable.append(stored)
+        else:
+            readable.append(message)
+    wanted = [message for message in readable if before_id is None or message.id < before_id]
+    wanted.sort(key=lambda message: message.id)
+    taken = wanted[max(len(wanted) - limit, 0) :]
+    behind = max(length - len(head), 0)
+    older = behind + len(wanted) - len(taken)
+    complete = behind == 0 or len(wanted) >= limit + SLACK
+    return Choice(Window(taken, older), unreadable, complete)
+
+
+class RedisOfflineQueue:
+    """`ports.OfflineQueue` in Redis; `size` in entries, `ttl` in seconds from the last push."""
+
+    def __init__(self, pipeline: Pipeline, *, size: int = QUEUE_SIZE, ttl: int = QUEUE_TTL) -> None:
+        self._pipeline = pipeline
+        self._size = size
+        self._ttl = ttl
+
+    def push(self, user_id: int, entries: Sequence[bytes]) -> None:
+        """Append messages, oldest first; kept in a bounded buffer while Redis is away."""
+        if entries:
+            self._pipeline.submit(
+                ("LPUSH", key(user_id), *entries),
+                ("LTRIM", key(user_id), 0, self._size - 1),
+                ("EXPIRE", key(user_id), self._ttl),
+            )
+
+    def remove(self, user_id: int, entries: Sequence[bytes]) -> None:
+        """Take out entries, as `QueuedMessage.stored` has them; kept likewise.
+
+        One copy of each: a push that was repeated after an outage may have left two, and a window
+        shows both.
+        """
+        if entries:
+            self._pipeline.submit(*(("LREM", key(user_id), 1, entry) for entry in entries))
+
+    async def window(self, user_id: int, before_id: int | None, limit: int) -> Window:
+        """Return the newest entries with an id below `before_id`, at most `limit`, oldest first.
+
+        Entries that cannot be read are left out and removed. Raises Unavailable.
+        """
+        count = limit + SLACK
+        while True:
+            # Always from the head, wider each time: positions further in move with each push and
+            # removal, and an entry that slipped between two reads would never be shown.
+            head, length = await self._pipeline.call(
+                ("LRANGE", key(user_id), 0, count - 1), ("LLEN", key(user_id))
+            )
+            choice = choose(head, length, before_id, limit)
+            if choice.complete:
+                break
+            count *= GROWTH
+        if choice.unreadable:
+            log.warning("offline_entries_unreadable", user_id=user_id, count=len(choice.unreadable))
+            self.remove(user_id, choice.unreadable)
+        return choice.window

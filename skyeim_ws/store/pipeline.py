@@ -1,0 +1,315 @@
+"""The one ordered way to Redis: durable operations are kept and retried, calls are answered.
+
+All of them pass one queue and one task, so that whatever is asked later sees what was written
+earlier. Everything that came in during one turn of the loop, or while the last write was under
+way, leaves in a single write.
+"""
+
+import asyncio
+import inspect
+import random
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import (
+    ClusterDownError,
+    MasterDownError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    TryAgainError,
+)
+
+from skyeim_ws.logic.ports import Unavailable
+
+log = structlog.get_logger()
+
+Command = tuple[str | bytes | int, ...]
+"""A Redis command: its name and arguments."""
+
+BUFFER_SIZE = 10_000
+"""Durable operations that are kept while Redis is away; beyond it the oldest is dropped."""
+
+MAX_CALLS = 1_000
+"""Calls that may wait at a time; beyond it they fail at once."""
+
+MAX_BATCH = 512
+"""Operations in one write: bounds what has to be repeated when the write fails."""
+
+PING_INTERVAL = 1.0
+BACKOFF_FIRST, BACKOFF_LIMIT = 0.1, 2.0
+_ERROR_LENGTH = 120
+
+_NOT_WRITABLE = (
+    ClusterDownError,
+    MasterDownError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    TryAgainError,
+)
+_NOT_WRITABLE_CODES = ("MISCONF", "NOREPLICAS", "BUSY", "UNKILLABLE")
+
+
+@dataclass(slots=True, eq=False)
+class _Operation:
+    number: int
+    commands: tuple[Command, ...]
+    answer: asyncio.Future[list[Any]] | None = None  # None: durable
+    expiry: asyncio.TimerHandle | None = None
+
+
+class Pipeline:
+    """The queue to Redis and the task that drains it; `start` it on a running loop.
+
+    `timeout` (seconds) bounds each write with its answers, and each call from the moment that it
+    is made. `dropped` counts durable operations lost to the bound, `failed` those and calls that
+    Redis refused for good. The callbacks of `on_recovered` run each time that Redis takes commands
+    again after an outage; one that returns an awaitable gets a task.
+    """
+
+    def __init__(
+        self, client: Redis, *, buffer_size: int = BUFFER_SIZE, timeout: float = 2.0
+    ) -> None:
+        self.healthy = True
+        self.dropped = 0
+        self.failed = 0
+        self.on_recovered: list[Callable[[], Awaitable[None] | None]] = []
+        self._client = client
+        self._buffer_size = buffer_size
+        self._timeout = timeout
+        self._durable: deque[_Operation] = deque()
+        self._calls: OrderedDict[int, _Operation] = OrderedDict()
+        self._number = 0
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._recoveries: set[asyncio.Future[None]] = set()
+        self._closed = False
+        self._overflowed = False
+
+    def start(self) -> None:
+        """Begin to write; the first PING follows at once."""
+        self._task = asyncio.create_task(self._run())
+
+    @property
+    def waiting(self) -> int:
+        """Return how many durable operations Redis has not taken yet, without those under way."""
+        return len(self._durable)
+
+    def submit(self, *commands: Command) -> None:
+        """Take one durable operation: sent until Redis has taken it, at least once.
+
+        Its commands stay together. After `close` it is dropped, and counted.
+        """
+        if self._closed:
+            self._drop(1)
+            return
+        self._number += 1
+        self._durable.append(_Operation(self._number, commands))
+        self._trim()
+        self._wake.set()
+
+    def call(self, *commands: Command, timeout: float | None = None) -> asyncio.Future[list[Any]]:
+        """Ask, once, and return a future of the answers, one for each command.
+
+        The future raises Unavailable at its deadline, when the connection breaks under it, or
+        when one of the commands is answered with an error.
+        """
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[list[Any]] = loop.create_future()
+        if self._closed or len(self._calls) >= MAX_CALLS:
+            answer.set_exception(Unavailable("Redis is not reached, too many calls wait"))
+            return answer
+        self._number += 1
+        call = _Operation(self._number, commands, answer)
+        call.expiry = loop.call_later(
+            self._timeout if timeout is None else timeout, self._expire, call
+        )
+        self._calls[call.number] = call
+        self._wake.set()
+        return answer
+
+    async def close(self, timeout: float) -> None:
+        """Write what can be written within `timeout` seconds; what remains is counted and lost."""
+        self._closed = True
+        self._wake.set()
+        if self._task is not None:
+            await asyncio.wait({self._task}, timeout=timeout)
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        for call in self._calls.values():
+            _fail(call, "closed")
+        self._calls.clear()
+        for recovery in self._recoveries:
+            recovery.cancel()
+        await asyncio.gather(*self._recoveries, return_exceptions=True)
+        if self._durable:
+            log.error("redis_unflushed", operations=len(self._durable))
+            self._drop(len(self._durable))
+            self._durable.clear()
+
+    async def _run(self) -> None:
+        backoff = BACKOFF_FIRST
+        while self._durable or self._calls or not self._closed:
+            error = await self._write(self._take())
+            if error is None:
+                backoff = BACKOFF_FIRST
+                self._recovered()
+                await self._idle()
+            else:
+                self._lost(error)
+                # Jitter: all the gateways lose Redis in the same moment.
+                await asyncio.sleep(backoff * random.uniform(0.75, 1.25))  # noqa: S311
+                backoff = min(backoff * 2, BACKOFF_LIMIT)
+
+    async def _idle(self) -> None:
+        """Wait for work, or until the next PING is due."""
+        self._wake.clear()
+        if self._durable or self._calls or self._closed:
+            return
+        try:
+            async with asyncio.timeout(PING_INTERVAL):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    def _take(self) -> list[_Operation]:
+        """Take the oldest operations out of the two queues, in the order of their coming."""
+        batch: list[_Operation] = []
+        while len(batch) < MAX_BATCH and (self._durable or self._calls):
+            call = next(iter(self._calls), None)
+            if self._durable and (call is None or self._durable[0].number < call):
+                batch.append(self._durable.popleft())
+                continue
+            _, operation = self._calls.popitem(last=False)
+            if operation.answer is not None and not operation.answer.done():
+                batch.append(operation)
+        return batch
+
+    async def _write(self, batch: list[_Operation]) -> Exception | None:
+        """Write the batch and hand out the answers; return why Redis is to be called lost."""
+        commands = [command for operation in batch for command in operation.commands]
+        try:
+            async with asyncio.timeout(self._timeout):
+                answers = await self._send(commands or [("PING",)])
+        except Exception as error:  # not RedisError alone: a transport that dies raises others
+            self._put_back(batch)
+            return error
+        except asyncio.CancelledError:
+            self._put_back(batch)
+            raise
+        if not batch:
+            return answers[0] if isinstance(answers[0], Exception) else None
+        return self._dispatch(batch, answers)
+
+    async def _send(self, commands: Iterable[Command]) -> list[Any]:
+        async with self._client.pipeline(transaction=False) as pipe:
+            for command in commands:
+                pipe.execute_command(*command)
+            return await pipe.execute(raise_on_error=False)
+
+    def _dispatch(self, batch: list[_Operation], answers: list[Any]) -> Exception | None:
+        refusal: Exception | None = None
+        again: list[_Operation] = []
+        failures: list[tuple[str, Exception]] = []
+        position = 0
+        for operation in batch:
+            own = answers[position : position + len(operation.commands)]
+            position += len(own)
+            errors = [answer for answer in own if isinstance(answer, Exception)]
+            refusals = [error for error in errors if _refuses_writes(error)]
+            if refusals:
+                refusal = refusal or refusals[0]
+                again.append(operation)
+            elif errors:
+                failures.append((str(operation.commands[own.index(errors[0])][0]), errors[0]))
+                _fail(operation, _text(errors[0]))
+            else:
+                _settle(operation, own)
+        self._put_back(again)
+        if failures:
+            # One line for a write: a key of the wrong type would give one for each message.
+            self.failed += len(failures)
+            command, error = failures[0]
+            log.error(
+                "redis_command_failed", command=command, error=_text(error), count=len(failures)
+            )
+        return refusal
+
+    def _put_back(self, batch: list[_Operation]) -> None:
+        """Put durable operations back in their order; calls fail, they are sent once only."""
+        self._durable.extendleft(op for op in reversed(batch) if op.answer is None)
+        for operation in batch:
+            _fail(operation, "Redis was lost")
+        self._trim()
+
+    def _expire(self, call: _Operation) -> None:
+        self._calls.pop(call.number, None)
+        _fail(call, "Redis did not answer in time")
+
+    def _trim(self) -> None:
+        excess = len(self._durable) - self._buffer_size
+        for _ in range(excess):
+            self._durable.popleft()
+        if excess > 0:
+            self._drop(excess)
+
+    def _drop(self, count: int) -> None:
+        self.dropped += count
+        if not self._overflowed:
+            # Once for each outage; how many they were is told with the recovery.
+            self._overflowed = True
+            log.error("redis_operations_dropped", buffer_size=self._buffer_size)
+
+    def _lost(self, error: Exception) -> None:
+        if self.healthy:
+            self.healthy = False
+            log.warning("redis_lost", error=_text(error))
+
+    def _recovered(self) -> None:
+        self._overflowed = False
+        if self.healthy:
+            return
+        self.healthy = True
+        log.info("redis_recovered", waiting=len(self._durable), dropped=self.dropped)
+        for callback in self.on_recovered:
+            try:
+                result = callback()
+            except Exception:  # a callback's fault must not stop the queue
+                log.exception("redis_recovery_callback_failed")
+                continue
+            if inspect.isawaitable(result):
+                recovery = asyncio.ensure_future(result)
+                self._recoveries.add(recovery)
+                recovery.add_done_callback(self._recovery_done)
+
+    def _recovery_done(self, recovery: asyncio.Future[None]) -> None:
+        self._recoveries.discard(recovery)
+        if not recovery.cancelled() and (error := recovery.exception()) is not None:
+            log.error("redis_recovery_callback_failed", exc_info=error)
+
+
+def _refuses_writes(error: Exception) -> bool:
+    """Tell whether Redis takes no writes for now, rather than not this one."""
+    return isinstance(error, _NOT_WRITABLE) or str(error).startswith(_NOT_WRITABLE_CODES)
+
+
+def _text(error: Exception) -> str:
+    # Cut, because Redis may quote arguments behind its own words.
+    return f"{type(error).__name__}: {str(error).split(', with args', 1)[0]}"[:_ERROR_LENGTH]
+
+
+def _settle(operation: _Operation, answers: list[Any]) -> None:
+    if operation.expiry is not None:
+        operation.expiry.cancel()
+    if operation.answer is not None and not operation.answer.done():
+        operation.answer.set_result(answers)
+
+
+def _fail(operation: _Operation, why: str) -> None:
+    if operation.expiry is not None:
+        operation.expiry.cancel()
+    if operation.answer is not None and not operation.answer.done():
+        operation.answer.set_exception(Unavailable(why))

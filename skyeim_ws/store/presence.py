@@ -1,0 +1,92 @@
+"""Who is online, over all nodes: the sets that every gateway and service shares."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import TypeVar
+
+from skyeim_ws.store.pipeline import Command, Pipeline
+
+_T = TypeVar("_T")
+
+USERS_KEY = "online:users"
+GROUP_PREFIX = "group:online:"
+
+CHUNK = 500
+"""Members in one SADD and commands in one operation, so that no single one holds Redis up."""
+
+
+def group_key(group_id: str) -> str:
+    """Return the key of the set of a group's online members."""
+    return GROUP_PREFIX + group_id
+
+
+class RedisPresence:
+    """`ports.Presence` in Redis."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+
+    async def enter(self, user_id: int, group_ids: Sequence[str]) -> int:
+        """Write the user and its groups as online; return how many users are."""
+        *_, count = await self._pipeline.call(
+            ("SADD", USERS_KEY, user_id),
+            *(("SADD", group_key(group_id), user_id) for group_id in group_ids),
+            ("SCARD", USERS_KEY),
+        )
+        return int(count)
+
+    def leave(self, user_id: int, group_ids: Sequence[str]) -> None:
+        """Take the user out; kept and retried while Redis is away."""
+        self._pipeline.submit(
+            ("SREM", USERS_KEY, user_id),
+            *(("SREM", group_key(group_id), user_id) for group_id in group_ids),
+        )
+
+    async def online(self, user_ids: Sequence[int]) -> list[int]:
+        """Return those of the users who are online, in the order given."""
+        if not user_ids:
+            return []
+        [flags] = await self._pipeline.call(("SMISMEMBER", USERS_KEY, *user_ids))
+        return [user_id for user_id, flag in zip(user_ids, flags, strict=True) if flag]
+
+    def resync(self, users: Mapping[int, Sequence[str]]) -> None:
+        """Write all users of this node, with their groups, again after an outage.
+
+        Not awaited, so that a `leave` that follows stands behind it in the queue: written in
+        steps, it could bring back a user who left in between.
+        """
+        groups: defaultdict[str, list[int]] = defaultdict(list)
+        for user_id, group_ids in users.items():
+            for group_id in group_ids:
+                groups[group_id].append(user_id)
+        for commands in _chunks(_additions(users, groups)):
+            self._pipeline.submit(*commands)
+
+    async def clear(self) -> None:
+        """Forget everyone; only for a Redis that no other node uses."""
+        await self._pipeline.call(("DEL", USERS_KEY))
+        cursor = 0
+        while True:
+            [(after, keys)] = await self._pipeline.call(
+                ("SCAN", cursor, "MATCH", GROUP_PREFIX + "*", "COUNT", CHUNK)
+            )
+            if keys:
+                await self._pipeline.call(("DEL", *keys))
+            cursor = int(after)
+            if cursor == 0:
+                return
+
+
+def _additions(users: Iterable[int], groups: Mapping[str, list[int]]) -> Iterator[Command]:
+    for some in _chunks(users):
+        yield ("SADD", USERS_KEY, *some)
+    for group_id, members in groups.items():
+        for some in _chunks(members):
+            yield ("SADD", group_key(group_id), *some)
+
+
+def _chunks(items: Iterable[_T]) -> Iterator[tuple[_T, ...]]:
+    iterator = iter(items)
+    while chunk := tuple(islice(iterator, CHUNK)):
+        yield chunk

@@ -1,0 +1,92 @@
+"""The stream of changes that anyone makes to keys of one prefix: Redis client tracking."""
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection
+
+log = structlog.get_logger()
+
+PROBE_INTERVAL = 5.0
+"""A connection that was silent for this long is asked for a sign of life, and again given up."""
+
+BACKOFF_FIRST, BACKOFF_LIMIT = 0.1, 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Keys that may have changed (None: any); `tracking` says whether further changes will show."""
+
+    keys: tuple[str, ...] | None
+    tracking: bool
+
+
+async def changes(client: Redis, prefix: str) -> AsyncGenerator[Change]:
+    """Yield the changes to keys of the prefix, for ever, over a connection of its own.
+
+    Each connect and each loss yields a change of all keys. `client` gives the address and the
+    credentials; it has to be Redis 6 or later, or any Valkey, else nothing is ever tracked.
+    """
+    backoff = BACKOFF_FIRST
+    lost = False
+    while True:
+        error: Exception | None = None
+        try:
+            async with aclosing(_session(client, prefix)) as session:
+                async for change in session:
+                    if change.keys is None:
+                        lost, backoff = False, BACKOFF_FIRST
+                    yield change
+        except Exception as caught:  # whatever broke it, the answer is a new connection
+            error = caught
+        if not lost:
+            lost = True
+            log.warning("key_tracking_lost", prefix=prefix, error=type(error).__name__)
+        yield Change(None, tracking=False)
+        await asyncio.sleep(backoff * random.uniform(0.75, 1.25))  # noqa: S311
+        backoff = min(backoff * 2, BACKOFF_LIMIT)
+
+
+async def _session(client: Redis, prefix: str) -> AsyncGenerator[Change]:
+    pool = client.connection_pool
+    # RESP3 carries the changes on the connection that asked for them; RESP2 would need two.
+    connection: AbstractConnection = pool.connection_class(
+        **{**pool.connection_kwargs, "protocol": 3}
+    )
+    try:
+        await connection.connect()  # type: ignore[no-untyped-call]
+        # Without a handler the library drops the changes that it reads.
+        parser: Any = connection._parser
+        parser.set_invalidation_push_handler(_unchanged)
+        # Broadcast: each write to the prefix is told, whoever has read the key before.
+        await connection.send_command("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", prefix)
+        await connection.read_response()
+        log.info("key_tracking_started", prefix=prefix)
+        yield Change(None, tracking=True)
+        probed = False
+        while True:
+            answer = await connection.read_response(push_request=True, timeout=PROBE_INTERVAL)
+            if answer is None:
+                if probed:
+                    raise TimeoutError("no sign of life")
+                await connection.send_command("PING")
+            probed = answer is None
+            if isinstance(answer, list):
+                keys = answer[1]
+                yield Change(None if keys is None else tuple(map(_decoded, keys)), tracking=True)
+    finally:
+        await connection.disconnect(nowait=True)
+
+
+async def _unchanged(push: Any) -> Any:
+    return push
+
+
+def _decoded(key: bytes) -> str:
+    return key.decode("utf-8", "surrogateescape")

@@ -1,0 +1,180 @@
+"""The log: one format for all loggers, levels, files, and no secret in any of it."""
+
+import json
+import logging
+import logging.handlers
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from skyeim_ws.config import LogConf
+from skyeim_ws.ops import logs
+
+TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJ1c2VySWQiOjF9.c2lnbmF0dXJl"
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> Iterator[None]:
+    """Give the process its own logging back."""
+    loggers = [logging.getLogger(name) for name in (None, "skyeim_ws", "tornado.access")]
+    before = [(log, log.level, log.propagate, list(log.handlers)) for log in loggers]
+    yield
+    for log, level, propagate, handlers in before:
+        for added in set(log.handlers) - set(handlers):
+            added.close()
+        log.setLevel(level)
+        log.propagate, log.handlers = propagate, handlers
+    structlog.reset_defaults()
+
+
+def lines(captured: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in captured.splitlines()]
+
+
+def test_an_event_is_one_json_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure(LogConf(service_name="ws"), dev=False)
+    structlog.get_logger("skyeim_ws.test").warning("redis_lost", error="gone\nfar", attempt=2)
+    (entry,) = lines(capsys.readouterr().out)
+    assert entry.pop("@timestamp").endswith("Z")
+    assert entry == {
+        "event": "redis_lost",
+        "level": "warning",
+        "service": "ws",
+        "error": "gone\nfar",
+        "attempt": 2,
+    }
+
+
+@pytest.mark.parametrize("name", ["tornado.application", "grpc", "asyncio"])
+def test_library_loggers_have_the_same_format(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs.configure(LogConf(service_name="ws"), dev=False)
+    logging.getLogger(name).error("failed: %s", "why")
+    (entry,) = lines(capsys.readouterr().out)
+    assert (entry["event"], entry["level"], entry["service"]) == ("failed: why", "error", "ws")
+
+
+def test_an_exception_is_a_field(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure(LogConf(), dev=False)
+    for log in (structlog.get_logger("skyeim_ws.test"), logging.getLogger("tornado.general")):
+        try:
+            raise ValueError(f"bad ?token={TOKEN}")
+        except ValueError:
+            log.exception("turn_failed")
+    entries = lines(capsys.readouterr().out)
+    assert [entry["event"] for entry in entries] == ["turn_failed", "turn_failed"]
+    for entry in entries:
+        assert "ValueError: bad ?token=***" in entry["exception"]
+
+
+@pytest.mark.parametrize(
+    ("level", "shown"),
+    [
+        ("debug", ["debug", "info", "warning", "error", "critical"]),
+        ("info", ["info", "warning", "error", "critical"]),
+        ("warn", ["warning", "error", "critical"]),
+        ("error", ["error", "critical"]),
+        ("severe", ["critical"]),
+    ],
+)
+def test_levels_are_those_of_go_zero(
+    level: Any, shown: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs.configure(LogConf(level=level), dev=False)
+    log = structlog.get_logger("skyeim_ws.test")
+    for method in ("debug", "info", "warning", "error", "critical"):
+        getattr(log, method)("something_happened")
+    assert [entry["level"] for entry in lines(capsys.readouterr().out)] == shown
+
+
+def test_libraries_never_log_at_debug(capsys: pytest.CaptureFixture[str]) -> None:
+    """A database driver's debug lines hold the rows, so the content of messages."""
+    logs.configure(LogConf(level="debug"), dev=False)
+    logging.getLogger("aiosqlite").debug("executing insert into im_message")
+    assert capsys.readouterr().out == ""
+
+
+def test_requests_are_not_logged(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure(LogConf(level="debug"), dev=False)
+    logging.getLogger("tornado.access").error("500 GET /ws?token=x")
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "")
+
+
+def test_secrets_are_masked_by_name_and_by_look(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure(LogConf(), dev=False)
+    structlog.get_logger("skyeim_ws.test").error(
+        "refused",
+        access_token="hush",
+        prev_secret="hush",
+        password=1234,
+        headers={"Authorization": "hush", "Host": "h"},
+        uri=f"/ws?token={TOKEN}&device=1",
+        error=ValueError(f"Bearer {TOKEN}"),
+        seen=[TOKEN, 3, None],
+    )
+    captured = capsys.readouterr().out
+    assert "hush" not in captured
+    assert "eyJ" not in captured
+    (entry,) = lines(captured)
+    assert entry["headers"] == {"Authorization": "***", "Host": "h"}
+    assert entry["uri"] == "/ws?token=***&device=1"
+    assert entry["seen"] == ["***", 3, None]
+    assert entry["password"] == "***"
+
+
+def test_plain_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    """No colour codes, unless a person looks at a terminal."""
+    logs.configure(LogConf(encoding="plain"), dev=True)
+    try:
+        raise ValueError("why")
+    except ValueError:
+        structlog.get_logger("skyeim_ws.test").exception("turn_failed", user_id=7)
+    captured = capsys.readouterr().out
+    assert "turn_failed" in captured
+    assert "user_id=7" in captured
+    assert "ValueError: why" in captured
+    assert "\x1b" not in captured
+
+
+def test_long_texts_are_cut_where_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure(LogConf(max_content_length=10), dev=False)
+    structlog.get_logger("skyeim_ws.test").error("refused", error="x" * 100)
+    (entry,) = lines(capsys.readouterr().out)
+    assert entry["error"] == "x" * 10
+
+
+def test_a_second_call_replaces_the_first(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure(LogConf(service_name="one"), dev=False)
+    logs.configure(LogConf(service_name="two"), dev=False)
+    structlog.get_logger("skyeim_ws.test").error("once")
+    assert [entry["service"] for entry in lines(capsys.readouterr().out)] == ["two"]
+
+
+@pytest.mark.parametrize("mode", ["file", "volume"])
+def test_files_lie_under_the_path(mode: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    logs.configure(LogConf(mode=mode, path=str(folder), service_name="ws", keep_days=3), dev=True)
+    structlog.get_logger("skyeim_ws.test").error("once")
+    place = folder if mode == "file" else folder / "ws" / socket.gethostname()
+    (entry,) = lines((place / "ws.log").read_text())
+    assert entry["event"] == "once"
+
+
+def test_files_are_turned_over_as_configured(tmp_path: Path) -> None:
+    def handler(**more: Any) -> Any:
+        logs.configure(LogConf(mode="file", path=str(tmp_path), **more), dev=False)
+        return logging.getLogger().handlers[-1]
+
+    by_day = handler(rotation="daily", keep_days=3)
+    assert isinstance(by_day, logging.handlers.TimedRotatingFileHandler)
+    assert (by_day.when, by_day.backupCount) == ("MIDNIGHT", 3)
+    by_size = handler(rotation="size", max_size=1, max_backups=2)
+    assert isinstance(by_size, logging.handlers.RotatingFileHandler)
+    assert (by_size.maxBytes, by_size.backupCount) == (1024 * 1024, 2)
+    assert handler(rotation="size", max_size=1).backupCount == logs.BACKUPS_BY_DEFAULT

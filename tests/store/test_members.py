@@ -1,0 +1,323 @@
+"""The member cache against a real Redis that others edit, kill and freeze."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from skyeim_ws.conn.codes import Reason
+from skyeim_ws.logic.ports import Refused, Unavailable
+from skyeim_ws.store import scripts, tracking
+from skyeim_ws.store.client import connect
+from skyeim_ws.store.members import TTL, UNTRACKED_TTL, UNVERIFIED_TTL, MemberCache
+from skyeim_ws.store.tracking import changes
+from tests.store.servers import Server, connected, pipelined, until, until_async
+
+KEY = "im:group:members:g"
+MEMBERS = frozenset({1, 2, 3})
+
+
+class Service:
+    """A Group service of one list, which can be held up and made to fail."""
+
+    def __init__(self, members: frozenset[int] = MEMBERS) -> None:
+        self.members = members
+        self.failure: Exception | None = None
+        self.askers: list[tuple[str, int]] = []
+        self.open = asyncio.Event()
+        self.open.set()
+
+    async def load(self, group_id: str, asker_id: int) -> frozenset[int]:
+        self.askers.append((group_id, asker_id))
+        if self.failure is not None:
+            raise self.failure
+        answer = self.members
+        await self.open.wait()
+        return answer
+
+
+class Clock:
+    """Time that passes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@asynccontextmanager
+async def cached(
+    server: Server, service: Service, **options: Any
+) -> AsyncIterator[tuple[MemberCache, Redis]]:
+    """Start a cache and wait until it follows changes; its clock stands still."""
+    options.setdefault("clock", Clock())
+    async with pipelined(server) as pipeline, connected(server) as client:
+        cache = MemberCache(pipeline, client, service.load, **options)
+        cache.start()
+        await until(lambda: cache.tracking)
+        try:
+            yield cache, client
+        finally:
+            await cache.close()
+
+
+async def settled(cache: MemberCache, client: Redis) -> None:
+    """Fill group g and wait until its list is kept for as long as nobody changes it."""
+    await cache.members("g")
+    await until_async(lambda: filled(client))
+    await flushed(cache, client)
+    await cache.members("g")
+    await flushed(cache, client)
+    assert cache.cached("g") is not None
+
+
+async def filled(client: Redis) -> bool:
+    return await client.ttl(KEY) > UNVERIFIED_TTL
+
+
+async def flushed(cache: MemberCache, client: Redis) -> None:
+    """Wait until the cache knows of all changes up to now: it is told of them in their order."""
+    mark = "im:group:members:mark"
+    await client.sadd(mark, 1)
+    await until_async(lambda: kept(cache, "mark"))
+    await client.delete(mark)
+    await until(lambda: cache.cached("mark") is None)
+
+
+async def kept(cache: MemberCache, group_id: str) -> bool:
+    await cache.members(group_id)
+    await asyncio.sleep(0)
+    return cache.cached(group_id) is not None
+
+
+@pytest.mark.gen_test
+async def test_a_miss_is_loaded_and_fills_redis(server: Server) -> None:
+    service = Service()
+    async with cached(server, service) as (cache, client):
+        assert cache.cached("g") is None
+        assert await cache.members("g", 7) == MEMBERS
+        await until_async(lambda: filled(client))
+        assert await client.smembers(KEY) == {b"1", b"2", b"3"}
+        assert 0 < await client.ttl(KEY) <= TTL
+        assert service.askers == [("g", 7)] * 2
+
+
+@pytest.mark.gen_test
+async def test_what_redis_holds_is_not_loaded(server: Server) -> None:
+    service = Service()
+    async with cached(server, service) as (cache, client):
+        await client.sadd(KEY, 4, 5, "placeholder")
+        assert await cache.members("g") == frozenset({4, 5})
+        assert service.askers == []
+
+
+@pytest.mark.gen_test
+async def test_a_list_is_kept_until_it_changes(server: Server) -> None:
+    service, clock = Service(), Clock()
+    async with cached(server, service, clock=clock) as (cache, client):
+        await settled(cache, client)
+        clock.now += 10 * UNTRACKED_TTL
+        assert cache.cached("g") == MEMBERS
+        await client.srem(KEY, 2)
+        await until(lambda: cache.cached("g") is None)
+        assert await cache.members("g") == frozenset({1, 3})
+        await client.delete(KEY)
+        service.members = frozenset({9})
+        await until(lambda: cache.cached("g") is None)
+        assert await cache.members("g") == frozenset({9})
+        await settled(cache, client)
+        await client.flushall()
+        await until(lambda: cache.cached("g") is None)
+
+
+@pytest.mark.gen_test
+async def test_look_ups_at_once_share_one(server: Server) -> None:
+    service = Service()
+    service.open.clear()
+    async with cached(server, service) as (cache, _):
+        waiters = [asyncio.create_task(cache.members("g")) for _ in range(10)]
+        await until(lambda: service.askers)
+        waiters[0].cancel()
+        service.open.set()
+        assert await asyncio.gather(*waiters[1:]) == [MEMBERS] * 9
+        assert waiters[0].cancelled()
+
+
+@pytest.mark.gen_test
+async def test_a_change_during_a_look_up_keeps_its_list_out(server: Server) -> None:
+    service = Service()
+    service.open.clear()
+    async with cached(server, service) as (cache, client):
+        old = asyncio.create_task(cache.members("g"))
+        await until(lambda: service.askers)
+        service.members = frozenset({1})
+        await client.sadd(KEY, 1)
+        await flushed(cache, client)
+        service.open.set()
+        new = await until_async(lambda: after_change(cache, service))
+        assert new == frozenset({1})
+        assert await old == MEMBERS
+        assert cache.cached("g") != MEMBERS
+
+
+async def after_change(cache: MemberCache, service: Service) -> frozenset[int] | None:
+    members = await cache.members("g")
+    return members if members == service.members else None
+
+
+@pytest.mark.gen_test
+async def test_a_change_between_load_and_write_leaves_no_stale_list(server: Server) -> None:
+    """The database changed, and the DEL found no key, before the old list was written."""
+    service = Service()
+    service.open.clear()
+    async with cached(server, service) as (cache, client):
+        look_up = asyncio.create_task(cache.members("g"))
+        await until(lambda: service.askers)
+        service.members = frozenset({1})
+        assert await client.delete(KEY) == 0
+        service.open.set()
+        assert await look_up == MEMBERS
+        await until(lambda: len(service.askers) == 2)
+        await until_async(lambda: absent(client))
+        assert await until_async(lambda: after_change(cache, service)) == frozenset({1})
+
+
+async def absent(client: Redis) -> bool:
+    return await client.exists(KEY) == 0
+
+
+@pytest.mark.gen_test
+async def test_a_list_that_could_not_be_verified_ends_soon(server: Server) -> None:
+    service = Service()
+    async with cached(server, service) as (cache, client):
+        service.open.clear()
+        look_up = asyncio.create_task(cache.members("g"))
+        await until(lambda: service.askers)
+        service.failure = Unavailable("away")
+        service.open.set()
+        await look_up
+        await until(lambda: len(service.askers) == 2)
+        assert 0 < await client.ttl(KEY) <= UNVERIFIED_TTL
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("failure", [Refused(Reason.GROUP_NOT_FOUND), Unavailable("away")])
+async def test_failures_of_the_service_pass_through_and_are_not_kept(
+    server: Server, failure: Exception
+) -> None:
+    service = Service()
+    service.failure = failure
+    async with cached(server, service) as (cache, _):
+        with pytest.raises(type(failure)):
+            await cache.members("g")
+        service.failure = None
+        assert await cache.members("g") == MEMBERS
+
+
+@pytest.mark.gen_test
+async def test_a_group_that_vanishes_during_its_fill_is_not_kept(server: Server) -> None:
+    service = Service()
+    async with cached(server, service) as (cache, client):
+        service.open.clear()
+        look_up = asyncio.create_task(cache.members("g"))
+        await until(lambda: service.askers)
+        service.failure = Refused(Reason.GROUP_NOT_FOUND)
+        service.open.set()
+        await look_up
+        await until(lambda: len(service.askers) == 2)
+        await until_async(lambda: absent(client))
+
+
+@pytest.mark.gen_test
+async def test_without_redis_lists_are_loaded_and_kept_for_a_moment(mortal: Server) -> None:
+    service, clock = Service(), Clock()
+    async with pipelined(mortal) as pipeline, connected(mortal) as client:
+        cache = MemberCache(pipeline, client, service.load, clock=clock)
+        cache.start()
+        await until(lambda: cache.tracking)
+        await settled(cache, client)
+        mortal.kill()
+        await until(lambda: not cache.tracking and not pipeline.healthy)
+        assert cache.cached("g") is None
+        loads = len(service.askers)
+        assert await cache.members("g") == await cache.members("g") == MEMBERS
+        assert len(service.askers) == loads + 1
+        clock.now += UNTRACKED_TTL
+        assert cache.cached("g") is None
+        mortal.start()
+        await until(lambda: cache.tracking and pipeline.healthy)
+        await settled(cache, client)
+        await client.srem(KEY, 3)
+        await until(lambda: cache.cached("g") is None)
+        await cache.close()
+
+
+@pytest.mark.gen_test
+async def test_a_silent_tracking_connection_empties_the_cache(
+    mortal: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracking, "PROBE_INTERVAL", 0.1)
+    service = Service()
+    async with cached(mortal, service) as (cache, client):
+        await settled(cache, client)
+        mortal.freeze()
+        await until(lambda: not cache.tracking)
+        assert cache.cached("g") is None
+        mortal.thaw()
+        await until(lambda: cache.tracking)
+
+
+@pytest.mark.gen_test
+async def test_the_least_recently_used_makes_room_and_fillings_are_told(server: Server) -> None:
+    told: list[tuple[str, frozenset[int]]] = []
+    async with cached(
+        server, Service(), capacity=2, on_filled=lambda *filling: told.append(filling)
+    ) as (cache, client):
+        for group_id in "abc":
+            await client.sadd(f"im:group:members:{group_id}", 1)
+        await flushed(cache, client)
+        told.clear()
+        for group_id in ("a", "b", "a", "c"):
+            await cache.members(group_id)
+        assert cache.cached("b") is None
+        assert cache.cached("a") == cache.cached("c") == frozenset({1})
+    assert told == [(group_id, frozenset({1})) for group_id in "abc"]
+
+
+@pytest.mark.gen_test
+async def test_a_large_group_is_filled(server: Server) -> None:
+    service = Service(frozenset(range(1, 10_001)))
+    async with cached(server, service) as (cache, client):
+        await cache.members("g")
+        await until_async(lambda: filled(client))
+        assert await client.scard(KEY) == 10_000
+        assert await cache.members("g") == service.members
+
+
+@pytest.mark.gen_test
+async def test_the_fill_script_adds_and_sets_the_time_to_live(server: Server) -> None:
+    async with connected(server) as client:
+        await client.sadd("k", 1)
+        assert await client.eval(scripts.read("fill_members"), 1, "k", 50, 2, 3) == 1
+        assert await client.smembers("k") == {b"1", b"2", b"3"}
+        assert 0 < await client.ttl("k") <= 50
+
+
+@pytest.mark.gen_test
+async def test_changes_are_followed_with_a_password(mortal: Server) -> None:
+    async with connected(mortal) as admin:
+        await admin.config_set("requirepass", "secret")
+        client = connect(str(mortal.socket), password="secret")
+        stream = changes(client, "p:")
+        try:
+            assert (await anext(stream)).tracking
+            await admin.set("other", 1)
+            await admin.set("p:\N{SNOWMAN}", 1)
+            assert (await anext(stream)).keys == ("p:\N{SNOWMAN}",)
+        finally:
+            await stream.aclose()
+            await client.aclose()

@@ -1,0 +1,185 @@
+"""The queues of undelivered messages: reading entries, choosing windows, and a real Redis."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
+
+from skyeim_ws.store.offline import GROWTH, SLACK, RedisOfflineQueue, choose, decode
+from tests.store.servers import Server, connected, pipelined
+
+
+def entry(number: int, **extra: Any) -> bytes:
+    data = {"id": number, "msgId": f"m{number}", "fromUserId": 7, "content": "ü", **extra}
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def enveloped(number: int) -> bytes:
+    return b'{"type":"chat", "data": ' + entry(number) + b" }"
+
+
+NOT_ENTRIES = [
+    b"",
+    b"null",
+    b"[]",
+    b"{}",
+    b'{"id":1}',
+    b'{"id":"x","msgId":"m"}',
+    b'{"id":1,"msgId":2}',
+    b'{"type":"chat","data":{"id":1}}',
+    b'{"type":"chat","data":5}',
+    b'{"id":1,"msgId":"m","content":"\xff"}',
+    entry(1)[:-1],
+]
+
+
+def test_an_entry_is_kept_as_it_stands() -> None:
+    message = decode(entry(5, later="field"))
+    assert message is not None
+    assert (message.id, message.msg_id, message.from_user_id) == (5, "m5", 7)
+    assert message.raw == message.stored == entry(5, later="field")
+
+
+def test_the_data_is_taken_out_of_a_whole_frame() -> None:
+    message = decode(enveloped(5))
+    assert message is not None
+    assert (message.id, message.raw, message.stored) == (5, entry(5), enveloped(5))
+
+
+def test_numbers_written_as_strings_are_read() -> None:
+    message = decode(b'{"id":"12","msgId":"m","fromUserId":"3"}')
+    assert message is not None
+    assert (message.id, message.from_user_id) == (12, 3)
+
+
+@pytest.mark.parametrize("stored", NOT_ENTRIES)
+def test_what_is_no_entry_is_none(stored: bytes) -> None:
+    assert decode(stored) is None
+
+
+@given(st.binary(max_size=80) | st.text(max_size=40).map(str.encode))
+def test_no_bytes_break_the_reader(stored: bytes) -> None:
+    message = decode(stored)
+    assert message is None or message.stored == stored
+
+
+@given(
+    ids=st.lists(st.integers(1, 10_000), unique=True, max_size=60),
+    forms=st.randoms(use_true_random=False),
+    before_id=st.none() | st.integers(0, 10_001),
+    limit=st.integers(1, 100),
+)
+def test_a_whole_queue_gives_the_newest_below_the_mark(
+    ids: list[int], forms: Any, before_id: int | None, limit: int
+) -> None:
+    """Whatever order and form the entries are in."""
+    head = [forms.choice([entry, enveloped])(number) for number in ids]
+    choice = choose(head, len(head), before_id, limit)
+    below = sorted(number for number in ids if before_id is None or number < before_id)
+    assert choice.complete
+    assert [message.id for message in choice.window.entries] == below[-limit:]
+    assert choice.window.older == len(below[:-limit])
+
+
+@given(
+    length=st.integers(0, 300),
+    bad=st.sets(st.integers(0, 299)),
+    seen=st.integers(1, 300),
+    before_id=st.none() | st.integers(0, 301),
+    limit=st.integers(1, 60),
+)
+def test_a_complete_look_at_the_head_equals_one_at_the_whole(
+    length: int, bad: set[int], seen: int, before_id: int | None, limit: int
+) -> None:
+    queue = [b"?" if n in bad else entry(n) for n in range(length, 0, -1)]
+    part = choose(queue[:seen], length, before_id, limit)
+    whole = choose(queue, length, before_id, limit)
+    if part.complete:
+        assert part.window.entries == whole.window.entries
+        behind = queue[seen:].count(b"?")  # not known to be unreadable before they are read
+        assert part.window.older == whole.window.older + behind
+
+
+def ids_of(entries: Any) -> list[int]:
+    return [message.id for message in entries]
+
+
+@pytest.mark.gen_test
+async def test_windows_walk_back_through_the_queue(server: Server) -> None:
+    async with pipelined(server) as pipeline:
+        queue = RedisOfflineQueue(pipeline)
+        queue.push(1, [entry(n) for n in range(1, 31)])
+        for number in range(31, 46):
+            queue.push(1, [entry(number)])
+        first = await queue.window(1, None, 20)
+        assert (ids_of(first.entries), first.older) == (list(range(26, 46)), 25)
+        second = await queue.window(1, 26, 20)
+        assert (ids_of(second.entries), second.older) == (list(range(6, 26)), 5)
+        third = await queue.window(1, 6, 20)
+        assert (ids_of(third.entries), third.older) == (list(range(1, 6)), 0)
+        assert await queue.window(1, 1, 20) == await queue.window(2, None, 20)
+
+
+@pytest.mark.gen_test
+async def test_a_window_far_down_is_found(server: Server) -> None:
+    count = (SLACK + 10) * GROWTH * GROWTH
+    async with pipelined(server) as pipeline:
+        queue = RedisOfflineQueue(pipeline)
+        queue.push(1, [entry(n) for n in range(1, count + 1)])
+        window = await queue.window(1, 12, 10)
+        assert (ids_of(window.entries), window.older) == (list(range(2, 12)), 1)
+
+
+@pytest.mark.gen_test
+async def test_confirmed_entries_leave_and_others_stay(server: Server) -> None:
+    async with pipelined(server) as pipeline:
+        queue = RedisOfflineQueue(pipeline)
+        queue.push(1, [entry(1), enveloped(2), entry(3), entry(4)])
+        window = await queue.window(1, None, 2)
+        queue.remove(1, [message.stored for message in window.entries])
+        left = await queue.window(1, None, 10)
+        assert ids_of(left.entries) == [1, 2]
+        queue.remove(1, [left.entries[1].stored])
+        assert ids_of((await queue.window(1, None, 10)).entries) == [1]
+
+
+@pytest.mark.gen_test
+async def test_a_push_that_was_repeated_is_shown_and_removed_twice(server: Server) -> None:
+    async with pipelined(server) as pipeline:
+        queue = RedisOfflineQueue(pipeline)
+        queue.push(1, [entry(1), entry(2)])
+        queue.push(1, [entry(1), entry(2)])
+        window = await queue.window(1, None, 10)
+        assert ids_of(window.entries) == [1, 1, 2, 2]
+        queue.remove(1, [message.stored for message in window.entries])
+        assert (await queue.window(1, None, 10)).entries == []
+
+
+@pytest.mark.gen_test
+async def test_a_queue_is_bounded_and_ends(server: Server) -> None:
+    async with pipelined(server) as pipeline, connected(server) as client:
+        queue = RedisOfflineQueue(pipeline, size=5, ttl=1000)
+        queue.push(1, [])
+        queue.remove(1, [])
+        queue.push(1, [entry(n) for n in range(1, 8)])
+        queue.push(1, [entry(8)])
+        window = await queue.window(1, None, 10)
+        assert (ids_of(window.entries), window.older) == ([4, 5, 6, 7, 8], 0)
+        assert 0 < await client.ttl("offline:private:1") <= 1000
+
+
+@pytest.mark.gen_test
+async def test_unreadable_entries_are_logged_once_and_removed(server: Server) -> None:
+    async with pipelined(server) as pipeline, connected(server) as client:
+        queue = RedisOfflineQueue(pipeline)
+        queue.push(1, [entry(1), b"secret", entry(2), b"secret", b'{"id":3}'])
+        with capture_logs() as logs:
+            for _ in range(2):
+                assert ids_of((await queue.window(1, None, 10)).entries) == [1, 2]
+        assert await client.llen("offline:private:1") == 2
+    [warning] = logs
+    assert (warning["event"], warning["count"]) == ("offline_entries_unreadable", 3)
+    assert "secret" not in str(logs)
