@@ -1,0 +1,108 @@
+"""Access tokens: JSON Web Tokens signed with HS256, made for the CLI, checked at the handshake."""
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jwt
+
+ALGORITHM = "HS256"
+ACCESS, REFRESH = 0, 1
+MAX_USER_ID = 2**63 - 1
+MAX_TOKEN_CHARACTERS = 4096
+
+_DECIMAL = re.compile(r"[0-9]{1,19}", re.ASCII)
+_OPTIONS: Any = {
+    "require": ["exp"],
+    **dict.fromkeys(["verify_exp", "verify_nbf", "verify_iat"], True),
+    **dict.fromkeys(["verify_iss", "verify_aud", "verify_sub", "verify_jti"], False),
+}
+
+
+class TokenError(Exception):
+    """A token that is not accepted; the text is safe to show to its bearer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whom a token names, and until when, in Unix seconds."""
+
+    user_id: int
+    username: str
+    expires_at: int
+
+
+def issue(
+    secret: str,
+    user_id: int,
+    username: str = "",
+    *,
+    ttl: float,
+    token_type: int = ACCESS,
+    now: float | None = None,
+) -> str:
+    """Return a token that lives for `ttl` seconds from `now` (Unix seconds, default the clock)."""
+    issued_at = int(time.time() if now is None else now)
+    claims = {
+        "userId": user_id,
+        "username": username,
+        "tokenType": token_type,
+        "iat": issued_at,
+        "nbf": issued_at,
+        "exp": issued_at + int(ttl),
+        "iss": "skyeim-ws",
+    }
+    return jwt.encode(claims, _key(secret), algorithm=ALGORITHM)
+
+
+def verify(token: str, secrets: Sequence[str]) -> Identity:
+    """Return whom the token names, if one of the secrets has signed it; empty ones are skipped.
+
+    Raises TokenError.
+    """
+    if not token:
+        raise TokenError("the token is missing")
+    if len(token) > MAX_TOKEN_CHARACTERS:
+        raise TokenError("the token is too long")
+    claims = _claims(token, secrets)
+    token_type = claims.get("tokenType", ACCESS)
+    if type(token_type) is not int or token_type != ACCESS:
+        raise TokenError("this is not an access token")
+    username = claims.get("username")
+    return Identity(
+        user_id=_user_id(claims.get("userId")),
+        username=username if isinstance(username, str) else "",
+        expires_at=int(claims["exp"]),
+    )
+
+
+def _claims(token: str, secrets: Sequence[str]) -> Mapping[str, Any]:
+    for secret in filter(None, secrets):
+        try:
+            return jwt.decode(token, _key(secret), algorithms=[ALGORITHM], options=_OPTIONS)
+        except jwt.InvalidSignatureError:
+            continue
+        except jwt.ExpiredSignatureError:
+            raise TokenError("the token has expired") from None
+        except jwt.ImmatureSignatureError:
+            raise TokenError("the token is not valid yet") from None
+        except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
+            # Beside its own errors PyJWT lets those of what it calls through on hostile input.
+            raise TokenError("the token is malformed") from None
+    raise TokenError("the token has a wrong signature")
+
+
+def _user_id(claim: object) -> int:
+    if isinstance(claim, str) and _DECIMAL.fullmatch(claim):
+        claim = int(claim)
+    if type(claim) is not int or not 0 < claim <= MAX_USER_ID:
+        raise TokenError("the token names no valid user")
+    return claim
+
+
+def _key(secret: str) -> bytes:
+    # HMAC itself pads a short key with zero bytes (RFC 2104), so this signs as the bare secret
+    # does; it keeps PyJWT from warning about the length at each call. `config.warnings` does once.
+    return secret.encode().ljust(32, b"\0")
