@@ -1,0 +1,44 @@
+# Everything a developer types. Needs Python 3.11 to 3.13, git and make.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# Two test processes: the servers they start need a core as well.
+JOBS ?= 2
+
+.PHONY: help run test format lint proto clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): setup.cfg pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info < (3, 14); sys.exit(0 if ok else "Python 3.11 to 3.13 is needed; set PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,mysql]'
+	@touch $@
+
+run: $(STAMP) ## Start the whole chat on this machine, from etc/ws.yaml
+	@exec $(BIN)/skyeim-ws demo -f etc/ws.yaml
+
+test: $(STAMP) ## Check format, lint and types, run all tests with branch coverage
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --cov --cov-report=term --cov-report=
+
+format: $(STAMP) ## Format the code and mend what the linter can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: $(STAMP) ## Check format, lint and types only
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+proto: $(STAMP) ## Generate skyeim_ws/rpc/pb from proto/
+	$(BIN)/python -m grpc_tools.protoc -Iskyeim_ws/rpc/pb=proto --python_out=. \
+		--grpc_python_out=. --mypy_out=. --mypy_grpc_out=. proto/*.proto
+
+clean: ## Remove what the other targets have made, but not the data folder
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*

@@ -1,0 +1,282 @@
+"""The one place where the parts of a gateway are put together: start order, stop order."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import asdict, dataclass
+from socket import socket
+
+import structlog
+from redis.asyncio import Redis
+
+from skyeim_ws import edge
+from skyeim_ws.config import Config, RpcConf, WebSocketConf
+from skyeim_ws.conn.client import ClientContext
+from skyeim_ws.conn.flusher import Flusher
+from skyeim_ws.conn.group_router import GroupRouter
+from skyeim_ws.conn.heartbeat import Heartbeat
+from skyeim_ws.conn.hub import Hub
+from skyeim_ws.conn.limits import Limits
+from skyeim_ws.conn.stats import Stats
+from skyeim_ws.conn.types import (
+    Chat,
+    ClientAck,
+    GroupChat,
+    GroupRead,
+    OfflinePull,
+    PresenceQuery,
+    Read,
+    TypingNotice,
+)
+from skyeim_ws.embedded import Backends
+from skyeim_ws.logic.chat import Sending
+from skyeim_ws.logic.delivery import PrivateDelivery
+from skyeim_ws.logic.dispatch import Dispatcher, route
+from skyeim_ws.logic.events import EventPublisher
+from skyeim_ws.logic.friends import FriendCache
+from skyeim_ws.logic.offline import OfflineMessages
+from skyeim_ws.logic.receipts import Receipts
+from skyeim_ws.logic.requests import Requests
+from skyeim_ws.logic.session import Sessions
+from skyeim_ws.logic.social import Social
+from skyeim_ws.logic.tasks import Tasks
+from skyeim_ws.ops import metrics
+from skyeim_ws.rpc.batcher import Batcher
+from skyeim_ws.rpc.friends import FriendClient
+from skyeim_ws.rpc.groups import GroupClient
+from skyeim_ws.rpc.messages import MessageClient
+from skyeim_ws.rpc.pool import Pool
+from skyeim_ws.store.client import connect
+from skyeim_ws.store.members import MemberCache
+from skyeim_ws.store.offline import RedisOfflineQueue
+from skyeim_ws.store.pipeline import Pipeline
+from skyeim_ws.store.presence import RedisPresence
+
+log = structlog.get_logger()
+
+_FLUSH_SECONDS = 2.0
+"""How long the last writes to Redis may take at the end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateway:
+    """A running gateway: its parts, as far as others look at them."""
+
+    port: int
+    hub: Hub
+    sessions: Sessions
+    sending: Sending
+    router: GroupRouter
+    pipeline: Pipeline
+    writer: Batcher
+    stats: Stats
+
+    async def drain(self, wrap_up: float, wait: float) -> None:
+        """Let sends under way be answered, then send the clients away; times in seconds."""
+        await _until(lambda: not self.sending.under_way, wrap_up)
+        self.sessions.drain()
+        await _until(lambda: self.stats.connections_closed >= self.stats.connections_opened, wait)
+
+
+@asynccontextmanager
+async def gateway(
+    config: Config,
+    where: Backends,
+    listeners: Sequence[socket],
+    push_listeners: Sequence[socket] = (),
+) -> AsyncIterator[Gateway]:
+    """Run a gateway on bound sockets; what was started last stops first.
+
+    On `push_listeners` it takes events of the services without TLS.
+
+    At the end its clients are sent away, what they have not confirmed is put back into their
+    offline queues, and Redis gets what is still to be written.
+    """
+    async with AsyncExitStack() as stack:
+        ws = config.web_socket
+        clock = asyncio.get_running_loop().time
+        stats, tasks, hub = Stats(), Tasks(), Hub()
+
+        redis, pipeline = await _open_store(stack, config, where)
+        presence = RedisPresence(pipeline)
+        queue = RedisOfflineQueue(pipeline, size=ws.offline_queue_size, ttl=int(ws.offline_ttl))
+        if where.private_redis:
+            # Whoever is still in there was connected to a gateway that did not end well.
+            await presence.clear()
+
+        message_pool = _open_pool(stack, "message", where.message_rpc)
+        friend_pool = _open_pool(stack, "friend", where.friend_rpc)
+        group_pool = _open_pool(stack, "group", where.group_rpc)
+        messages, groups = MessageClient(message_pool), GroupClient(group_pool)
+        friend_client = FriendClient(friend_pool)
+        friends = FriendCache(friend_client, clock)
+
+        members = MemberCache(pipeline, redis, groups.fetch_members, capacity=ws.member_cache_size)
+        members.start()
+        stack.push_async_callback(members.close)
+        router = GroupRouter(hub, members, stats, queue_size=ws.group_queue_size)
+        stack.push_async_callback(router.close)
+        writer = Batcher(
+            message_pool,
+            friend_client,
+            groups,
+            batch_size=ws.send_batch_size,
+            backlog=ws.send_backlog,
+        )
+        stack.push_async_callback(writer.close)
+        stack.push_async_callback(tasks.close)
+
+        requests = Requests(tasks, ws.max_in_flight)
+        delivery = PrivateDelivery(hub, queue, stats)
+        sending = Sending(
+            hub=hub,
+            writer=writer,
+            delivery=delivery,
+            router=router,
+            requests=requests,
+            recent_acks=ws.recent_acks,
+        )
+        social = Social(
+            hub=hub, presence=presence, friends=friends, router=router, requests=requests
+        )
+        offline = OfflineMessages(
+            queue=queue,
+            requests=requests,
+            push_limit=ws.offline_push_limit,
+            max_bytes=ws.send_queue_bytes,
+        )
+        receipts = Receipts(hub=hub, messages=messages, groups=groups, requests=requests)
+        sessions = Sessions(
+            hub=hub,
+            presence=presence,
+            groups=groups,
+            social=social,
+            offline=offline,
+            delivery=delivery,
+            tasks=tasks,
+            receive=_dispatcher(sending, receipts, social, offline).dispatch,
+            server_name=config.name,
+            max_connections=config.max_conns or sys.maxsize,
+        )
+        pipeline.on_recovered.append(sessions.redis_recovered)
+        context = ClientContext(
+            events=sessions,
+            flusher=Flusher(asyncio.get_running_loop().call_soon),
+            limits=_limits(ws),
+            stats=stats,
+            clock=clock,
+        )
+        heartbeat = Heartbeat(hub, context)
+        heartbeat.start()
+        stack.callback(heartbeat.stop)
+
+        running = Gateway(
+            port=listeners[0].getsockname()[1],
+            hub=hub,
+            sessions=sessions,
+            sending=sending,
+            router=router,
+            pipeline=pipeline,
+            writer=writer,
+            stats=stats,
+        )
+        publisher = EventPublisher(hub=hub, router=router, friends=friends)
+        application = edge.application(
+            config,
+            context=context,
+            publisher=publisher,
+            messages=messages,
+            healthy=lambda: pipeline.healthy,
+            online=lambda: len(hub),
+        )
+        server = edge.serve(stack, config, application, listeners)
+        if push_listeners:
+            edge.serve_pushes(stack, config, publisher, push_listeners)
+        edge.serve_operators(
+            stack,
+            config,
+            metrics.registry(lambda: asdict(stats), lambda: _gauges(running)),
+            serving=lambda: not sessions.draining,
+        )
+        log.info("gateway_listening", host=config.host, port=running.port, name=config.name)
+        yield running
+        server.stop()
+        await running.drain(config.shutdown.wrap_up_time, config.shutdown.wait_time)
+        log.info("gateway_stopped", connections=len(hub))
+
+
+async def _open_store(
+    stack: AsyncExitStack, config: Config, where: Backends
+) -> tuple[Redis, Pipeline]:
+    redis = connect(
+        where.redis.host,
+        kind=where.redis.type,
+        username=where.redis.user,
+        password=where.redis.password,
+        tls=where.redis.tls,
+    )
+    stack.push_async_callback(redis.aclose)
+    pipeline = Pipeline(redis, buffer_size=config.web_socket.offline_buffer_size)
+    pipeline.start()
+    stack.push_async_callback(pipeline.close, _FLUSH_SECONDS)
+    return redis, pipeline
+
+
+def _open_pool(stack: AsyncExitStack, name: str, rpc: RpcConf) -> Pool:
+    pool = Pool(name, rpc.endpoints or (rpc.target,), rpc.timeout / 1000)
+    stack.push_async_callback(pool.close)
+    return pool
+
+
+def _dispatcher(
+    sending: Sending, receipts: Receipts, social: Social, offline: OfflineMessages
+) -> Dispatcher:
+    return Dispatcher(
+        {
+            "chat": route(Chat, sending.chat),
+            "group_chat": route(GroupChat, sending.group_chat),
+            "ack": route(ClientAck, receipts.ack),
+            "read": route(Read, receipts.read),
+            "group_read": route(GroupRead, receipts.group_read),
+            "typing": route(TypingNotice, social.typing),
+            "presence": route(PresenceQuery, social.presence),
+            "offline_pull": route(OfflinePull, offline.pull),
+            "ping": route(None, social.pong),
+        }
+    )
+
+
+def _limits(ws: WebSocketConf) -> Limits:
+    return Limits(
+        ping_interval=ws.ping_interval,
+        pong_timeout=ws.pong_timeout,
+        confirm_interval=ws.confirm_interval,
+        close_timeout=ws.close_timeout,
+        max_message_size=ws.max_message_size,
+        send_queue_size=ws.send_queue_size,
+        send_queue_bytes=ws.send_queue_bytes,
+        ledger_size=ws.ledger_size,
+        rate_limit=ws.rate_limit,
+        rate_burst=ws.rate_burst,
+    )
+
+
+def _gauges(running: Gateway) -> dict[str, int | float]:
+    return {
+        "connections": len(running.hub),
+        "sends_under_way": running.sending.under_way,
+        "groups_active": len(running.router),
+        "group_frames_queued": running.router.queued,
+        "redis_healthy": int(running.pipeline.healthy),
+        "redis_operations_waiting": running.pipeline.waiting,
+        "redis_operations_dropped": running.pipeline.dropped,
+        "redis_operations_failed": running.pipeline.failed,
+    }
+
+
+async def _until(condition: Callable[[], bool], seconds: float) -> None:
+    """Wait for a condition, but no longer than this."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while not condition() and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
+        await asyncio.sleep(0.02)

@@ -1,0 +1,151 @@
+"""The process: bind, start what is needed, run until a signal, say why it cannot."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+from socket import socket
+from typing import Any
+
+import structlog
+from tornado.netutil import bind_sockets
+
+from skyeim_ws import tokens
+from skyeim_ws.app import gateway
+from skyeim_ws.config import Config, EmbeddedConf
+from skyeim_ws.embedded import backends, run_services_here
+from skyeim_ws.ops.children import ChildError
+from skyeim_ws.ops.logs import configure
+from skyeim_ws.ops.valkey import EmbeddedError
+
+log = structlog.get_logger()
+
+_ANY_ADDRESS = ("", "0.0.0.0", "::")  # noqa: S104 - recognized here, not bound
+_DEMO_USERS = (1001, 1002, 1003)
+_DEMO_TOKEN_SECONDS = 7 * 86400.0
+
+
+class StartError(Exception):
+    """The process cannot do its work here; the text is for the person who started it."""
+
+
+def serve(config: Config) -> int:
+    """Run the gateway until SIGTERM or SIGINT; return the exit code."""
+    return _run(config, _serve(config, demo=False, announce=lambda _port: None))
+
+
+def demo(config: Config, port: int | None, data_dir: str | None) -> int:
+    """Run a gateway, its services and sample users; print how to chat."""
+    embedded = EmbeddedConf(data_dir=data_dir) if data_dir else config.embedded or EmbeddedConf()
+    config = replace(config, port=config.port if port is None else port, embedded=embedded)
+
+    def announce(listening: int) -> None:
+        sys.stdout.write(_welcome(replace(config, port=listening)))
+        sys.stdout.flush()
+
+    return _run(config, _serve(config, demo=True, announce=announce))
+
+
+def run_services(config: Config) -> int:
+    """Run the business services alone, at the endpoints that the gateway would call."""
+    return _run(config, run_services_here(config))
+
+
+def gateway_url(config: Config) -> str:
+    """Return the address to connect to from this machine, as a WebSocket URL."""
+    return f"{'wss' if config.cert_file else 'ws'}://{_local(config.host)}:{config.port}/ws"
+
+
+def _run(config: Config, work: Coroutine[Any, Any, None]) -> int:
+    configure(config.log, dev=config.is_dev)
+    try:
+        asyncio.run(work)
+    except (StartError, EmbeddedError, ChildError) as error:
+        log.error("start_failed", error=str(error))
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    except asyncio.CancelledError:
+        log.warning("stopped_at_once")
+        return 130
+    return 0
+
+
+async def _serve(config: Config, *, demo: bool, announce: Callable[[int], None]) -> None:
+    stop = _stop_on_signals()
+    async with AsyncExitStack() as stack:
+        listeners = _bind(stack, config.host, config.port)
+        port = listeners[0].getsockname()[1]
+        # The services' pushes come over loopback; with TLS on, by a listener of their own, since
+        # no certificate names 127.0.0.1.
+        push_listeners: Sequence[socket] = _bind(stack, "127.0.0.1", 0) if config.cert_file else ()
+        push_port = push_listeners[0].getsockname()[1] if push_listeners else port
+        push_host = "127.0.0.1" if push_listeners else _local(config.host)
+        push_url = f"http://{push_host}:{push_port}"
+        where = await stack.enter_async_context(backends(config, push_url, demo=demo))
+        await stack.enter_async_context(gateway(config, where, listeners, push_listeners))
+        announce(port)
+        await stop.wait()
+
+
+def _bind(stack: AsyncExitStack, host: str, port: int) -> list[socket]:
+    try:
+        sockets = bind_sockets(port, host)
+    except OSError as error:
+        raise StartError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
+    for bound in sockets:
+        stack.callback(bound.close)
+    return sockets
+
+
+def _stop_on_signals() -> asyncio.Event:
+    """Return an event that SIGTERM and SIGINT set; a second one ends the process at once."""
+    stop = asyncio.Event()
+    main = asyncio.current_task()
+
+    def on_signal(number: signal.Signals) -> None:
+        log.info("signal_received", signal=number.name)
+        if stop.is_set() and main is not None:
+            main.cancel()
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number)
+    return stop
+
+
+def _local(host: str) -> str:
+    """Return the host by which this machine reaches a server that listens on `host`."""
+    host = "127.0.0.1" if host in _ANY_ADDRESS else host
+    return f"[{host}]" if ":" in host else host
+
+
+def _welcome(config: Config) -> str:
+    program = sys.argv[0] if Path(sys.argv[0]).name == "skyeim-ws" else "python -m skyeim_ws"
+    url = gateway_url(config)
+    secret = config.auth.access_secret
+    users = "\n".join(
+        f"  {user}  {tokens.issue(secret, user, ttl=_DEMO_TOKEN_SECONDS)}" for user in _DEMO_USERS
+    )
+    folder = config.embedded.data_dir if config.embedded else ""
+    chat = f"{program} chat -f {config.path} --url {url}"
+    return f"""
+SkyeIM is listening on {url}
+
+1001, 1002 and 1003 are friends, and the members of the group g_demo. Their tokens, for 7 days:
+
+{users}
+
+To chat, open two more terminals in this folder and type one line into each:
+
+  {chat} --user 1001 --to 1002
+  {chat} --user 1002 --to 1001
+
+or, for the group:  {chat} --user 1003 --group g_demo
+
+Ctrl-C stops everything; the messages stay in {folder}.
+
+"""

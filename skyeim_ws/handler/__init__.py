@@ -1,0 +1,1 @@
+"""The HTTP edge: authentication, upgrade, pushes from the services, the sync API."""
