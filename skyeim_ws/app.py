@@ -187,6 +187,7 @@ async def gateway(
             context=context,
             publisher=publisher,
             messages=messages,
+            receipts=receipts,
             healthy=lambda: pipeline.healthy,
             online=lambda: len(hub),
         )

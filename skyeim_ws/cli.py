@@ -57,21 +57,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _serve(arguments: argparse.Namespace) -> int:
     config = _load_with_warnings(arguments)
     require_reachable(config)
-    return _run_app("serve", config)
+    return _run_daemon("serve", config)
 
 
 def _demo(arguments: argparse.Namespace) -> int:
-    return _run_app("demo", _load_with_warnings(arguments), arguments.port, arguments.data_dir)
+    return _run_daemon("demo", _load_with_warnings(arguments), arguments.port, arguments.data_dir)
 
 
 def _services(arguments: argparse.Namespace) -> int:
-    return _run_app("run_services", _load_with_warnings(arguments))
+    return _run_daemon("run_services", _load_with_warnings(arguments))
 
 
-def _run_app(function: str, *arguments: Any) -> int:
+def _run_daemon(function: str, *arguments: Any) -> int:
     # Imported late: the servers take a second to import, which no other command should wait for.
-    app = importlib.import_module("skyeim_ws.app")
-    return int(getattr(app, function)(*arguments))
+    daemon = importlib.import_module("skyeim_ws.daemon")
+    return int(getattr(daemon, function)(*arguments))
 
 
 def _check(arguments: argparse.Namespace) -> int:

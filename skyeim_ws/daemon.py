@@ -1,6 +1,7 @@
 """The process: bind, start what is needed, run until a signal, say why it cannot."""
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
@@ -8,15 +9,21 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from socket import socket
-from typing import Any
+from typing import Any, NoReturn
 
 import structlog
 from tornado.netutil import bind_sockets
 
 from skyeim_ws import tokens
 from skyeim_ws.app import gateway
-from skyeim_ws.config import Config, EmbeddedConf
-from skyeim_ws.embedded import backends, run_services_here
+from skyeim_ws.config import Config, EmbeddedConf, RedisConf
+from skyeim_ws.embedded import (
+    backends,
+    services_address,
+    services_command,
+    services_environment,
+)
+from skyeim_ws.ops import valkey
 from skyeim_ws.ops.children import ChildError
 from skyeim_ws.ops.logs import configure
 from skyeim_ws.ops.valkey import EmbeddedError
@@ -49,9 +56,21 @@ def demo(config: Config, port: int | None, data_dir: str | None) -> int:
     return _run(config, _serve(config, demo=True, announce=announce))
 
 
-def run_services(config: Config) -> int:
-    """Run the business services alone, at the endpoints that the gateway would call."""
-    return _run(config, run_services_here(config))
+def run_services(config: Config) -> NoReturn:
+    """Run the business services alone, at the endpoints that the gateway would call.
+
+    Without endpoints they listen where a gateway with the same data folder looks for its own.
+    """
+    configure(config.log, dev=config.is_dev)
+    rpcs = (config.message_rpc, config.friend_rpc, config.group_rpc)
+    addresses = tuple(dict.fromkeys(e for rpc in rpcs if rpc for e in rpc.endpoints))
+    data_dir = Path((config.embedded or EmbeddedConf()).data_dir)
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    redis = config.redis or RedisConf(host=str(valkey.runtime_dir(data_dir) / valkey.SOCKET_NAME))
+    push_url = f"http://{_local(config.host)}:{config.port}"
+    command = services_command(addresses or (services_address(data_dir),), push_url, demo=False)
+    # This process becomes the services: nothing here is left to do, and a signal reaches them.
+    os.execve(command[0], command, os.environ | services_environment(config, redis))  # noqa: S606
 
 
 def gateway_url(config: Config) -> str:

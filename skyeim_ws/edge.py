@@ -16,17 +16,29 @@ from skyeim_ws.config import Config
 from skyeim_ws.conn.client import ClientContext
 from skyeim_ws.handler.base import JsonHandler
 from skyeim_ws.handler.health_handler import HealthHandler
-from skyeim_ws.handler.message_handler import GroupSyncHandler, OfflineHandler
+from skyeim_ws.handler.message_handler import (
+    GroupHistoryHandler,
+    GroupReadHandler,
+    GroupSyncHandler,
+    HistoryHandler,
+    OfflineHandler,
+    ReadHandler,
+    UnreadCountHandler,
+)
 from skyeim_ws.handler.push_event_handler import LegacyPushEventHandler, PushEventHandler
 from skyeim_ws.handler.ws_handler import Admission, WSHandler
 from skyeim_ws.logic.events import EventPublisher
 from skyeim_ws.logic.ports import Messages
+from skyeim_ws.logic.receipts import Receipts
 from skyeim_ws.ops import metrics
 
 log = structlog.get_logger()
 
 _MAX_HEADER_BYTES = 16384
 _MAX_BODY_BYTES = 1048576
+
+_V1 = r"(?:/api/v1)?"
+"""Each path of the message API has this prefix, or none."""
 
 
 def application(
@@ -35,20 +47,27 @@ def application(
     context: ClientContext,
     publisher: EventPublisher,
     messages: Messages,
+    receipts: Receipts,
     healthy: Callable[[], bool],
     online: Callable[[], int],
 ) -> Application:
     """Return the web application that users and services talk to."""
     secrets = (config.auth.access_secret, config.auth.prev_secret)
     admission = Admission(secrets, config.web_socket.origins)
-    user = {"secrets": secrets, "messages": messages}
+    asking = {"secrets": secrets, "messages": messages}
+    marking = {"secrets": secrets, "receipts": receipts}
     return Application(
         [
             (r"/ws", WSHandler, {"context": context, "admission": admission}),
             (r"/health", HealthHandler, {"online": online, "healthy": healthy}),
             *_push_routes(config, publisher),
-            (r"(?:/api/v1)?/message/group/sync", GroupSyncHandler, user),
-            (r"(?:/api/v1)?/message/offline", OfflineHandler, user),
+            (_V1 + r"/message/group/sync", GroupSyncHandler, asking),
+            (_V1 + r"/message/offline", OfflineHandler, asking),
+            (_V1 + r"/message/history", HistoryHandler, asking),
+            (_V1 + r"/message/group/history", GroupHistoryHandler, asking),
+            (_V1 + r"/message/unread/count", UnreadCountHandler, asking),
+            (_V1 + r"/message/read", ReadHandler, marking),
+            (_V1 + r"/message/group/read", GroupReadHandler, marking),
         ],
         default_handler_class=NotFoundHandler,
         log_function=_log_request,

@@ -1,30 +1,30 @@
 """What the program starts itself where nothing is configured: Redis and the business services."""
 
 import asyncio
-import os
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import grpc
-import structlog
 
 from skyeim_ws.config import Config, RedisConf, RpcConf
 from skyeim_ws.ops import valkey
 from skyeim_ws.ops.children import Child
 
-log = structlog.get_logger()
-
 _READY_TIMEOUT = 60.0
-"""Seconds; a large append-only file takes a while to load, and a small machine to import."""
+"""Seconds; a long append-only file takes a while to load, and a small machine to import."""
 
-_STOP_GRACE = 5.0
+_STOP_GRACE = 6.0
+_PROBE_TIMEOUT = 1.0
 _SERVICES_SOCKET = "services.sock"
 _DATABASE_FILE = "skyeim.db"
-PUSH_SECRET_VARIABLE = "SKYEIM_PUSH_SECRET"  # noqa: S105 - a name
-DATA_SOURCE_VARIABLE = "SKYEIM_DATA_SOURCE"
+
+_DATA_SOURCE_VARIABLE = "SKYEIM_DATA_SOURCE"
+_REDIS_VARIABLE = "SKYEIM_REDIS"
+_PUSH_SECRET_VARIABLE = "SKYEIM_PUSH_SECRET"  # noqa: S105 - a name
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,85 +41,102 @@ class Backends:
 
 @asynccontextmanager
 async def backends(config: Config, push_url: str, *, demo: bool) -> AsyncIterator[Backends]:
-    """Start what the configuration leaves to the program; stop it at the end.
+    """Start what the configuration leaves to the program, and stop it at the end.
 
+    `push_url` is where the services bring their events; with `demo` a new database gets users.
     Raises EmbeddedError or ChildError, with a text for the person who started the program.
     """
-    rpcs = (config.message_rpc, config.friend_rpc, config.group_rpc)
-    if config.embedded is None or (config.redis is not None and all(rpcs)):
-        yield _configured(config)
-        return
-    data_dir = Path(config.embedded.data_dir)
-    with valkey.locked(data_dir):
-        children: list[Child] = []
-        try:
-            redis = config.redis
+    async with AsyncExitStack() as stack:
+        redis, own_services = config.redis, None
+        rpcs = (config.message_rpc, config.friend_rpc, config.group_rpc)
+        if config.embedded is not None and (redis is None or None in rpcs):
+            data_dir = Path(config.embedded.data_dir)
+            stack.enter_context(valkey.locked(data_dir))
             if redis is None:
-                server, socket = valkey.child(data_dir, ready_timeout=_READY_TIMEOUT)
-                await server.start()
-                children.append(server)
-                redis = RedisConf(host=str(socket))
-            config = replace(config, redis=redis)
-            if not all(rpcs):
-                address = f"unix:{valkey.runtime_dir(data_dir) / _SERVICES_SOCKET}"
-                services = _services_child(config, redis, data_dir, address, push_url, demo=demo)
-                await services.start()
-                children.append(services)
-                ours = RpcConf(endpoints=(address,))
-                config = replace(
-                    config,
-                    message_rpc=config.message_rpc or ours,
-                    friend_rpc=config.friend_rpc or ours,
-                    group_rpc=config.group_rpc or ours,
-                )
-            yield replace(
-                _configured(config), private_redis=bool(children[:1]) and redis.host.startswith("/")
-            )
-        finally:
-            for child in reversed(children):
-                await child.stop(_STOP_GRACE)
+                redis = await _start_redis(stack, data_dir)
+            if None in rpcs:
+                address = services_address(data_dir)
+                child = _services_child(config, redis, address, push_url, demo=demo)
+                await _start(stack, child)
+                own_services = RpcConf(endpoints=(address,))
+        message, friend, group = (rpc or own_services for rpc in rpcs)
+        if redis is None or message is None or friend is None or group is None:
+            raise ValueError("the configuration was not checked: a backend is missing")
+        yield Backends(redis, message, friend, group, private_redis=config.redis is None)
 
 
-def database(config: Config) -> str:
-    """Return the data source of the business services: the configured one, else a file."""
+def services_address(data_dir: Path) -> str:
+    """Return where the embedded services of a data folder listen."""
+    return f"unix:{valkey.runtime_dir(data_dir) / _SERVICES_SOCKET}"
+
+
+def services_command(addresses: Sequence[str], push_url: str, *, demo: bool) -> list[str]:
+    """Return the command line of the services; what is secret is in `services_environment`."""
+    command = [sys.executable, "-m", "skyeim_ws.services.server"]
+    command += ["--data-source-env", _DATA_SOURCE_VARIABLE, "--redis-env", _REDIS_VARIABLE]
+    for address in addresses:
+        command += ["--listen", address]
+    if push_url:
+        command += ["--push-url", push_url, "--push-secret-env", _PUSH_SECRET_VARIABLE]
+    return command + (["--demo"] if demo else [])
+
+
+def services_environment(config: Config, redis: RedisConf) -> dict[str, str]:
+    """Return what the services must know and the list of processes must not show."""
+    return {
+        _DATA_SOURCE_VARIABLE: data_source(config),
+        _REDIS_VARIABLE: redis_url(redis),
+        _PUSH_SECRET_VARIABLE: config.push_event.secret,
+    }
+
+
+def data_source(config: Config) -> str:
+    """Return the database of the business services: the configured one, else a file."""
     if config.database is not None:
         return config.database.data_source
     folder = config.embedded.data_dir if config.embedded is not None else "data"
     return str(Path(folder).absolute() / _DATABASE_FILE)
 
 
-def service_command(addresses: tuple[str, ...], *, redis_host: str, push_url: str) -> list[str]:
-    """Return the command line of the business services; secrets go through the environment."""
-    command = [sys.executable, "-m", "skyeim_ws.services.server"]
-    command += ["--data-source-env", DATA_SOURCE_VARIABLE]
-    for address in addresses:
-        command += ["--listen", address]
-    if redis_host:
-        command += ["--redis", redis_host]
-    if push_url:
-        command += ["--push-url", push_url, "--push-secret-env", PUSH_SECRET_VARIABLE]
-    return command
+def redis_url(redis: RedisConf) -> str:
+    """Return the address of a Redis as a URL."""
+    if redis.host.startswith("/"):
+        return f"unix://{redis.host}"
+    login = f"{quote(redis.user, '')}:{quote(redis.password, '')}@" if redis.password else ""
+    return f"{'rediss' if redis.tls else 'redis'}://{login}{redis.host}"
 
 
-def _configured(config: Config) -> Backends:
-    found = (config.redis, config.message_rpc, config.friend_rpc, config.group_rpc)
-    redis, message, friend, group = found
-    if redis is None or message is None or friend is None or group is None:
-        raise ValueError("a backend is neither configured nor embedded")
-    return Backends(redis, message, friend, group, private_redis=False)
+async def _start_redis(stack: AsyncExitStack, data_dir: Path) -> RedisConf:
+    child, socket = valkey.child(data_dir, ready_timeout=_READY_TIMEOUT)
+    await _start(stack, child)
+    return RedisConf(host=str(socket))
 
 
 def _services_child(
-    config: Config, redis: RedisConf, data_dir: Path, address: str, push_url: str, *, demo: bool
+    config: Config, redis: RedisConf, address: str, push_url: str, *, demo: bool
 ) -> Child:
-    raise NotImplementedError
+    async def ready() -> bool:
+        return await _answers(address)
+
+    return Child(
+        "services",
+        services_command([address], push_url, demo=demo),
+        ready=ready,
+        ready_timeout=_READY_TIMEOUT,
+        environment=services_environment(config, redis),
+    )
 
 
-async def _serving(address: str) -> bool:
-    """Whether a gRPC server answers at the address."""
+async def _start(stack: AsyncExitStack, child: Child) -> None:
+    await child.start()
+    stack.push_async_callback(child.stop, _STOP_GRACE)
+
+
+async def _answers(address: str) -> bool:
+    """Whether a gRPC server takes connections at the address."""
     async with grpc.aio.insecure_channel(address) as channel:
         try:
-            await asyncio.wait_for(channel.channel_ready(), 1)
+            await asyncio.wait_for(channel.channel_ready(), _PROBE_TIMEOUT)
         except TimeoutError:
             return False
     return True

@@ -26,7 +26,7 @@ def file(tmp_path: Path) -> Path:
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """Stand in for the application, and record what it is asked to run."""
     made: list[tuple[Any, ...]] = []
-    app = types.ModuleType("skyeim_ws.app")
+    app = types.ModuleType("skyeim_ws.daemon")
 
     def record(name: str) -> Any:
         def call(*arguments: Any) -> int:
@@ -37,7 +37,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
 
     for name in ("serve", "demo", "run_services"):
         setattr(app, name, record(name))
-    monkeypatch.setitem(sys.modules, "skyeim_ws.app", app)
+    monkeypatch.setitem(sys.modules, "skyeim_ws.daemon", app)
     return made
 
 

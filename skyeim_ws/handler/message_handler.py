@@ -1,17 +1,25 @@
-"""The sync API of the clients: what they missed, over HTTP."""
+"""The API of the clients over HTTP: what they missed, what was before, what they have read."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
+
+from skyeim_ws.conn.codes import Reason
+from skyeim_ws.conn.types import GroupRead, Inbound, Read
 from skyeim_ws.handler.base import UserHandler
-from skyeim_ws.logic.ports import Messages
+from skyeim_ws.logic.ports import Messages, Refused
+from skyeim_ws.logic.receipts import Receipts
 
 MAX_SYNC = 200
 MAX_PAGE = 100
+DEFAULT_PAGE = 20
+
+T = TypeVar("T", bound=Inbound)
 
 
 class MessageHandler(UserHandler):
-    """A call that the Message service answers."""
+    """A question that the Message service answers."""
 
     def initialize(self, secrets: Sequence[str], messages: Messages) -> None:  # type: ignore[override]
         """Take the service."""
@@ -21,6 +29,10 @@ class MessageHandler(UserHandler):
     async def get(self) -> None:
         """Answer."""
         await self.respond()
+
+    def page_limit(self) -> int:
+        """Return how many messages are asked for; raises Refused."""
+        return self.number("limit", DEFAULT_PAGE, 1, MAX_PAGE)
 
 
 class GroupSyncHandler(MessageHandler):
@@ -41,7 +53,7 @@ class OfflineHandler(MessageHandler):
     async def ask(self) -> dict[str, Any]:
         """Return a page, the total and whether there are more."""
         skip = self.number("skip", 0, 0)
-        limit = self.number("limit", 20, 1, MAX_PAGE)
+        limit = self.page_limit()
         unread = await self.messages.unread(self.user_id)
         page = unread[skip : skip + limit]
         return {
@@ -49,3 +61,78 @@ class OfflineHandler(MessageHandler):
             "total": len(unread),
             "hasMore": skip + len(page) < len(unread),
         }
+
+
+class HistoryHandler(MessageHandler):
+    """`GET /message/history?peerId&lastMsgId&limit`: a conversation, newest first."""
+
+    async def ask(self) -> dict[str, Any]:
+        """Return a page and whether there is more."""
+        peer_id = self.number("peerId", 0, 1)
+        if not peer_id:
+            raise Refused(Reason.INVALID, "peerId: a user id is wanted")
+        last_msg_id = self.number("lastMsgId", 0, 0)
+        limit = self.page_limit()
+        found, more = await self.messages.history(self.user_id, peer_id, last_msg_id, limit)
+        return {"list": found, "hasMore": more}
+
+
+class GroupHistoryHandler(MessageHandler):
+    """`GET /message/group/history?groupId&lastMsgId&limit`: a group, newest first."""
+
+    async def ask(self) -> dict[str, Any]:
+        """Return a page and whether there is more."""
+        group_id = self.text("groupId")
+        last_msg_id = self.number("lastMsgId", 0, 0)
+        limit = self.page_limit()
+        found, more = await self.messages.group_history(self.user_id, group_id, last_msg_id, limit)
+        return {"list": found, "hasMore": more}
+
+
+class UnreadCountHandler(MessageHandler):
+    """`GET /message/unread/count?peerId`: from a peer, or from all."""
+
+    async def ask(self) -> dict[str, Any]:
+        """Return the number."""
+        peer_id = self.number("peerId", 0, 0)
+        return {"count": await self.messages.unread_count(self.user_id, peer_id)}
+
+
+class ReceiptHandler(UserHandler):
+    """A read mark that a user sets."""
+
+    def initialize(self, secrets: Sequence[str], receipts: Receipts) -> None:  # type: ignore[override]
+        """Take the receipts, which the same frames over WebSocket use as well."""
+        super().initialize(secrets)
+        self.receipts = receipts
+
+    async def post(self) -> None:
+        """Answer."""
+        await self.respond()
+
+
+class ReadHandler(ReceiptHandler):
+    """`POST /message/read`: messages of a peer, all if none is named."""
+
+    async def ask(self) -> dict[str, Any]:
+        """Return how many were unread."""
+        data = _body(self.request.body, Read)
+        count = await self.receipts.mark_read(self.user_id, data.peer_id, data.msg_ids or ())
+        return {"count": count}
+
+
+class GroupReadHandler(ReceiptHandler):
+    """`POST /message/group/read`: the read mark of a group."""
+
+    async def ask(self) -> dict[str, Any]:
+        """Move the mark."""
+        data = _body(self.request.body, GroupRead)
+        await self.receipts.mark_group_read(self.user_id, data.group_id, data.read_seq)
+        return {"success": True}
+
+
+def _body(body: bytes, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Refused(Reason.INVALID, f"malformed body: {error}") from error

@@ -87,8 +87,24 @@ class Messages(Protocol):
     async def unread(self, user_id: int, peer_id: int = 0) -> list[HistoryMessage]:
         """Return the unread private messages to the user, oldest first; from anyone if peer 0."""
 
+    async def unread_count(self, user_id: int, peer_id: int = 0) -> int:
+        """Count the unread private messages to the user; from anyone if peer 0."""
+
     async def group_since(self, user_id: int, group_id: str, seq: int) -> list[HistoryMessage]:
         """Return at most 200 messages of the group with a larger seq, ascending."""
+
+    async def history(
+        self, user_id: int, peer_id: int, last_msg_id: int, limit: int
+    ) -> tuple[list[HistoryMessage], bool]:
+        """Return a page of a conversation, newest first, and whether there is more.
+
+        Its messages have ids below `last_msg_id`; 0 asks for the newest.
+        """
+
+    async def group_history(
+        self, user_id: int, group_id: str, last_msg_id: int, limit: int
+    ) -> tuple[list[HistoryMessage], bool]:
+        """Return a page of a group, likewise."""
 
 
 class Friends(Protocol):

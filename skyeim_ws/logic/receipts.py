@@ -1,5 +1,7 @@
 """What a client says of the messages it has: acknowledged, read, read in a group."""
 
+from collections.abc import Sequence
+
 from msgspec import UNSET
 
 from skyeim_ws.conn.client import Client
@@ -32,8 +34,21 @@ class Receipts:
 
     def group_read(self, client: Client, data: GroupRead) -> None:
         """Move the read mark of the group."""
-        work = self._groups.update_read_seq(client.user_id, data.group_id, data.read_seq)
+        work = self.mark_group_read(client.user_id, data.group_id, data.read_seq)
         self._requests.run(client, "group_read", work)
+
+    async def mark_read(self, user_id: int, peer_id: int, msg_ids: Sequence[str]) -> int:
+        """Mark messages as read, all if none is named, tell the peer, and return their number."""
+        count = await self._messages.mark_read(user_id, peer_id, msg_ids)
+        receipt = ReadReceipt(
+            user_id=user_id, timestamp=now_seconds(), msg_ids=list(msg_ids) or UNSET
+        )
+        self._hub.send_to_user(peer_id, frame("read", receipt))
+        return count
+
+    async def mark_group_read(self, user_id: int, group_id: str, seq: int) -> None:
+        """Move the user's read mark of the group."""
+        await self._groups.update_read_seq(user_id, group_id, seq)
 
     async def _read_one(self, client: Client, msg_id: str, sender_id: int) -> None:
         if not sender_id:
@@ -44,8 +59,4 @@ class Receipts:
             self._hub.send_to_user(sender_id, status_frame(msg_id, "read"))
 
     async def _read(self, client: Client, data: Read) -> None:
-        await self._messages.mark_read(client.user_id, data.peer_id, data.msg_ids or ())
-        receipt = ReadReceipt(
-            user_id=client.user_id, timestamp=now_seconds(), msg_ids=data.msg_ids or UNSET
-        )
-        self._hub.send_to_user(data.peer_id, frame("read", receipt))
+        await self.mark_read(client.user_id, data.peer_id, data.msg_ids or ())

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -32,7 +32,8 @@ class Child:
     """A command that is restarted whenever it dies, until it is stopped.
 
     `ready` is asked until it says yes, for at most `ready_timeout` seconds after each start.
-    The output goes to this program's own, or is appended to the file `output`. The child dies
+    The output goes to this program's own, or is appended to the file `output`; `environment` is
+    added to this program's own, for what must not be seen in a list of processes. The child dies
     with the thread that started it (see `ops.tether`), so `start` belongs on the main thread; a
     restart runs on the same loop.
     """
@@ -45,6 +46,7 @@ class Child:
         ready: Ready,
         ready_timeout: float = READY_TIMEOUT,
         output: Path | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
         self.restarts = 0
@@ -52,6 +54,7 @@ class Child:
         self._ready = ready
         self._ready_timeout = ready_timeout
         self._output = output
+        self._environment = environment
         self._process: asyncio.subprocess.Process | None = None
         self._supervisor: asyncio.Task[None] | None = None
 
@@ -95,6 +98,7 @@ class Child:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
+                env=None if self._environment is None else os.environ | self._environment,
                 # A Ctrl-C at the terminal goes to the whole session of the shell; children end
                 # when they are told to, after those who need them.
                 start_new_session=True,

@@ -1,0 +1,213 @@
+"""A whole chat for a test: gateway, gRPC services over SQLite and Valkey, all real."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
+from tornado.netutil import bind_sockets
+from tornado.simple_httpclient import SimpleAsyncHTTPClient
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from skyeim_ws import tokens
+from skyeim_ws.app import Gateway, gateway
+from skyeim_ws.config import (
+    Auth,
+    Config,
+    PushEventConf,
+    RedisConf,
+    RpcConf,
+    ShutdownConf,
+    WebSocketConf,
+)
+from skyeim_ws.embedded import Backends
+from skyeim_ws.services.db import Database, open_database
+from skyeim_ws.services.demo import seed_demo
+from skyeim_ws.services.events import Events
+from skyeim_ws.services.server import serve_services
+
+SECRET = "a secret for tests, longer than 32 bytes"
+PUSH_SECRET = "the services' secret, longer than 32 bytes"
+DEADLINE = 20.0
+
+Frame = dict[str, Any]
+
+
+class User:
+    """A client of the gateway on a library that is not the gateway's own."""
+
+    def __init__(self, user_id: int, connection: ClientConnection) -> None:
+        self.user_id = user_id
+        self.connection = connection
+        self.skipped: list[Frame] = []
+
+    async def send(self, kind: str, **data: Any) -> None:
+        """Send a frame; names are as on the wire."""
+        await self.connection.send(json.dumps({"type": kind, "data": data}))
+
+    async def receive(self) -> Frame:
+        """Return the next frame."""
+        async with asyncio.timeout(DEADLINE):
+            frame: Frame = json.loads(await self.connection.recv())
+            return frame
+
+    async def expect(self, kind: str, **data: Any) -> dict[str, Any]:
+        """Return the data of the next frame of this type that has these fields.
+
+        What is passed over is kept in `skipped`.
+        """
+        try:
+            while True:
+                frame = await self.receive()
+                found: dict[str, Any] = frame["data"]
+                if frame["type"] == kind and data.items() <= found.items():
+                    return found
+                self.skipped.append(frame)
+        except TimeoutError:
+            raise AssertionError(
+                f"no {kind} {data} came for {self.user_id}, but {self.skipped}"
+            ) from None
+
+    async def quiet(self) -> list[Frame]:
+        """Return what comes before the answer to a ping: all that was sent until now."""
+        await self.send("ping")
+        frames = []
+        while (frame := await self.receive())["type"] != "pong":
+            frames.append(frame)
+        return frames
+
+    async def chat(self, to: int, content: str, **more: Any) -> dict[str, Any]:
+        """Send a private message; return the `ack` that says it is stored."""
+        await self.send("chat", toUserId=to, content=content, **more)
+        return await self.expect("ack", status="sent")
+
+    async def close_code(self) -> int | None:
+        """Return the close code, once the server has closed the connection."""
+        async with asyncio.timeout(DEADLINE):
+            try:
+                while True:
+                    self.skipped.append(json.loads(await self.connection.recv()))
+            except ConnectionClosed:
+                return self.connection.close_code
+
+
+class World:
+    """The running chat and its users: 1001, 1002 and 1003 are friends, members of `g_demo`."""
+
+    def __init__(self, stack: AsyncExitStack, folder: Path, config: Config) -> None:
+        self._stack = stack
+        self._services: AsyncExitStack | None = None
+        self.folder = folder
+        self.config = config
+        self.gateway: Gateway
+        self.database: Database
+        self.port = 0
+        self.http: AsyncHTTPClient = SimpleAsyncHTTPClient(force_instance=True)
+        stack.callback(self.http.close)
+
+    @property
+    def service_address(self) -> str:
+        """The address of the business services."""
+        return f"unix:{self.folder}/services.sock"
+
+    async def start_services(self) -> None:
+        """Start the business services on the same database as before."""
+        async with AsyncExitStack() as stack:
+            redis = self.config.redis
+            assert redis is not None
+            events = Events(f"unix://{redis.host}", f"http://127.0.0.1:{self.port}", PUSH_SECRET)
+            stack.push_async_callback(events.close)
+            await stack.enter_async_context(
+                serve_services(self.database, events, [self.service_address], grace=0)
+            )
+            self._services = stack.pop_all()
+
+    async def stop_services(self) -> None:
+        """Stop the business services at once."""
+        if self._services is not None:
+            services, self._services = self._services, None
+            await services.aclose()
+
+    def token(self, user_id: int, **options: Any) -> str:
+        """Return a token of the user."""
+        return tokens.issue(SECRET, user_id, **({"ttl": 3600.0} | options))
+
+    def url(self, user_id: int, **query: str) -> str:
+        """Return the address for the user's connection."""
+        more = "".join(f"&{name}={value}" for name, value in query.items())
+        return f"ws://127.0.0.1:{self.port}/ws?token={self.token(user_id)}{more}"
+
+    async def dial(self, user_id: int, url: str | None = None, **options: Any) -> User:
+        """Open a connection and read nothing; it is closed with the world."""
+        settings = {"compression": None, "max_size": None, "ping_interval": None} | options
+        connection = await connect(url or self.url(user_id), **settings)
+        self._stack.push_async_callback(connection.close)
+        return User(user_id, connection)
+
+    async def login(self, user_id: int, **options: Any) -> User:
+        """Open a connection and read up to the end of the offline window."""
+        user = await self.dial(user_id, **options)
+        connected = await user.receive()
+        assert connected["type"] == "connected"
+        summary = await user.expect("offline_messages")
+        assert not user.skipped
+        if not summary["pushCount"]:
+            return user
+        return user
+
+    async def get(self, path: str, user_id: int | None = None) -> HTTPResponse:
+        """Call an HTTP path, as a user if one is named; never raises for a status."""
+        headers = {} if user_id is None else {"Authorization": f"Bearer {self.token(user_id)}"}
+        return await self.fetch(path, headers=headers)
+
+    async def push(self, body: Mapping[str, Any] | bytes, path: str = "/api/push") -> HTTPResponse:
+        """Push an event as a business service does."""
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        headers = {"X-Skyeim-Push-Secret": PUSH_SECRET}
+        return await self.fetch(path, method="POST", body=data, headers=headers)
+
+    async def fetch(self, path: str, **options: Any) -> HTTPResponse:
+        """Make an HTTP request to the gateway; never raises for a status."""
+        request = HTTPRequest(f"http://127.0.0.1:{self.port}{path}", **options)
+        return await self.http.fetch(request, raise_error=False)
+
+
+@asynccontextmanager
+async def world(
+    redis: Path, folder: Path, *, group_rpc: RpcConf | None = None, **ws: Any
+) -> AsyncIterator[World]:
+    """Run a chat; `ws` overrides the WebSocket section, `group_rpc` where groups are asked for."""
+    async with AsyncExitStack() as stack:
+        rpc = RpcConf(endpoints=(f"unix:{folder}/services.sock",), timeout=5000)
+        config = Config(
+            name="test-gateway",
+            host="127.0.0.1",
+            port=0,
+            mode="test",
+            auth=Auth(access_secret=SECRET),
+            message_rpc=rpc,
+            friend_rpc=rpc,
+            group_rpc=group_rpc or rpc,
+            redis=RedisConf(host=str(redis)),
+            web_socket=replace(WebSocketConf(), **ws),
+            push_event=PushEventConf(secret=PUSH_SECRET),
+            shutdown=ShutdownConf(wrap_up_time=0.2, wait_time=2),
+        )
+        listeners = bind_sockets(0, "127.0.0.1")
+        result = World(stack, folder, config)
+        result.port = listeners[0].getsockname()[1]
+        result.database = await open_database(str(folder / "skyeim.db"))
+        stack.push_async_callback(result.database.close)
+        await seed_demo(result.database)
+        await result.start_services()
+        stack.push_async_callback(result.stop_services)
+        where = Backends(
+            RedisConf(host=str(redis)), rpc, rpc, config.group_rpc or rpc, private_redis=False
+        )
+        result.gateway = await stack.enter_async_context(gateway(config, where, listeners))
+        yield result
