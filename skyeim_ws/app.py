@@ -160,6 +160,7 @@ async def gateway(
             max_connections=config.max_conns or sys.maxsize,
         )
         pipeline.on_recovered.append(sessions.redis_recovered)
+        members.on_filled = sessions.members_known
         context = ClientContext(
             events=sessions,
             flusher=Flusher(asyncio.get_running_loop().call_soon),

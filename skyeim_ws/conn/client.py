@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import structlog
 from tornado.concurrent import Future
@@ -123,6 +123,10 @@ class Client(WebSocketHandler):
         self._wire = Wire(self, self.context.limits.max_message_size)
         return self._wire
 
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        """Log a fault without the request: its URL may hold a token."""
+        log.error("handshake_failed", exc_info=(typ, value, tb))
+
     async def open(self, *args: str, **kwargs: str) -> None:
         """Set up the session; no frame is read before this returns."""
         self.set_nodelay(True)
@@ -132,7 +136,12 @@ class Client(WebSocketHandler):
         phase = random.random()  # noqa: S311 - not a secret
         self.next_ping = now + self.context.limits.ping_interval * phase
         self.next_check = min(self.next_ping, self.expires_at)
-        await self.context.events.opened(self)
+        try:
+            await self.context.events.opened(self)
+        except Exception:
+            # Tornado would drop the socket and call nobody: the user would stay in the map.
+            log.exception("session_setup_failed", user=self.user_id, conn=self.conn_id)
+            self.fail(CloseCode.INTERNAL_ERROR, "internal error")
 
     def on_frame(self) -> None:
         """Note a sign of life."""

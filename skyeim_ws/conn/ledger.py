@@ -44,6 +44,11 @@ class Ledger:
         return len(self._entries) >= self._max_size
 
     @property
+    def room(self) -> int:
+        """How many more messages may be written before the client confirms some."""
+        return self._max_size - len(self._entries)
+
+    @property
     def ping_under_way(self) -> bool:
         """Whether a ping waits for its pong."""
         return self._ping_covers is not None

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import structlog
 from tornado.httputil import HTTPServerRequest
-from tornado.web import RequestHandler
+from tornado.web import HTTPError, RequestHandler
 
 from skyeim_ws.conn.codes import ERROR_CODES, Reason
 from skyeim_ws.logic.ports import Refused, Unavailable
@@ -73,6 +73,11 @@ class JsonHandler(RequestHandler):
         """Finish with an error."""
         answer(self, status, {"code": code, "message": message})
 
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        """Log a fault of ours by the path alone: the query may hold a token."""
+        if not isinstance(value, HTTPError):
+            log.error("request_failed", path=self.request.path, exc_info=(typ, value, tb))
+
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Answer what no method of ours has caught."""
         self.fail(status_code, status_code, HTTPStatus(status_code).phrase)
@@ -126,7 +131,7 @@ class UserHandler(JsonHandler):
         if value is None:
             return default
         try:
-            number = int(value) if value.isascii() and len(value) <= 20 else low - 1
+            number = int(value) if len(value) <= 20 and "_" not in value else low - 1
         except ValueError:
             number = low - 1
         if not low <= number <= high:

@@ -27,7 +27,8 @@ class OfflineMessages:
 
     def pull(self, client: Client, data: OfflinePull) -> None:
         """Push the next older window; one pull at a time."""
-        if client.pulling or client.outbox.half_full:
+        too_early = client.outbox.half_full or client.ledger.room < data.limit
+        if client.pulling or too_early:
             refuse(client, "offline_pull", Reason.BUSY, "read what was pushed first")
             return
         client.pulling = True

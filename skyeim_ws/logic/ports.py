@@ -5,7 +5,7 @@ no, `Unavailable` when it could not be asked in time. No implementation lets an 
 redis-py or grpcio through.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Protocol
 
 import msgspec
@@ -148,6 +148,9 @@ class Presence(Protocol):
 
     async def online(self, user_ids: Sequence[int]) -> list[int]:
         """Return those of the users who are online, in the order given."""
+
+    async def sync_group(self, group_id: str, members: Set[int], here: Set[int]) -> None:
+        """Write who of the members is connected here; take out who is no member any more."""
 
     def resync(self, users: Mapping[int, Sequence[str]]) -> None:
         """Write all users of this node, with their groups, again after an outage."""

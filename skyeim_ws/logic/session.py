@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Set
 
 import structlog
 
@@ -92,6 +92,15 @@ class Sessions:
         for client in due:
             self._tasks.spawn(self._late_window(client))
 
+    def members_known(self, group_id: str, members: frozenset[int]) -> None:
+        """Bring the group's presence in line with its members, who may have changed."""
+        here = self._hub.users & members
+        for user_id in here:
+            client = self._hub.get(user_id)
+            if client is not None and group_id not in client.group_ids:
+                client.group_ids += (group_id,)
+        self._tasks.spawn(self._sync_group(group_id, members, here))
+
     def drain(self) -> None:
         """Send every client away; refuse new ones."""
         self.draining = True
@@ -128,7 +137,7 @@ class Sessions:
         frames = [frame("connected", connected)]
         deliveries: list[Delivery] = []
         if isinstance(window, BaseException):
-            log.warning("offline_window_delayed", user=client.user_id, conn=client.conn_id)
+            log.info("offline_window_delayed", user=client.user_id, conn=client.conn_id)
             if client.state is State.CONNECTING:
                 self._window_due.add(client)
         else:
@@ -144,7 +153,7 @@ class Sessions:
                 client.group_ids = group_ids
                 await self._presence.enter(client.user_id, group_ids)
         except (Refused, Unavailable) as error:
-            log.warning("group_presence_not_written", user=client.user_id, error=str(error))
+            log.info("group_presence_not_written", user=client.user_id, error=str(error))
         if announce:
             await self._announce(client.user_id, online=True)
 
@@ -152,7 +161,13 @@ class Sessions:
         try:
             await self._social.announce(user_id, online=online)
         except (Refused, Unavailable) as error:
-            log.warning("friends_not_told", user=user_id, online=online, error=str(error))
+            log.info("friends_not_told", user=user_id, online=online, error=str(error))
+
+    async def _sync_group(self, group_id: str, members: Set[int], here: Set[int]) -> None:
+        try:
+            await self._presence.sync_group(group_id, members, here)
+        except Unavailable as error:
+            log.debug("group_presence_not_written", group=group_id, error=str(error))
 
     async def _late_window(self, client: Client) -> None:
         try:

@@ -63,7 +63,7 @@ class MemberCache:
         self._client = client
         self._load = load
         self._capacity = capacity
-        self._on_filled = on_filled
+        self.on_filled = on_filled
         self._clock = clock
         self._kept: OrderedDict[str, tuple[frozenset[int], float]] = OrderedDict()
         self._look_ups: dict[str, asyncio.Task[frozenset[int]]] = {}
@@ -155,8 +155,8 @@ class MemberCache:
         self._kept.move_to_end(group_id)
         if len(self._kept) > self._capacity:
             self._kept.popitem(last=False)
-        if self._on_filled is not None:
-            self._on_filled(group_id, members)
+        if self.on_filled is not None:
+            self.on_filled(group_id, members)
 
     def _start_fill(self, group_id: str, members: frozenset[int], asker_id: int) -> None:
         free = len(self._fills) < MAX_FILLS and group_id not in self._fills

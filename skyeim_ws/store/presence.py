@@ -1,7 +1,7 @@
 """Who is online, over all nodes: the sets that every gateway and service shares."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from itertools import islice
 from typing import TypeVar
 
@@ -49,6 +49,15 @@ class RedisPresence:
             return []
         [flags] = await self._pipeline.call(("SMISMEMBER", USERS_KEY, *user_ids))
         return [user_id for user_id, flag in zip(user_ids, flags, strict=True) if flag]
+
+    async def sync_group(self, group_id: str, members: Set[int], here: Set[int]) -> None:
+        """Write who of the members is connected here; take out who is no member any more."""
+        key = group_key(group_id)
+        additions: list[Command] = [("SADD", key, *some) for some in _chunks(here)]
+        *_, online = await self._pipeline.call(*additions, ("SMEMBERS", key))
+        gone = [user_id for user_id in map(int, online) if user_id not in members]
+        for some in _chunks(gone):
+            self._pipeline.submit(("SREM", key, *some))
 
     def resync(self, users: Mapping[int, Sequence[str]]) -> None:
         """Write all users of this node, with their groups, again after an outage.
