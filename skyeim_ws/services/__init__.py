@@ -1,0 +1,1 @@
+"""The embedded Message, Friend and Group services over SQL."""

@@ -1,0 +1,241 @@
+"""The one way in which messages are stored: a batch is one transaction of few statements.
+
+Each item has its own outcome. Ids and the seq of each group follow the order of the items, and
+seq has no gaps: it is allocated in the transaction that stores the message.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple, TypeAlias
+
+import structlog
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    Select,
+    bindparam,
+    func,
+    insert,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.exc import DataError, IntegrityError, OperationalError
+
+from skyeim_ws.services.db import Database, chunks, is_deadlock
+from skyeim_ws.services.drafts import (
+    Draft,
+    Facts,
+    Known,
+    Repeat,
+    Verdict,
+    decide,
+    msg_id_conflict,
+)
+from skyeim_ws.services.errors import RefusedError, invalid
+from skyeim_ws.services.tables import (
+    GROUP,
+    PRIVATE,
+    UNREAD,
+    friends,
+    group_members,
+    group_seqs,
+    groups,
+    messages,
+    unix_now,
+)
+
+log = structlog.get_logger()
+
+
+class Stored(NamedTuple):
+    """Where and when a message was stored; `created_at` in Unix seconds, `seq` 0 if private."""
+
+    id: int
+    msg_id: str
+    created_at: int
+    seq: int
+    duplicate: bool
+
+
+Outcome: TypeAlias = Stored | RefusedError
+
+# Built once: to build and hash a statement costs more than to run it.
+_KEYS: BindParameter[Any] = bindparam("keys", expanding=True)
+_KNOWN = select(
+    messages.c.msg_id,
+    messages.c.id,
+    messages.c.from_user_id,
+    messages.c.created_at,
+    messages.c.seq,
+).where(messages.c.msg_id.in_(_KEYS))
+_FRIENDSHIPS = select(friends.c.user_id, friends.c.friend_id, friends.c.status).where(
+    tuple_(friends.c.user_id, friends.c.friend_id).in_(_KEYS)
+)
+_GROUPS = select(groups.c.group_id, groups.c.status).where(groups.c.group_id.in_(_KEYS))
+_MEMBERS = select(
+    group_members.c.group_id,
+    group_members.c.user_id,
+    group_members.c.role,
+    group_members.c.mute,
+).where(tuple_(group_members.c.group_id, group_members.c.user_id).in_(_KEYS))
+# In the order of the key, so that two writers never wait for each other.
+_SEQS = (
+    select(group_seqs.c.group_id, group_seqs.c.seq)
+    .where(group_seqs.c.group_id.in_(_KEYS))
+    .order_by(group_seqs.c.group_id)
+    .with_for_update()
+)
+_LAST_SEQS = (
+    select(messages.c.group_id, func.max(messages.c.seq))
+    .where(messages.c.group_id.in_(_KEYS))
+    .group_by(messages.c.group_id)
+)
+_ADVANCE = (
+    update(group_seqs)
+    .where(group_seqs.c.group_id == bindparam("of_group"))
+    .values(seq=bindparam("last"))
+)
+_IDS = select(messages.c.msg_id, messages.c.id).where(messages.c.msg_id.in_(_KEYS))
+
+
+async def store(database: Database, drafts: Sequence[Draft | RefusedError]) -> list[Outcome]:
+    """Store the messages in one transaction; return one outcome per item, in order.
+
+    Raises what `Database.run_write` raises; then nothing is known of any item, and a retry with
+    the same msg_ids is safe.
+    """
+    if all(isinstance(draft, RefusedError) for draft in drafts):
+        return [draft for draft in drafts if isinstance(draft, RefusedError)]
+    work = partial(_store, drafts=drafts)
+    try:
+        return await database.run_write(work)
+    except (IntegrityError, DataError, OperationalError) as error:
+        if isinstance(error, OperationalError) and not is_deadlock(error):
+            raise
+        log.debug("batch_retried", items=len(drafts), error=type(error).__name__)
+    try:
+        # Another process was faster with the same msg_id or group; now its rows are seen.
+        return await database.run_write(work)
+    except (IntegrityError, DataError) as error:
+        if len(drafts) == 1:
+            return [_rejected(error)]
+    # One item spoils the batch: the database takes it for a duplicate, or for too long, where the
+    # rules do not. The others must not suffer for it.
+    log.warning("batch_split", items=len(drafts))
+    return [(await store(database, [draft]))[0] for draft in drafts]
+
+
+def _rejected(error: IntegrityError | DataError) -> RefusedError:
+    if isinstance(error, DataError):
+        return invalid("the database cannot hold this message")
+    return msg_id_conflict()
+
+
+def _store(connection: Connection, drafts: Sequence[Draft | RefusedError]) -> list[Outcome]:
+    facts = _load_facts(connection, [draft for draft in drafts if isinstance(draft, Draft)])
+    verdicts = decide(drafts, facts)
+    new = [verdict for verdict in verdicts if isinstance(verdict, Draft)]
+    stored = _insert(connection, new) if new else {}
+    return [
+        _outcome(draft, verdict, stored) for draft, verdict in zip(drafts, verdicts, strict=True)
+    ]
+
+
+def _outcome(
+    draft: Draft | RefusedError, verdict: Verdict, stored: Mapping[str, Stored]
+) -> Outcome:
+    if isinstance(draft, RefusedError):
+        return draft
+    if isinstance(verdict, RefusedError):
+        return verdict
+    if isinstance(verdict, Known):
+        return Stored(verdict.id, draft.msg_id, verdict.created_at, verdict.seq, True)
+    if isinstance(verdict, Repeat):
+        return stored[draft.msg_id]._replace(duplicate=True)
+    return stored[draft.msg_id]
+
+
+def _load_facts(connection: Connection, drafts: Sequence[Draft]) -> Facts:
+    known = _select_in(connection, _KNOWN, {draft.msg_id for draft in drafts})
+    private = [draft for draft in drafts if not draft.group_id]
+    pairs = {(draft.from_user_id, draft.to_user_id) for draft in private}
+    pairs |= {(friend_id, user_id) for user_id, friend_id in pairs}
+    friendships = _select_in(connection, _FRIENDSHIPS, pairs)
+    seats = {(draft.group_id, draft.from_user_id) for draft in drafts if draft.group_id}
+    group_rows = _select_in(connection, _GROUPS, {group_id for group_id, _ in seats})
+    members = _select_in(connection, _MEMBERS, seats)
+    return Facts(
+        known={row[0]: Known(row[1], row[2], row[3], row[4] or 0) for row in known},
+        friendships={(row[0], row[1]): row[2] for row in friendships},
+        groups={row[0]: row[1] for row in group_rows},
+        members={(row[0], row[1]): (row[2], row[3]) for row in members},
+    )
+
+
+def _insert(connection: Connection, drafts: Sequence[Draft]) -> dict[str, Stored]:
+    """Insert the messages in order; return them by msg_id."""
+    next_seqs = _allocate(connection, Counter(draft.group_id for draft in drafts if draft.group_id))
+    now = unix_now()
+    rows: list[dict[str, Any]] = []
+    for draft in drafts:
+        seq = 0
+        if draft.group_id:
+            seq = next_seqs[draft.group_id]
+            next_seqs[draft.group_id] += 1
+        rows.append(
+            {
+                "msg_id": draft.msg_id,
+                "from_user_id": draft.from_user_id,
+                "to_user_id": draft.to_user_id,
+                "chat_type": GROUP if draft.group_id else PRIVATE,
+                "group_id": draft.group_id,
+                "seq": seq,
+                "content": draft.content,
+                "content_type": draft.content_type,
+                "status": UNREAD,
+                "at_user_ids": json.dumps(draft.at_user_ids) if draft.at_user_ids else None,
+                "created_at": now,
+                "updated_at": now,
+            }
+        )
+    connection.execute(insert(messages), rows)
+    ids = {row[0]: row[1] for row in _select_in(connection, _IDS, [row["msg_id"] for row in rows])}
+    return {
+        row["msg_id"]: Stored(ids[row["msg_id"]], row["msg_id"], now, row["seq"], False)
+        for row in rows
+    }
+
+
+def _allocate(connection: Connection, counts: Mapping[str, int]) -> dict[str, int]:
+    """Take `counts` numbers for each group; return the first of each."""
+    if not counts:
+        return {}
+    last = {row[0]: row[1] for row in _select_in(connection, _SEQS, counts)}
+    missing = counts.keys() - last.keys()
+    if missing:
+        begun = dict.fromkeys(missing, 0)
+        begun |= {row[0]: row[1] or 0 for row in _select_in(connection, _LAST_SEQS, missing)}
+        connection.execute(
+            insert(group_seqs),
+            [{"group_id": group_id, "seq": seq} for group_id, seq in sorted(begun.items())],
+        )
+        last |= begun
+    connection.execute(
+        _ADVANCE,
+        [
+            {"of_group": group_id, "last": last[group_id] + count}
+            for group_id, count in sorted(counts.items())
+        ],
+    )
+    return {group_id: last[group_id] + 1 for group_id in counts}
+
+
+def _select_in(connection: Connection, statement: Select[Any], keys: Iterable[Any]) -> list[Any]:
+    """Return the rows of `statement` whose key is one of `keys`, asked for in chunks."""
+    rows: list[Any] = []
+    for chunk in chunks(sorted(keys)):
+        rows += connection.execute(statement, {"keys": chunk}).all()
+    return rows

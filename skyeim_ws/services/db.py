@@ -1,0 +1,276 @@
+"""Opens the SQL database, SQLite or MySQL, and hands out its transactions.
+
+SQLite allows one writer at a time. All writers wait for one lock, which is fair, and begin with
+BEGIN IMMEDIATE: a transaction that began as a reader could not become a writer once another one
+has written. In WAL mode the readers, on connections of their own, never wait.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, TypeVar
+
+from sqlalchemy import URL, Connection, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from skyeim_ws.services.tables import metadata
+
+READERS = 4
+"""Connections of each kind that read from a SQLite file at the same time; each is a thread."""
+
+MYSQL_CONNECTIONS = 10
+MYSQL_RECYCLE = 1800
+"""Seconds after which an idle MySQL connection is replaced, well before servers drop it."""
+
+SQL_DEADLINE = 10.0
+"""Seconds within which a whole transaction must have ended, its wait for a connection included."""
+
+LOCK_DEADLINE = 5.0
+"""Seconds to wait for a connection, and for a lock that another process holds."""
+
+IN_CHUNK = 500
+"""Values in one IN list; the engines have limits, and long lists plan badly."""
+
+_GO_DSN = re.compile(
+    r"(?P<user>[^:@/]+)(?::(?P<password>.*))?@(?P<net>tcp|unix)\((?P<address>[^()]+)\)"
+    r"/(?P<name>[^/?]+)(?:\?.*)?",
+    re.DOTALL,
+)
+_PAIRS = re.compile(r"IN \(VALUES ((?:\(\?, \?\)(?:, )?)+)\)")
+_MYSQL_DEADLOCK = 1213
+_T = TypeVar("_T")
+_DRIVERS = {"sqlite": "sqlite+aiosqlite", "mysql": "mysql+asyncmy", "mariadb": "mariadb+asyncmy"}
+
+
+class DataSourceError(ValueError):
+    """The data source cannot be understood; the text never repeats it, for its password."""
+
+
+class Database:
+    """An open database; made by `open_database`.
+
+    A transaction is either an `async with` block, or a plain function that is handed a connection.
+    The function is for the busy paths: on SQLite it costs one change of thread, where the block
+    costs four for each statement, and those cost more than the statements.
+
+    All methods raise TimeoutError or SQLAlchemyError when the database does not do its part.
+    """
+
+    def __init__(self, writer: AsyncEngine, reader: AsyncEngine) -> None:
+        self._writer = writer
+        self._reader = reader
+
+    def write(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """Begin a transaction that may write; leaving it commits, an exception rolls back.
+
+        Do not nest it, nor any other write.
+        """
+        return _transaction(self._writer)
+
+    def read(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """Lend a connection for reading; each statement sees what was committed before it."""
+        return _transaction(self._reader)
+
+    async def run_write(self, work: Callable[[Connection], _T]) -> _T:
+        """Return what `work` returns in a transaction that may write.
+
+        `work` may run on another thread, and to its end when the caller is cancelled.
+        """
+        async with self.write() as connection:
+            return await connection.run_sync(work)
+
+    async def run_read(self, work: Callable[[Connection], _T]) -> _T:
+        """Return what `work` returns with a connection for reading; it may run elsewhere too."""
+        async with self.read() as connection:
+            return await connection.run_sync(work)
+
+    async def close(self) -> None:
+        """Close all connections; the work that is under way ends first."""
+        await self._reader.dispose()
+        await self._writer.dispose()
+
+
+async def open_database(data_source: str) -> Database:
+    """Open the database, creating the tables that are absent.
+
+    `data_source` is the path of a SQLite file, a SQLAlchemy URL, or a go-zero DSN such as
+    `user:password@tcp(host:3306)/name?charset=utf8mb4`. Raises DataSourceError, SQLAlchemyError.
+    """
+    url = parse_data_source(data_source)
+    database = _SqliteDatabase(url) if url.get_backend_name() == "sqlite" else _open_mysql(url)
+    try:
+        # Not in a block: aiosqlite's thread outlives a connection that it could not open.
+        await database.run_write(metadata.create_all)
+    except BaseException:
+        await database.close()
+        raise
+    return database
+
+
+def parse_data_source(data_source: str) -> URL:
+    """Return the URL of a data source, its driver filled in; raises DataSourceError."""
+    if dsn := _GO_DSN.fullmatch(data_source):
+        return _from_go_dsn(dsn)
+    if "://" not in data_source:
+        if "@" in data_source or data_source in ("", ":memory:"):
+            raise DataSourceError("neither a file, a URL, nor user:password@tcp(host:port)/name")
+        return URL.create(_DRIVERS["sqlite"], database=data_source)
+    try:
+        url = make_url(data_source)
+    except (ArgumentError, ValueError):
+        raise DataSourceError("the URL is malformed") from None
+    driver = _DRIVERS.get(url.get_backend_name())
+    if driver is None:
+        raise DataSourceError(f"no support for {url.get_backend_name()}: use SQLite or MySQL")
+    if not url.database or url.database == ":memory:":
+        raise DataSourceError("the URL names no database")
+    return url.set(drivername=driver)
+
+
+def chunks(values: Sequence[_T], size: int = IN_CHUNK) -> list[Sequence[_T]]:
+    """Split values into runs of at most `size`."""
+    return [values[start : start + size] for start in range(0, len(values), size)]
+
+
+def is_deadlock(error: DBAPIError) -> bool:
+    """Say whether MySQL has ended the transaction in favour of another; a retry may succeed."""
+    arguments: tuple[object, ...] = getattr(error.orig, "args", ())
+    return arguments[:1] == (_MYSQL_DEADLOCK,)
+
+
+def _from_go_dsn(dsn: re.Match[str]) -> URL:
+    host: str | None = None
+    port: int | None = None
+    query: dict[str, str] = {"charset": "utf8mb4"}
+    if dsn["net"] == "unix":
+        query["unix_socket"] = dsn["address"]
+    else:
+        host, _, port_text = dsn["address"].rpartition(":")
+        if not host or not port_text.isdecimal():
+            raise DataSourceError("the address must be tcp(host:port)")
+        port = int(port_text)
+    return URL.create(
+        _DRIVERS["mysql"], dsn["user"], dsn["password"], host.strip("[]") if host else None, port,
+        dsn["name"], query,
+    )  # fmt: skip
+
+
+@asynccontextmanager
+async def _transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    async with asyncio.timeout(SQL_DEADLINE), engine.begin() as connection:
+        yield connection
+
+
+class _SqliteDatabase(Database):
+    def __init__(self, url: URL) -> None:
+        writer, reader = (_sqlite_engine(create_async_engine, url, n) for n in (1, READERS))
+        super().__init__(writer, reader)
+        plain_url = url.set(drivername="sqlite+pysqlite")
+        self._work_writer = _sqlite_engine(create_engine, plain_url, 1)
+        self._work_reader = _sqlite_engine(create_engine, plain_url, READERS)
+        for engine in (writer.sync_engine, self._work_writer):
+            event.listen(engine, "begin", _begin_immediate)
+        for engine in (
+            writer.sync_engine,
+            reader.sync_engine,
+            self._work_writer,
+            self._work_reader,
+        ):
+            event.listen(engine, "connect", _prepare_sqlite)
+            event.listen(engine, "before_cursor_execute", _use_index_for_pairs, retval=True)
+        self._write_thread = ThreadPoolExecutor(1, "sqlite-writer")
+        self._read_threads = ThreadPoolExecutor(READERS, "sqlite-reader")
+        # SQLite's own lock is not fair: those who wait for it poll.
+        self._write_lock = asyncio.Lock()
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        async with asyncio.timeout(SQL_DEADLINE), self._write_lock, self._writer.begin() as conn:
+            yield conn
+
+    async def run_write(self, work: Callable[[Connection], _T]) -> _T:
+        def run() -> _T:
+            with self._work_writer.begin() as connection:
+                return work(connection)
+
+        async with asyncio.timeout(SQL_DEADLINE), self._write_lock:
+            return await asyncio.get_running_loop().run_in_executor(self._write_thread, run)
+
+    async def run_read(self, work: Callable[[Connection], _T]) -> _T:
+        def run() -> _T:
+            with self._work_reader.connect() as connection:
+                return work(connection)
+
+        async with asyncio.timeout(SQL_DEADLINE):
+            return await asyncio.get_running_loop().run_in_executor(self._read_threads, run)
+
+    async def close(self) -> None:
+        for threads in (self._write_thread, self._read_threads):
+            threads.shutdown(wait=True, cancel_futures=True)
+        self._work_writer.dispose()
+        self._work_reader.dispose()
+        await super().close()
+
+
+def _sqlite_engine(create: Callable[..., _T], url: URL, pool_size: int) -> _T:
+    return create(
+        url,
+        # An error text would repeat the parameters, and so the content of messages.
+        hide_parameters=True,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=LOCK_DEADLINE,
+    )
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    # Or the driver would begin transactions at moments of its own choice.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute(f"PRAGMA busy_timeout = {LOCK_DEADLINE * 1000:.0f}")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _begin_immediate(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _use_index_for_pairs(
+    _connection: Connection,
+    _cursor: object,
+    statement: str,
+    parameters: Any,
+    _context: object,
+    _many: bool,
+) -> tuple[str, Any]:
+    # SQLite reads the whole table for `(a, b) IN (VALUES ...)`, which is how SQLAlchemy writes a
+    # list of pairs, but uses the index on (a, b) if the same list is a subquery.
+    if "IN (VALUES" in statement:
+        statement = _PAIRS.sub(r"IN (SELECT * FROM (VALUES \1))", statement)
+    return statement, parameters
+
+
+def _open_mysql(url: URL) -> Database:
+    engine = create_async_engine(
+        url,
+        hide_parameters=True,
+        pool_size=MYSQL_CONNECTIONS,
+        max_overflow=0,
+        pool_timeout=LOCK_DEADLINE,
+        pool_recycle=MYSQL_RECYCLE,
+        pool_pre_ping=True,
+        # A retry after a lost race must see the winner's row.
+        isolation_level="READ COMMITTED",
+        connect_args={
+            "connect_timeout": LOCK_DEADLINE,
+            "init_command": "SET time_zone = '+00:00', "
+            f"innodb_lock_wait_timeout = {LOCK_DEADLINE:.0f}",
+        },
+    )
+    return Database(engine, engine)

@@ -1,0 +1,125 @@
+"""How a servicer says no, and how what it raises becomes a gRPC status."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+import structlog
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+INVALID = "invalid"
+NOT_FRIEND = "not_friend"
+BLOCKED = "blocked"
+GROUP_NOT_FOUND = "group_not_found"
+NOT_MEMBER = "not_member"
+MUTED = "muted"
+AT_ALL_DENIED = "at_all_denied"
+MSG_ID_CONFLICT = "msg_id_conflict"
+
+DATABASE_TROUBLE = (OperationalError, InterfaceError, PoolTimeoutError, TimeoutError, OSError)
+"""What a database raises that is away, locked, full or too slow: the caller may try again."""
+
+log = structlog.get_logger()
+
+
+class RefusedError(Exception):
+    """A call is refused, for a reason that the caller can act on.
+
+    `reason` goes into the trailing metadata key `reason`, when it is not empty; `message` is for
+    people.
+    """
+
+    def __init__(self, code: grpc.StatusCode, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+        self.message = message
+
+
+def invalid(message: str) -> RefusedError:
+    """Return the refusal of a request that has a bad field."""
+    return RefusedError(grpc.StatusCode.INVALID_ARGUMENT, INVALID, message)
+
+
+def denied(reason: str, message: str) -> RefusedError:
+    """Return the refusal of a caller who may not do this."""
+    return RefusedError(grpc.StatusCode.PERMISSION_DENIED, reason, message)
+
+
+def not_found(reason: str, message: str) -> RefusedError:
+    """Return the refusal of a call on something that does not exist."""
+    return RefusedError(grpc.StatusCode.NOT_FOUND, reason, message)
+
+
+def already_exists(reason: str, message: str) -> RefusedError:
+    """Return the refusal to make what is there already."""
+    return RefusedError(grpc.StatusCode.ALREADY_EXISTS, reason, message)
+
+
+_Handler = Any
+_Behaviour = Callable[[Any, Any], Awaitable[Any]]
+
+
+class StatusInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
+    """Turns what unary handlers raise into statuses.
+
+    RefusedError gives its own; database trouble gives UNAVAILABLE, logged when it begins and when
+    it is over; anything else gives INTERNAL, logged with its traceback.
+    """
+
+    def __init__(self) -> None:
+        self._handlers: dict[str, _Handler] = {}
+        self._database_lost = False
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[_Handler]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> _Handler:
+        """Return the handler of the call, wrapped."""
+        method: str = handler_call_details.method
+        if method in self._handlers:
+            return self._handlers[method]
+        handler = await continuation(handler_call_details)
+        # Health checks do not touch the database, so they must not report it as recovered.
+        if handler is None or handler.unary_unary is None or method.startswith("/grpc.health."):
+            return handler
+        wrapped = grpc.unary_unary_rpc_method_handler(
+            self._wrap(method, handler.unary_unary),
+            handler.request_deserializer,
+            handler.response_serializer,
+        )
+        # Only registered methods come this far, so the table is bounded.
+        self._handlers[method] = wrapped
+        return wrapped
+
+    def _wrap(self, method: str, behaviour: _Behaviour) -> _Behaviour:
+        async def call(request: Any, context: Any) -> Any:
+            try:
+                response = await behaviour(request, context)
+            except RefusedError as refusal:
+                metadata = (("reason", refusal.reason),) if refusal.reason else ()
+                await context.abort(refusal.code, refusal.message, metadata)
+            except DATABASE_TROUBLE as error:
+                self._note_trouble(method, error)
+                await context.abort(
+                    grpc.StatusCode.UNAVAILABLE, "the database is not available; try again"
+                )
+            except Exception:
+                log.exception("rpc_failed", method=method)
+                await context.abort(grpc.StatusCode.INTERNAL, "internal error")
+            self._note_success()
+            return response
+
+        return call
+
+    def _note_trouble(self, method: str, error: BaseException) -> None:
+        if not self._database_lost:
+            self._database_lost = True
+            log.error("database_lost", method=method, error=str(error) or type(error).__name__)
+
+    def _note_success(self) -> None:
+        if self._database_lost:
+            self._database_lost = False
+            log.info("database_recovered")

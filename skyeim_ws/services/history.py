@@ -1,0 +1,224 @@
+"""What is read from, and marked in, the stored messages: plain functions on a connection.
+
+Lists are bounded by number and by bytes, so that an answer always fits into a gRPC message.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    func,
+    literal,
+    or_,
+    select,
+    update,
+)
+
+from skyeim_ws.rpc.pb import message_pb2 as pb
+from skyeim_ws.services import errors
+from skyeim_ws.services.db import chunks
+from skyeim_ws.services.drafts import EVERYONE
+from skyeim_ws.services.tables import (
+    GROUP,
+    PRIVATE,
+    READ,
+    RECALLED,
+    UNREAD,
+    group_members,
+    groups,
+    messages,
+)
+
+MAX_UNREAD = 10_000
+MAX_FOUND = 100
+"""Messages that one search returns, the newest."""
+
+REPLY_BYTES = 3_500_000
+"""Bytes of the messages in one answer; gRPC clients refuse more than 4 MiB unless told."""
+
+_SCAN = 200
+"""Messages fetched at a time where an answer may need many."""
+
+Page = tuple[list[pb.MessageInfo], bool]
+"""Messages, and whether there are more."""
+
+_m = messages.c
+_INFO = select(
+    _m.id,
+    _m.msg_id,
+    _m.from_user_id,
+    _m.to_user_id,
+    _m.content,
+    _m.content_type,
+    _m.status,
+    _m.created_at,
+    _m.chat_type,
+    _m.group_id,
+    _m.seq,
+    _m.at_user_ids,
+)
+
+
+def private_page(
+    connection: Connection, user_id: int, peer_id: int, before_id: int, limit: int
+) -> Page:
+    """Return the private messages between two users, newest first, below `before_id` if not 0."""
+    between = or_(
+        and_(_m.from_user_id == user_id, _m.to_user_id == peer_id),
+        and_(_m.from_user_id == peer_id, _m.to_user_id == user_id),
+    )
+    statement = _before(_INFO.where(between, _m.chat_type == PRIVATE), before_id)
+    return _page(connection, statement.order_by(_m.id.desc()), limit)
+
+
+def group_page(connection: Connection, group_id: str, before_id: int, limit: int) -> Page:
+    """Return the messages of a group, newest first, below `before_id` if not 0."""
+    statement = _before(_INFO.where(_of_group(group_id)), before_id)
+    return _page(connection, statement.order_by(_m.seq.desc(), _m.id.desc()), limit)
+
+
+def mentions_page(
+    connection: Connection, user_id: int, group_id: str, before_id: int, limit: int
+) -> Page:
+    """Return the group's messages that mention the user or everyone, newest first."""
+    # The text is "[1, 2]"; with every number between commas, one pattern finds it anywhere.
+    numbers: ColumnElement[str] = _m.at_user_ids
+    for old, new in ((" ", ""), ("[", ","), ("]", ",")):
+        numbers = func.replace(numbers, old, new)
+    mentioned = or_(numbers.like(f"%,{user_id},%"), numbers.like(f"%,{EVERYONE},%"))
+    statement = _before(_INFO.where(_of_group(group_id), mentioned), before_id)
+    return _page(connection, statement.order_by(_m.seq.desc(), _m.id.desc()), limit)
+
+
+def group_since(connection: Connection, group_id: str, seq: int, limit: int) -> Page:
+    """Return the group's messages with a larger seq, ascending."""
+    statement = _INFO.where(_of_group(group_id), _m.seq > seq)
+    return _page(connection, statement.order_by(_m.seq), limit)
+
+
+def private_since(connection: Connection, user_id: int, after_id: int, limit: int) -> Page:
+    """Return the private messages to the user with a larger id, ascending."""
+    statement = _INFO.where(_m.to_user_id == user_id, _m.chat_type == PRIVATE, _m.id > after_id)
+    return _page(connection, statement.order_by(_m.id), limit)
+
+
+def unread(connection: Connection, user_id: int, peer_id: int) -> list[pb.MessageInfo]:
+    """Return the unread private messages to the user, from anyone if `peer_id` is 0; oldest first.
+
+    At most 10,000, fewer if they are large.
+    """
+    statement = _INFO.where(_unread_by(user_id, peer_id)).order_by(_m.id)
+    return _page(connection, statement, MAX_UNREAD)[0]
+
+
+def count_unread(connection: Connection, user_id: int, peer_id: int) -> int:
+    """Return the number of all unread private messages to the user."""
+    statement = select(func.count()).select_from(messages).where(_unread_by(user_id, peer_id))
+    return connection.execute(statement).scalar_one()
+
+
+def mark_read(connection: Connection, user_id: int, peer_id: int, msg_ids: Sequence[str]) -> int:
+    """Mark private messages to the user as read, all from the peer if none is named; their number.
+
+    With `peer_id` 0 the messages are found by msg_id alone.
+    """
+    mark = update(messages).where(_unread_by(user_id, peer_id)).values(status=READ)
+    if not msg_ids:
+        return connection.execute(mark).rowcount
+    return sum(
+        connection.execute(mark.where(_m.msg_id.in_(chunk))).rowcount
+        for chunk in chunks(sorted(set(msg_ids)))
+    )
+
+
+def search(connection: Connection, user_id: int, keyword: str) -> list[pb.MessageInfo]:
+    """Return the newest messages in the user's own conversations whose content has the keyword."""
+    joined = select(group_members.c.group_id).where(group_members.c.user_id == user_id)
+    own = or_(
+        and_(_m.chat_type == PRIVATE, or_(_m.from_user_id == user_id, _m.to_user_id == user_id)),
+        and_(_m.chat_type == GROUP, _m.group_id.in_(joined)),
+    )
+    statement = _INFO.where(
+        own, _m.content.contains(keyword, autoescape=True), _m.status != RECALLED
+    )
+    return _page(connection, statement.order_by(_m.id.desc()), MAX_FOUND)[0]
+
+
+def require_member(connection: Connection, group_id: str, user_id: int) -> None:
+    """Raise RefusedError if the user is not in the group; dismissed groups stay readable."""
+    member = select(literal(1)).where(
+        group_members.c.group_id == group_id, group_members.c.user_id == user_id
+    )
+    if connection.execute(member).first() is not None:
+        return
+    group = select(literal(1)).where(groups.c.group_id == group_id)
+    if connection.execute(group).first() is None:
+        raise errors.not_found(errors.GROUP_NOT_FOUND, "there is no such group")
+    raise errors.denied(errors.NOT_MEMBER, "you are not a member of this group")
+
+
+def _of_group(group_id: str) -> ColumnElement[bool]:
+    return and_(_m.group_id == group_id, _m.chat_type == GROUP)
+
+
+def _unread_by(user_id: int, peer_id: int) -> ColumnElement[bool]:
+    unread_by = and_(_m.to_user_id == user_id, _m.status == UNREAD, _m.chat_type == PRIVATE)
+    return and_(unread_by, _m.from_user_id == peer_id) if peer_id else unread_by
+
+
+def _before(statement: Select[Any], before_id: int) -> Select[Any]:
+    return statement.where(_m.id < before_id) if before_id > 0 else statement
+
+
+def _page(connection: Connection, statement: Select[Any], limit: int) -> Page:
+    """Run the statement for at most `limit` messages and REPLY_BYTES bytes."""
+    infos: list[pb.MessageInfo] = []
+    size = 0
+    # One more than wanted tells whether there are more.
+    result = connection.execute(statement.limit(limit + 1))
+    with result:
+        for row in _rows(result.partitions(_SCAN)):
+            info = _info(row)
+            size += info.ByteSize()
+            if len(infos) == limit or (infos and size > REPLY_BYTES):
+                return infos, True
+            infos.append(info)
+    return infos, False
+
+
+def _rows(partitions: Iterable[Sequence[Any]]) -> Iterable[Any]:
+    for partition in partitions:
+        yield from partition
+
+
+def _info(row: Any) -> pb.MessageInfo:
+    # NULL stands in columns that an existing database may leave empty.
+    return pb.MessageInfo(
+        id=row[0],
+        msg_id=row[1],
+        from_user_id=row[2],
+        to_user_id=row[3] or 0,
+        content=row[4] or "",
+        content_type=row[5],
+        status=row[6],
+        created_at=row[7] or 0,
+        chat_type=row[8],
+        group_id=row[9] or "",
+        seq=row[10] or 0,
+        at_user_ids=_mentions(row[11]),
+    )
+
+
+def _mentions(text: str | None) -> list[int]:
+    if not text:
+        return []
+    try:
+        values = json.loads(text)
+    except ValueError:
+        return []
+    return [value for value in values if type(value) is int] if isinstance(values, list) else []

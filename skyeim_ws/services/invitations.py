@@ -1,0 +1,259 @@
+"""The RPCs of the Group service by which a user is asked into a group, or asks to join it."""
+# ruff: noqa: N802 - gRPC methods bear the names of the RPCs.
+
+from typing import Any
+
+from sqlalchemy import Row, Table, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from skyeim_ws.rpc.pb import group_pb2
+from skyeim_ws.services.checks import (
+    MESSAGE_LENGTH,
+    check_action,
+    check_text,
+    check_users,
+    insert_row,
+    lock_pending,
+    page_of,
+)
+from skyeim_ws.services.db import Database
+from skyeim_ws.services.errors import already_exists, denied, not_found
+from skyeim_ws.services.events import Events, Push, to_group, to_user
+from skyeim_ws.services.members import (
+    add_members,
+    changing,
+    find_group,
+    find_member,
+    lock_group,
+    require_member,
+    require_rank,
+)
+from skyeim_ws.services.tables import (
+    ACCEPTED,
+    ADMIN,
+    PENDING,
+    group_invitations,
+    group_join_requests,
+    group_members,
+)
+
+
+class InvitationRpcs:
+    """The RPCs of `group.Group` about invitations and join requests; raises RefusedError."""
+
+    _database: Database
+    _events: Events
+
+    async def SendGroupInvitation(
+        self, request: group_pb2.SendGroupInvitationReq, context: object
+    ) -> group_pb2.SendGroupInvitationResp:
+        """Ask a user into a group, as any member may; the same pending one returns its id."""
+        group_id, inviter, invitee = request.group_id, request.inviter_id, request.invitee_id
+        check_users(inviter, invitee)
+        check_text("message", request.message, MESSAGE_LENGTH)
+        key = {"group_id": group_id, "inviter_id": inviter, "invitee_id": invitee}
+        async with self._database.write() as connection:
+            group = await lock_group(connection, group_id)
+            await require_member(connection, group_id, inviter)
+            await _refuse_member(connection, group_id, invitee)
+            pending_id = await _pending_id(connection, group_invitations, key)
+            invitation_id = pending_id or await insert_row(
+                connection, group_invitations, **key, message=request.message
+            )
+        if pending_id is None:
+            data = {
+                "invitationId": invitation_id,
+                "groupId": group_id,
+                "groupName": group.name,
+                "inviterId": inviter,
+                "message": request.message,
+            }
+            self._events.publish(to_user(invitee, "group_invitation", data))
+        return group_pb2.SendGroupInvitationResp(invitation_id=invitation_id)
+
+    async def HandleGroupInvitation(
+        self, request: group_pb2.HandleGroupInvitationReq, context: object
+    ) -> group_pb2.HandleGroupInvitationResp:
+        """Accept or refuse an invitation, once, as the user whom it asks."""
+        status, user_id = check_action(request.action), request.user_id
+        group_id = await self._group_of(group_invitations, request.invitation_id)
+        async with changing(self._database, self._events, group_id) as connection:
+            group = await lock_group(connection, group_id)
+            asked = await lock_pending(connection, group_invitations, request.invitation_id)
+            if asked.invitee_id != user_id:
+                raise denied("not_receiver", "only the invited user may answer an invitation")
+            await _answer(connection, group_invitations, asked.id, status=status)
+            joined = status == ACCEPTED and await _admit(connection, group, user_id)
+        data = {
+            "invitationId": asked.id,
+            "groupId": group_id,
+            "inviteeId": user_id,
+            "status": status,
+        }
+        pushes = [to_user(asked.inviter_id, "group_invitation_handled", data)]
+        self._publish_answer(group_id, pushes, user_id if joined else 0, operator=user_id)
+        return group_pb2.HandleGroupInvitationResp()
+
+    async def SendJoinRequest(
+        self, request: group_pb2.SendJoinRequestReq, context: object
+    ) -> group_pb2.SendJoinRequestResp:
+        """Ask to join a group; the same pending request returns its id."""
+        group_id, user_id = request.group_id, request.user_id
+        check_users(user_id)
+        check_text("message", request.message, MESSAGE_LENGTH)
+        key = {"group_id": group_id, "user_id": user_id}
+        async with self._database.write() as connection:
+            await lock_group(connection, group_id)
+            await _refuse_member(connection, group_id, user_id)
+            pending_id = await _pending_id(connection, group_join_requests, key)
+            request_id = pending_id or await insert_row(
+                connection, group_join_requests, **key, message=request.message
+            )
+            ranked = await connection.scalars(
+                select(group_members.c.user_id).where(
+                    group_members.c.group_id == group_id, group_members.c.role <= ADMIN
+                )
+            )
+            judges = ranked.all()
+        if pending_id is None:
+            data = {
+                "requestId": request_id,
+                "groupId": group_id,
+                "userId": user_id,
+                "message": request.message,
+            }
+            self._events.publish(*(to_user(judge, "group_join_request", data) for judge in judges))
+        return group_pb2.SendJoinRequestResp(request_id=request_id)
+
+    async def HandleJoinRequest(
+        self, request: group_pb2.HandleJoinRequestReq, context: object
+    ) -> group_pb2.HandleJoinRequestResp:
+        """Accept or refuse a join request, once, as owner or admin."""
+        status, operator = check_action(request.action), request.operator_id
+        group_id = await self._group_of(group_join_requests, request.request_id)
+        async with changing(self._database, self._events, group_id) as connection:
+            group = await lock_group(connection, group_id)
+            await require_rank(connection, group_id, operator, ADMIN)
+            asked = await lock_pending(connection, group_join_requests, request.request_id)
+            await _answer(
+                connection, group_join_requests, asked.id, status=status, handler_id=operator
+            )
+            joined = status == ACCEPTED and await _admit(connection, group, asked.user_id)
+        data = {"requestId": asked.id, "groupId": group_id, "status": status}
+        pushes = [to_user(asked.user_id, "group_join_request_handled", data)]
+        self._publish_answer(group_id, pushes, asked.user_id if joined else 0, operator=operator)
+        return group_pb2.HandleJoinRequestResp(success=True)
+
+    async def GetReceivedInvitations(
+        self, request: group_pb2.GetReceivedInvitationsReq, context: object
+    ) -> group_pb2.GetReceivedInvitationsResp:
+        """List the invitations to the user, newest first."""
+        check_users(request.user_id)
+        where = group_invitations.c.invitee_id == request.user_id
+        async with self._database.read() as connection:
+            rows, total = await page_of(
+                connection, group_invitations, where, request.page, request.page_size
+            )
+        return group_pb2.GetReceivedInvitationsResp(list=map(_invitation, rows), total=total)
+
+    async def GetSentInvitations(
+        self, request: group_pb2.GetSentInvitationsReq, context: object
+    ) -> group_pb2.GetSentInvitationsResp:
+        """List the invitations from the user, newest first."""
+        check_users(request.user_id)
+        where = group_invitations.c.inviter_id == request.user_id
+        async with self._database.read() as connection:
+            rows, total = await page_of(
+                connection, group_invitations, where, request.page, request.page_size
+            )
+        return group_pb2.GetSentInvitationsResp(list=map(_invitation, rows), total=total)
+
+    async def GetGroupJoinRequests(
+        self, request: group_pb2.GetGroupJoinRequestsReq, context: object
+    ) -> group_pb2.GetGroupJoinRequestsResp:
+        """List the requests to join a group, newest first, to its owner and admins."""
+        where = group_join_requests.c.group_id == request.group_id
+        async with self._database.read() as connection:
+            await find_group(connection, request.group_id)
+            await require_rank(connection, request.group_id, request.operator_id, ADMIN)
+            rows, total = await page_of(
+                connection, group_join_requests, where, request.page, request.page_size
+            )
+        return group_pb2.GetGroupJoinRequestsResp(list=map(_join_request, rows), total=total)
+
+    async def _group_of(self, table: Table, request_id: int) -> str:
+        """Return the group of a request, so that the group is locked before the request is."""
+        async with self._database.read() as connection:
+            group_id: str | None = await connection.scalar(
+                select(table.c.group_id).where(table.c.id == request_id)
+            )
+        if group_id is None:
+            raise not_found("request_not_found", "there is no such request")
+        return group_id
+
+    def _publish_answer(
+        self, group_id: str, pushes: list[Push], joined: int, *, operator: int
+    ) -> None:
+        if not joined:
+            self._events.publish(*pushes)
+            return
+        data = {"groupId": group_id, "operatorId": operator, "memberId": joined}
+        self._events.publish(
+            *pushes,
+            to_group(group_id, "joinGroup", data),
+            to_user(joined, "joinGroup", data),
+            members_of=group_id,
+        )
+
+
+async def _refuse_member(connection: AsyncConnection, group_id: str, user_id: int) -> None:
+    if await find_member(connection, group_id, user_id) is not None:
+        raise already_exists("already_member", "this user is a member of the group already")
+
+
+async def _pending_id(
+    connection: AsyncConnection, table: Table, key: dict[str, object]
+) -> int | None:
+    found: int | None = await connection.scalar(
+        select(table.c.id).filter_by(**key, status=PENDING).limit(1)
+    )
+    return found
+
+
+async def _answer(
+    connection: AsyncConnection, table: Table, request_id: int, **values: int
+) -> None:
+    await connection.execute(update(table).where(table.c.id == request_id).values(**values))
+
+
+async def _admit(connection: AsyncConnection, group: Row[Any], user_id: int) -> bool:
+    """Add a user to a locked group; say whether he is new there."""
+    if await find_member(connection, group.group_id, user_id) is not None:
+        return False
+    if not await add_members(connection, group, [user_id]):
+        raise denied("group_full", "the group has no room for another member")
+    return True
+
+
+def _invitation(row: Row[Any]) -> group_pb2.GroupInvitationInfo:
+    return group_pb2.GroupInvitationInfo(
+        id=row.id,
+        group_id=row.group_id,
+        inviter_id=row.inviter_id,
+        invitee_id=row.invitee_id,
+        message=row.message,
+        status=row.status,
+        created_at=row.created_at,
+    )
+
+
+def _join_request(row: Row[Any]) -> group_pb2.JoinRequestInfo:
+    return group_pb2.JoinRequestInfo(
+        id=row.id,
+        group_id=row.group_id,
+        user_id=row.user_id,
+        message=row.message,
+        status=row.status,
+        handler_id=row.handler_id,
+        created_at=row.created_at,
+    )

@@ -1,0 +1,188 @@
+"""The RPCs of the Group service about members: invite, kick, quit, roles, mutes, read marks."""
+# ruff: noqa: N802 - gRPC methods bear the names of the RPCs.
+
+from typing import Any
+
+from sqlalchemy import Row, select, update
+
+from skyeim_ws.rpc.pb import group_pb2
+from skyeim_ws.services.checks import check_users, page_of
+from skyeim_ws.services.db import Database
+from skyeim_ws.services.errors import denied, invalid
+from skyeim_ws.services.events import Events, Push, to_group, to_user
+from skyeim_ws.services.members import (
+    add_members,
+    changing,
+    find_group,
+    find_member,
+    lock_group,
+    member_info,
+    move_read_mark,
+    remove_member,
+    require_below,
+    require_member,
+    require_rank,
+    require_reader,
+    update_member,
+)
+from skyeim_ws.services.tables import ACTIVE, ADMIN, MEMBER, OWNER, group_members, groups
+
+
+class MemberRpcs:
+    """The RPCs of `group.Group` about members; raises RefusedError for the interceptor."""
+
+    def __init__(self, database: Database, events: Events) -> None:
+        self._database = database
+        self._events = events
+
+    async def InviteMembers(
+        self, request: group_pb2.InviteMembersReq, context: object
+    ) -> group_pb2.InviteMembersResp:
+        """Add users at once, as any member may; names those who are in already or do not fit."""
+        group_id, inviter = request.group_id, request.inviter_id
+        async with changing(self._database, self._events, group_id) as connection:
+            group = await lock_group(connection, group_id)
+            await require_member(connection, group_id, inviter)
+            added = await add_members(connection, group, request.member_ids)
+        data = {"groupId": group_id, "operatorId": inviter, "memberIds": added}
+        if added:
+            self._events.publish(
+                to_group(group_id, "inviteMember", data),
+                *(to_user(user_id, "inviteMember", data) for user_id in added),
+                members_of=group_id,
+            )
+        failed = dict.fromkeys(request.member_ids).keys() - set(added)
+        return group_pb2.InviteMembersResp(success_count=len(added), failed_ids=sorted(failed))
+
+    async def KickMember(
+        self, request: group_pb2.KickMemberReq, context: object
+    ) -> group_pb2.KickMemberResp:
+        """Remove a member of lower rank."""
+        group_id, operator, member_id = request.group_id, request.operator_id, request.member_id
+        async with changing(self._database, self._events, group_id) as connection:
+            await lock_group(connection, group_id)
+            await require_below(connection, group_id, operator, member_id)
+            await remove_member(connection, group_id, member_id)
+        data = {"groupId": group_id, "operatorId": operator, "memberId": member_id}
+        self._events.publish(
+            to_group(group_id, "kickMember", data),
+            to_user(member_id, "kickMember", data),
+            members_of=group_id,
+        )
+        return group_pb2.KickMemberResp(success=True)
+
+    async def QuitGroup(
+        self, request: group_pb2.QuitGroupReq, context: object
+    ) -> group_pb2.QuitGroupResp:
+        """Leave a group; its owner must hand it over or dismiss it."""
+        group_id, user_id = request.group_id, request.user_id
+        async with changing(self._database, self._events, group_id) as connection:
+            await lock_group(connection, group_id)
+            member = await require_member(connection, group_id, user_id)
+            if member.role == OWNER:
+                raise denied("owner_cannot_quit", "hand the group over or dismiss it")
+            await remove_member(connection, group_id, user_id)
+        data = {"groupId": group_id, "operatorId": user_id, "memberId": user_id}
+        self._events.publish(to_group(group_id, "quitGroup", data), members_of=group_id)
+        return group_pb2.QuitGroupResp(success=True)
+
+    async def GetMemberList(
+        self, request: group_pb2.GetMemberListReq, context: object
+    ) -> group_pb2.GetMemberListResp:
+        """List the members to one of them, or to user 0, a service that asks for itself."""
+        async with self._database.read() as connection:
+            await require_reader(connection, request.group_id, request.user_id)
+            rows, total = await page_of(
+                connection,
+                group_members,
+                group_members.c.group_id == request.group_id,
+                request.page,
+                request.page_size,
+            )
+        return group_pb2.GetMemberListResp(members=map(member_info, rows), total=total)
+
+    async def SetMemberRole(
+        self, request: group_pb2.SetMemberRoleReq, context: object
+    ) -> group_pb2.SetMemberRoleResp:
+        """Change a role, as the owner; role 1 hands the group over and leaves him an admin."""
+        group_id, operator, member_id = request.group_id, request.operator_id, request.member_id
+        if request.role not in (OWNER, ADMIN, MEMBER):
+            raise invalid("role is 1 owner, 2 admin or 3 member")
+        async with self._database.write() as connection:
+            await lock_group(connection, group_id)
+            owner = await require_rank(connection, group_id, operator, OWNER)
+            changed = [await require_below(connection, group_id, operator, member_id)]
+            await update_member(connection, group_id, member_id, role=request.role)
+            if request.role == OWNER:
+                changed.append(owner)
+                await update_member(connection, group_id, operator, role=ADMIN)
+                await connection.execute(
+                    update(groups).where(groups.c.group_id == group_id).values(owner_id=member_id)
+                )
+        self._events.publish(
+            *(
+                _member_update(operator, member, role=role)
+                for member, role in zip(changed, (request.role, ADMIN), strict=False)
+            )
+        )
+        return group_pb2.SetMemberRoleResp(success=True)
+
+    async def SetMemberMute(
+        self, request: group_pb2.SetMemberMuteReq, context: object
+    ) -> group_pb2.SetMemberMuteResp:
+        """Mute a member of lower rank (1), or let him speak again (0)."""
+        group_id, operator, member_id = request.group_id, request.operator_id, request.member_id
+        if request.mute not in (0, 1):
+            raise invalid("mute is 0 or 1")
+        async with self._database.write() as connection:
+            await lock_group(connection, group_id)
+            member = await require_below(connection, group_id, operator, member_id)
+            await update_member(connection, group_id, member_id, mute=request.mute)
+        self._events.publish(_member_update(operator, member, mute=request.mute))
+        return group_pb2.SetMemberMuteResp(success=True)
+
+    async def CheckMembership(
+        self, request: group_pb2.CheckMembershipReq, context: object
+    ) -> group_pb2.CheckMembershipResp:
+        """Say whether a user is in a group, and how; nobody is in a group that does not exist."""
+        async with self._database.read() as connection:
+            member = await find_member(connection, request.group_id, request.user_id)
+        if member is None:
+            return group_pb2.CheckMembershipResp(is_member=False)
+        return group_pb2.CheckMembershipResp(is_member=True, member=member_info(member))
+
+    async def UpdateGroupReadSeq(
+        self, request: group_pb2.UpdateGroupReadSeqReq, context: object
+    ) -> group_pb2.UpdateGroupReadSeqResp:
+        """Move the user's read mark forward, at most to the group's last message."""
+        async with self._database.write() as connection:
+            await find_group(connection, request.group_id)
+            await require_member(connection, request.group_id, request.user_id)
+            await move_read_mark(connection, request.group_id, request.user_id, request.read_seq)
+        return group_pb2.UpdateGroupReadSeqResp(success=True)
+
+    async def GetJoinedGroups(
+        self, request: group_pb2.GetJoinedGroupsReq, context: object
+    ) -> group_pb2.GetJoinedGroupsResp:
+        """List the user's seats in all groups that are not dismissed."""
+        check_users(request.user_id)
+        async with self._database.read() as connection:
+            found = await connection.execute(
+                select(group_members)
+                .join(groups, groups.c.group_id == group_members.c.group_id)
+                .where(group_members.c.user_id == request.user_id, groups.c.status == ACTIVE)
+                .order_by(group_members.c.id)
+            )
+            rows = found.all()
+        return group_pb2.GetJoinedGroupsResp(list=map(member_info, rows))
+
+
+def _member_update(operator: int, member: Row[Any], **changed: int) -> Push:
+    data = {
+        "groupId": member.group_id,
+        "operatorId": operator,
+        "memberId": member.user_id,
+        "role": member.role,
+        "mute": member.mute,
+    }
+    return to_group(member.group_id, "memberUpdate", data | changed)

@@ -1,0 +1,236 @@
+"""The Message service: checks the requests, and answers from the batch and the history."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+import grpc
+from sqlalchemy import Connection
+
+from skyeim_ws.rpc.pb import message_pb2 as pb
+from skyeim_ws.rpc.pb.message_pb2_grpc import MessageServicer
+from skyeim_ws.services import history
+from skyeim_ws.services.batch import Outcome, Stored, store
+from skyeim_ws.services.db import Database
+from skyeim_ws.services.drafts import (
+    MAX_GROUP_ID,
+    Draft,
+    draft_of,
+    group_draft,
+    private_draft,
+)
+from skyeim_ws.services.errors import RefusedError, invalid
+
+MAX_BATCH = 1_000
+"""Items of one SendBatch."""
+
+MAX_MARKED = 10_000
+"""msg_ids of one MarkAsRead."""
+
+MAX_KEYWORD = 256
+DEFAULT_LIMIT, MAX_LIMIT = 20, 100
+SYNC_LIMIT = 200
+"""Messages of one GetGroupMessagesBySeq."""
+
+LARGEST_ID = 2**63 - 1
+
+_T = TypeVar("_T")
+
+
+class MessageService(MessageServicer):
+    """Serves `message.Message` from a database; the interceptor turns refusals into statuses."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def SendMessage(  # noqa: N802
+        self, request: pb.SendMessageReq, context: object
+    ) -> pb.SendMessageResp:
+        """Store a private message."""
+        stored = await self._send(private_draft(request))
+        return pb.SendMessageResp(id=stored.id, msg_id=stored.msg_id, created_at=stored.created_at)
+
+    async def SendGroupMessage(  # noqa: N802
+        self, request: pb.SendGroupMessageReq, context: object
+    ) -> pb.SendGroupMessageResp:
+        """Store a group message."""
+        stored = await self._send(group_draft(request))
+        return pb.SendGroupMessageResp(
+            id=stored.id, msg_id=stored.msg_id, created_at=stored.created_at, seq=stored.seq
+        )
+
+    async def SendBatch(  # noqa: N802
+        self, request: pb.SendBatchReq, context: object
+    ) -> pb.SendBatchResp:
+        """Store many messages at once; each has its own result."""
+        if len(request.items) > MAX_BATCH:
+            raise invalid("a batch has at most 1000 items")
+        outcomes = await store(self._database, [draft_of(item) for item in request.items])
+        return pb.SendBatchResp(results=[_result(outcome) for outcome in outcomes])
+
+    async def GetMessageList(  # noqa: N802
+        self, request: pb.GetMessageListReq, context: object
+    ) -> pb.GetMessageListResp:
+        """Return the private messages between two users, newest first."""
+        _require_users(request.user_id, request.peer_id)
+        infos, more = await self._read(
+            history.private_page,
+            request.user_id,
+            request.peer_id,
+            request.last_msg_id,
+            _limit(request.limit),
+        )
+        return pb.GetMessageListResp(list=infos, has_more=more)
+
+    async def GetGroupMessageList(  # noqa: N802
+        self, request: pb.GetGroupMessageListReq, context: object
+    ) -> pb.GetGroupMessageListResp:
+        """Return the messages of a group, newest first; members only."""
+        infos, more = await self._read_group(
+            request.user_id,
+            request.group_id,
+            partial(
+                history.group_page,
+                group_id=request.group_id,
+                before_id=request.last_msg_id,
+                limit=_limit(request.limit),
+            ),
+        )
+        return pb.GetGroupMessageListResp(list=infos, has_more=more)
+
+    async def GetGroupMessagesBySeq(  # noqa: N802
+        self, request: pb.GetGroupMessagesBySeqReq, context: object
+    ) -> pb.GetGroupMessagesBySeqResp:
+        """Return the messages of a group with a larger seq, ascending; members only."""
+        infos, _ = await self._read_group(
+            request.user_id,
+            request.group_id,
+            partial(
+                history.group_since,
+                group_id=request.group_id,
+                # No seq is larger, and SQL has no unsigned numbers of 64 bits.
+                seq=min(request.seq, LARGEST_ID),
+                limit=SYNC_LIMIT,
+            ),
+        )
+        return pb.GetGroupMessagesBySeqResp(list=infos)
+
+    async def GetAtMeMessages(  # noqa: N802
+        self, request: pb.GetAtMeMessagesReq, context: object
+    ) -> pb.GetAtMeMessagesResp:
+        """Return a group's messages that mention the user or everyone; members only."""
+        infos, more = await self._read_group(
+            request.user_id,
+            request.group_id,
+            partial(
+                history.mentions_page,
+                user_id=request.user_id,
+                group_id=request.group_id,
+                before_id=request.last_msg_id,
+                limit=_limit(request.limit),
+            ),
+        )
+        return pb.GetAtMeMessagesResp(list=infos, has_more=more)
+
+    async def GetMessagesSince(  # noqa: N802
+        self, request: pb.GetMessagesSinceReq, context: object
+    ) -> pb.GetMessagesSinceResp:
+        """Return the private messages to a user with a larger id, ascending."""
+        _require_users(request.user_id)
+        infos, more = await self._read(
+            history.private_since, request.user_id, request.after_id, _limit(request.limit)
+        )
+        return pb.GetMessagesSinceResp(list=infos, has_more=more)
+
+    async def GetUnreadMessages(  # noqa: N802
+        self, request: pb.GetUnreadMessagesReq, context: object
+    ) -> pb.GetUnreadMessagesResp:
+        """Return the unread private messages to a user, oldest first."""
+        _require_users(request.user_id)
+        infos = await self._read(history.unread, request.user_id, request.peer_id)
+        return pb.GetUnreadMessagesResp(list=infos)
+
+    async def GetUnreadCount(  # noqa: N802
+        self, request: pb.GetUnreadCountReq, context: object
+    ) -> pb.GetUnreadCountResp:
+        """Count the unread private messages to a user."""
+        _require_users(request.user_id)
+        count = await self._read(history.count_unread, request.user_id, request.peer_id)
+        return pb.GetUnreadCountResp(count=count)
+
+    async def MarkAsRead(  # noqa: N802
+        self, request: pb.MarkAsReadReq, context: object
+    ) -> pb.MarkAsReadResp:
+        """Mark private messages to a user as read; count those that were not."""
+        _require_users(request.user_id)
+        msg_ids = list(request.msg_ids)
+        if request.peer_id <= 0 and not msg_ids:
+            raise invalid("peer_id or msg_ids must be given")
+        if len(msg_ids) > MAX_MARKED:
+            raise invalid("msg_ids has more than 10000 entries")
+        mark = partial(
+            history.mark_read,
+            user_id=request.user_id,
+            peer_id=max(request.peer_id, 0),
+            msg_ids=msg_ids,
+        )
+        return pb.MarkAsReadResp(count=await self._database.run_write(mark))
+
+    async def SearchMessage(  # noqa: N802
+        self, request: pb.SearchMessageReq, context: object
+    ) -> pb.SearchMessageResp:
+        """Return the newest messages of a user's own conversations that have the keyword."""
+        _require_users(request.user_id)
+        keyword = request.keyword.strip()
+        if not 1 <= len(keyword) <= MAX_KEYWORD:
+            raise invalid("keyword must have 1 to 256 characters")
+        infos = await self._read(history.search, request.user_id, keyword)
+        return pb.SearchMessageResp(list=infos)
+
+    async def _send(self, draft: Draft | RefusedError) -> Stored:
+        (outcome,) = await store(self._database, [draft])
+        if isinstance(outcome, RefusedError):
+            raise outcome
+        return outcome
+
+    async def _read(self, query: Callable[..., _T], *arguments: int | str) -> _T:
+        return await self._database.run_read(lambda connection: query(connection, *arguments))
+
+    async def _read_group(
+        self, user_id: int, group_id: str, query: Callable[[Connection], _T]
+    ) -> _T:
+        _require_users(user_id)
+        if not 1 <= len(group_id) <= MAX_GROUP_ID:
+            raise invalid("group_id must have 1 to 64 characters")
+
+        def work(connection: Connection) -> _T:
+            history.require_member(connection, group_id, user_id)
+            return query(connection)
+
+        return await self._database.run_read(work)
+
+
+def _result(outcome: Outcome) -> pb.SendResult:
+    if isinstance(outcome, RefusedError):
+        return pb.SendResult(code=_number(outcome.code), reason=outcome.reason)
+    return pb.SendResult(
+        id=outcome.id,
+        msg_id=outcome.msg_id,
+        created_at=outcome.created_at,
+        seq=outcome.seq,
+        duplicate=outcome.duplicate,
+    )
+
+
+def _number(code: grpc.StatusCode) -> int:
+    number: int = code.value[0]
+    return number
+
+
+def _require_users(*user_ids: int) -> None:
+    if min(user_ids) <= 0:
+        raise invalid("user ids must be positive")
+
+
+def _limit(wanted: int) -> int:
+    return min(wanted, MAX_LIMIT) if wanted > 0 else DEFAULT_LIMIT

@@ -1,0 +1,202 @@
+"""Serves Message, Friend and Group over gRPC: `python -m skyeim_ws.services.server`."""
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import grpc
+import structlog
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as health_aio  # type: ignore[attr-defined]
+from sqlalchemy.exc import SQLAlchemyError
+from structlog.typing import Processor
+
+from skyeim_ws.rpc.pb.friend_pb2_grpc import add_FriendServicer_to_server
+from skyeim_ws.rpc.pb.group_pb2_grpc import add_GroupServicer_to_server
+from skyeim_ws.rpc.pb.message_pb2_grpc import add_MessageServicer_to_server
+from skyeim_ws.services.db import Database, DataSourceError, open_database
+from skyeim_ws.services.demo import seed_demo
+from skyeim_ws.services.errors import StatusInterceptor
+from skyeim_ws.services.events import Events
+from skyeim_ws.services.friend import FriendService
+from skyeim_ws.services.group import GroupService
+from skyeim_ws.services.message import MessageService
+
+GRACE = 5.0
+"""Seconds that calls under way may take to end when the server stops."""
+
+MAX_CALLS = 2_000
+"""Calls under way, those that wait for the database included; more get RESOURCE_EXHAUSTED."""
+
+MAX_REQUEST = 64 * 1024 * 1024
+"""Bytes of one request: a batch of a thousand messages of the largest size."""
+
+LOG_LEVELS = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warn": logging.WARNING,
+    "error": logging.ERROR,
+    "severe": logging.CRITICAL,
+}
+
+HEALTH_NAMES = ("", "message.Message", "friend.Friend", "group.Group")
+
+_OPTIONS = (
+    ("grpc.max_receive_message_length", MAX_REQUEST),
+    # With it two servers would share an address in silence.
+    ("grpc.so_reuseport", 0),
+    # Clients probe idle channels; by default the server would hang up on them for that.
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+)
+
+log = structlog.get_logger()
+
+
+class ListenError(Exception):
+    """An address cannot be listened on."""
+
+
+@asynccontextmanager
+async def serve_services(
+    database: Database, events: Events, addresses: Sequence[str], *, grace: float = GRACE
+) -> AsyncIterator[list[str]]:
+    """Serve on all addresses inside the block; gives the addresses with their real ports.
+
+    An address is `unix:/path` or `host:port`. On leaving, health turns to NOT_SERVING, new calls
+    are refused, and those under way get `grace` seconds. Raises ListenError.
+    """
+    server = grpc.aio.server(
+        interceptors=[StatusInterceptor()],
+        options=_OPTIONS,
+        maximum_concurrent_rpcs=MAX_CALLS,
+    )
+    add_MessageServicer_to_server(MessageService(database), server)
+    add_FriendServicer_to_server(FriendService(database, events), server)
+    add_GroupServicer_to_server(GroupService(database, events), server)
+    health = health_aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    try:
+        bound = [_bind(server, address) for address in addresses]
+        await server.start()
+        for name in HEALTH_NAMES:
+            await health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        log.info("services_listening", addresses=bound)
+        yield bound
+    finally:
+        await health.enter_graceful_shutdown()
+        await server.stop(grace)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT; return the exit code."""
+    arguments = _parse(argv)
+    _log_to_stderr(arguments.log_encoding, arguments.log_level)
+    # The database and the sockets are for this user alone.
+    os.umask(0o077)
+    try:
+        asyncio.run(_serve(arguments))
+    except (DataSourceError, ListenError, SQLAlchemyError, OSError) as error:
+        log.error("services_failed", error=str(error) or type(error).__name__)
+        return 1
+    return 0
+
+
+async def _serve(arguments: argparse.Namespace) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    database = await open_database(arguments.data_source)
+    try:
+        if arguments.demo:
+            await seed_demo(database)
+        events = Events(arguments.redis, arguments.push_url, arguments.push_secret)
+        try:
+            async with serve_services(database, events, arguments.listen):
+                await stop.wait()
+                log.info("services_stopping")
+        finally:
+            await events.close()
+    finally:
+        await database.close()
+
+
+def _bind(server: grpc.aio.Server, address: str) -> str:
+    try:
+        port = server.add_insecure_port(address)
+    except RuntimeError:
+        port = 0
+    if port == 0:
+        raise ListenError(f"cannot listen on {address}")
+    if address.startswith("unix:"):
+        return address
+    return f"{address.rpartition(':')[0]}:{port}"
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m skyeim_ws.services.server",
+        description="Serve the Message, Friend and Group services over gRPC.",
+        epilog="The -env options name an environment variable: whoever may list the processes of "
+        "this machine sees their arguments, so nothing with a password belongs there.",
+    )
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--data-source", metavar="S", help="SQLite file, URL or go-zero DSN")
+    source.add_argument("--data-source-env", metavar="NAME")
+    parser.add_argument(
+        "--listen",
+        metavar="ADDR",
+        action="append",
+        required=True,
+        help="unix:/path or host:port; may be repeated",
+    )
+    redis = parser.add_mutually_exclusive_group()
+    redis.add_argument("--redis", metavar="URL", help="where the cached members of groups are")
+    redis.add_argument("--redis-env", metavar="NAME")
+    parser.add_argument("--push-url", metavar="URL", help="the gateway that hears of changes")
+    parser.add_argument("--push-secret-env", metavar="NAME")
+    parser.add_argument("--demo", action="store_true", help="add three friends and a group")
+    parser.add_argument("--log-encoding", choices=("json", "plain"), default="json")
+    parser.add_argument("--log-level", choices=LOG_LEVELS, default="info")
+    arguments = parser.parse_args(argv)
+    for name in ("data_source", "redis", "push_secret"):
+        variable = getattr(arguments, f"{name}_env")
+        if variable is None:
+            arguments.__dict__.setdefault(name, None)
+        elif variable in os.environ:
+            setattr(arguments, name, os.environ[variable])
+        else:
+            parser.error(f"the environment variable {variable} is not set")
+    return arguments
+
+
+def _log_to_stderr(encoding: str, level: str) -> None:
+    """Log in the format that the gateway has, beside which this stands in one journal."""
+    renderer: Processor = structlog.dev.ConsoleRenderer(
+        colors=False,
+        timestamp_key="@timestamp",
+        exception_formatter=structlog.dev.plain_traceback,
+        pad_event_to=0,
+    )
+    if encoding == "json":
+        renderer = structlog.processors.JSONRenderer(ensure_ascii=False)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True, key="@timestamp"),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(LOG_LEVELS[level]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
