@@ -1,0 +1,274 @@
+"""Group commit: while one batch is being stored, whatever comes in waits for the next."""
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping, Sequence
+
+import structlog
+from grpc import StatusCode
+
+from skyeim_ws.conn.codes import Reason
+from skyeim_ws.logic.ports import Outgoing, Refused, SendOutcome, Stored, Unavailable
+from skyeim_ws.rpc import sending
+from skyeim_ws.rpc.errors import RpcFailed, is_refusal, status_code, verdict
+from skyeim_ws.rpc.friends import FriendClient
+from skyeim_ws.rpc.groups import GroupClient
+from skyeim_ws.rpc.lanes import Lanes
+from skyeim_ws.rpc.pb import message_pb2 as pb
+from skyeim_ws.rpc.pb.message_pb2_grpc import MessageStub
+from skyeim_ws.rpc.pool import Pool
+from skyeim_ws.rpc.sending import Done, Item
+from skyeim_ws.rpc.service import Service
+
+BATCH_SIZE = 256
+BATCH_BYTES = 2 * 1024 * 1024
+"""Half of what a gRPC server takes unless told otherwise."""
+
+BACKLOG = 10_000
+CONCURRENT_CALLS = 64
+"""Calls at a time, to a server that knows no batches."""
+
+CONCURRENT_LOOK_UPS = 64
+LEAST_TIME = 0.1
+"""The part of its time that a message must have left to be sent.
+
+Less of it would be the deadline of all that go with it."""
+
+EVERYONE = -1
+
+log = structlog.get_logger()
+
+
+class Batcher:
+    """`ports.MessageWriter` over the pool of the Message service.
+
+    At most `backlog` messages are unanswered at a time, and each is answered within `timeout`
+    seconds (the pool's, unless given). They are answered in the order of submission, but for those
+    denied without a reason: for these the other two services are asked, and nobody waits. With a
+    server that knows no batches the order holds per sender and per group.
+
+    `items` counts the messages taken, `failures` those answered with Unavailable, `batches` the
+    batches sent, `pending` the messages not yet answered.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        friends: FriendClient,
+        groups: GroupClient,
+        *,
+        batch_size: int = BATCH_SIZE,
+        backlog: int = BACKLOG,
+        timeout: float | None = None,
+    ) -> None:
+        self.batches = 0
+        self.items = 0
+        self.failures = 0
+        self.pending = 0
+        self.batching = True
+        self._pool = pool
+        self._service = Service(pool, MessageStub)
+        self._friends = friends
+        self._groups = groups
+        self._batch_size = batch_size
+        self._backlog = backlog
+        self._timeout = pool.timeout if timeout is None else timeout
+        self._waiting: deque[Item] = deque()
+        self._lanes: Lanes[Item] = Lanes()
+        self._wake = asyncio.Event()
+        self._closed = False
+        self._drain: asyncio.Task[None] | None = None
+        self._calls: set[asyncio.Task[None]] = set()
+        self._look_ups: set[asyncio.Task[None]] = set()
+        self._look_up_slots = asyncio.Semaphore(CONCURRENT_LOOK_UPS)
+
+    def submit(self, message: Outgoing, done: Done) -> bool:
+        """Take a message for storing; False, and `done` is never called, when it is full."""
+        if self._closed or self.pending >= self._backlog:
+            return False
+        loop = asyncio.get_running_loop()
+        self.pending += 1
+        self.items += 1
+        self._waiting.append(Item(message, done, loop.time() + self._timeout))
+        self._wake.set()
+        if self._drain is None:
+            self._drain = loop.create_task(self._run())
+        return True
+
+    async def close(self) -> None:
+        """Answer what waits with Unavailable; what is under way is waited for."""
+        self._closed = True
+        self._wake.set()
+        if self._drain is not None:
+            await asyncio.wait({self._drain})
+        while under_way := self._calls | self._look_ups:
+            await asyncio.wait(under_way)
+
+    async def _run(self) -> None:
+        while not self._closed:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._waiting and self.batching and not self._closed:
+                if batch := self._take():
+                    await self._store_batch(batch)
+            if not self.batching:
+                self._queue_calls()
+        if not self.batching:
+            self._queue_calls()
+        while self._waiting:
+            self._answer(self._waiting.popleft(), Unavailable("closing"))
+
+    def _is_late(self, item: Item) -> bool:
+        return _time_left(item) < LEAST_TIME * self._timeout
+
+    def _take(self) -> list[Item]:
+        """Take the next batch; those before it that are too late are answered."""
+        while self._waiting and self._is_late(self._waiting[0]):
+            self._answer(self._waiting.popleft(), Unavailable("no time left"))
+        batch: list[Item] = []
+        size = 0
+        while self._waiting and len(batch) < self._batch_size:
+            size += sending.size_bound(self._waiting[0].message)
+            if batch and size > BATCH_BYTES:
+                break
+            batch.append(self._waiting.popleft())
+        return batch
+
+    async def _store_batch(self, batch: Sequence[Item]) -> None:
+        """Store a batch and answer it, or put it back if the server knows no batches."""
+        found = [sending.batch_item(item.message) for item in batch]
+        sent = {
+            item: request
+            for item, request in zip(batch, found, strict=True)
+            if not isinstance(request, Refused)
+        }
+        outcomes = await self._send_batch(sent) if sent else []
+        if not self.batching:
+            self._waiting.extendleft(reversed(batch))
+            return
+        settled = iter(outcomes)
+        for item, request in zip(batch, found, strict=True):
+            self._settle(item, request if isinstance(request, Refused) else next(settled))
+
+    async def _send_batch(self, sent: Mapping[Item, pb.SendItem]) -> list[SendOutcome | None]:
+        """Return the outcome of each item; None stands for denied without a reason."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        messages = [item.message for item in sent]
+        self.batches += 1
+        try:
+            answer = await self._service.call(
+                lambda stub: stub.SendBatch,
+                pb.SendBatchReq(items=sent.values()),
+                timeout=_time_left(next(iter(sent))),
+                optional=True,
+            )
+        except RpcFailed as failed:
+            if failed.code is StatusCode.UNIMPLEMENTED:
+                self.batching = False
+                log.info("send_batch_unsupported", service=self._pool.name)
+                return []
+            if is_refusal(failed.code):
+                # It says nothing about any one item, so here it is trouble after all.
+                self._pool.failures.note("SendBatch", failed.code, loop.time() - started)
+            return [Unavailable(failed.code.name)] * len(messages)
+        except Exception:  # whatever it is, the messages behind this batch must go on
+            log.exception("send_batch_failed", items=len(messages))
+            return [Unavailable("internal error")] * len(messages)
+        results = answer.results
+        if len(results) != len(messages) or not all(map(sending.answers, messages, results)):
+            log.error("send_batch_mismatch", items=len(messages), results=len(results))
+            return [Unavailable("the answer does not fit the batch")] * len(messages)
+        for code in {status_code(result.code) for result in results} - {StatusCode.OK}:
+            if not is_refusal(code):
+                self._pool.failures.note("SendBatch", code, loop.time() - started)
+        return list(map(sending.outcome, messages, results))
+
+    def _queue_calls(self) -> None:
+        while self._waiting:
+            item = self._waiting.popleft()
+            self._lanes.add(item, sending.lanes(item.message))
+        self._start_calls()
+
+    def _start_calls(self) -> None:
+        while len(self._calls) < CONCURRENT_CALLS and (item := self._lanes.take()) is not None:
+            if self._closed or self._is_late(item):
+                self._answer(item, Unavailable("closing" if self._closed else "no time left"))
+                self._lanes.finish(item)
+                continue
+            call = asyncio.get_running_loop().create_task(self._call(item))
+            self._calls.add(call)
+            call.add_done_callback(self._call_done)
+
+    def _call_done(self, call: asyncio.Task[None]) -> None:
+        self._calls.discard(call)
+        self._start_calls()
+
+    async def _call(self, item: Item) -> None:
+        outcome: SendOutcome | None
+        try:
+            outcome = await self._send_one(item)
+        except RpcFailed as failed:
+            outcome = verdict(failed.code, failed.reason, failed.message)
+        except Exception:  # whatever it is, the messages behind this one must go on
+            log.exception("send_failed")
+            outcome = Unavailable("internal error")
+        self._settle(item, outcome)
+        self._lanes.finish(item)
+
+    async def _send_one(self, item: Item) -> SendOutcome:
+        request = sending.request(item.message)
+        if isinstance(request, Refused):
+            return request
+        left = _time_left(item)
+        if isinstance(request, pb.SendGroupMessageReq):
+            group = await self._service.call(
+                lambda stub: stub.SendGroupMessage, request, timeout=left
+            )
+            return Stored(group.id, item.message.msg_id, group.created_at, group.seq)
+        private = await self._service.call(lambda stub: stub.SendMessage, request, timeout=left)
+        return Stored(private.id, item.message.msg_id, private.created_at)
+
+    def _settle(self, item: Item, outcome: SendOutcome | None) -> None:
+        if outcome is not None:
+            self._answer(item, outcome)
+            return
+        look_up = asyncio.get_running_loop().create_task(self._look_up(item))
+        self._look_ups.add(look_up)
+        look_up.add_done_callback(self._look_ups.discard)
+
+    async def _look_up(self, item: Item) -> None:
+        """Answer a message that was denied without a reason, when the reason is found."""
+        outcome: SendOutcome
+        try:
+            async with asyncio.timeout_at(item.deadline), self._look_up_slots:
+                outcome = Refused(await self._why_denied(item))
+        except (Refused, Unavailable) as answer:
+            outcome = answer
+        except TimeoutError:
+            outcome = Unavailable("no time left")
+        self._answer(item, outcome)
+
+    async def _why_denied(self, item: Item) -> Reason:
+        message, left = item.message, _time_left(item)
+        if not message.group_id:
+            return await self._friends.why_denied(message.from_user_id, message.to_user_id, left)
+        return await self._groups.why_denied(
+            message.group_id,
+            message.from_user_id,
+            at_all=EVERYONE in message.at_user_ids,
+            timeout=left,
+        )
+
+    def _answer(self, item: Item, outcome: SendOutcome) -> None:
+        self.pending -= 1
+        if isinstance(outcome, Unavailable):
+            self.failures += 1
+        try:
+            item.done(item.message, outcome)
+        except Exception:  # one receiver of answers must not stop the others
+            log.exception("send_callback_failed")
+
+
+def _time_left(item: Item) -> float:
+    return item.deadline - asyncio.get_running_loop().time()

@@ -1,0 +1,103 @@
+"""What a failed call means: a refusal with a reason, or a service that could not be asked."""
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, cast
+
+import grpc
+import structlog
+from grpc import StatusCode
+
+from skyeim_ws.conn.codes import Reason
+from skyeim_ws.logic.ports import Refused, Unavailable
+
+LOG_INTERVAL = 10.0
+"""Seconds between two log lines about the same failure of the same method."""
+
+REASON_KEY = "reason"
+"""The trailing metadata key in which our own servers name the reason."""
+
+# What each refusal means when the server names no reason.
+_REFUSALS: dict[StatusCode, Reason | None] = {
+    StatusCode.INVALID_ARGUMENT: Reason.INVALID,
+    StatusCode.NOT_FOUND: Reason.GROUP_NOT_FOUND,
+    StatusCode.ALREADY_EXISTS: Reason.MSG_ID_CONFLICT,
+    StatusCode.PERMISSION_DENIED: None,
+}
+_CODES: dict[int, StatusCode] = {code.value[0]: code for code in StatusCode}
+
+log = structlog.get_logger()
+
+
+class RpcFailed(Exception):  # noqa: N818 - it states what happened, as its siblings in the ports do
+    """A call ended with another status than OK.
+
+    `reason` and `message` are the server's own words, and empty unless the server is ours.
+    """
+
+    def __init__(self, code: StatusCode, reason: str = "", message: str = "") -> None:
+        super().__init__(f"{code.name} {reason}".rstrip())
+        self.code = code
+        self.reason = reason
+        self.message = message
+
+
+def failure(error: grpc.aio.AioRpcError) -> RpcFailed:
+    """Return what the error of grpcio says."""
+    # The stubs take its entries for something else than the pairs that they are.
+    metadata: Iterable[tuple[str, str | bytes]] = cast(Any, error.trailing_metadata()) or ()
+    named = [value for key, value in metadata if key == REASON_KEY]
+    reason = named[0] if named and isinstance(named[0], str) else ""
+    return RpcFailed(error.code(), reason, (error.details() or "") if reason else "")
+
+
+def verdict(code: StatusCode, reason: str = "", message: str = "") -> Refused | Unavailable | None:
+    """Return what a status other than OK tells the one who asked.
+
+    None: the call was denied, and the server did not say why in words that we know.
+    """
+    if code not in _REFUSALS:
+        return Unavailable(code.name)
+    known = Reason(reason) if reason in set(Reason) else _REFUSALS[code]
+    return None if known is None else Refused(known, message)
+
+
+def is_refusal(code: StatusCode) -> bool:
+    """Tell whether the status is an answer, rather than trouble."""
+    return code in _REFUSALS
+
+
+def status_code(number: int) -> StatusCode:
+    """Return the status with this number; UNKNOWN if there is none."""
+    return _CODES.get(number, StatusCode.UNKNOWN)
+
+
+class FailureLog:
+    """Logs failed calls of one service, one line per method and code in `LOG_INTERVAL`.
+
+    What is left out in between is counted in the next line. `clock` gives seconds.
+    """
+
+    def __init__(self, service: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._service = service
+        self._clock = clock
+        # Bounded by the methods there are, times the codes.
+        self._quiet_until: dict[tuple[str, StatusCode], float] = {}
+        self._suppressed: dict[tuple[str, StatusCode], int] = {}
+
+    def note(self, method: str, code: StatusCode, seconds: float) -> None:
+        """Log a failure that took so many seconds, or count it."""
+        key = (method, code)
+        now = self._clock()
+        if now < self._quiet_until.get(key, now):
+            self._suppressed[key] = self._suppressed.get(key, 0) + 1
+            return
+        self._quiet_until[key] = now + LOG_INTERVAL
+        log.warning(
+            "rpc_failed",
+            service=self._service,
+            method=method,
+            code=code.name,
+            ms=round(seconds * 1000),
+            suppressed=self._suppressed.pop(key, 0),
+        )

@@ -1,0 +1,60 @@
+"""The client of the Friend service."""
+
+import asyncio
+
+from skyeim_ws.conn.codes import Reason
+from skyeim_ws.rpc.pb import friend_pb2 as pb
+from skyeim_ws.rpc.pb.friend_pb2_grpc import FriendStub
+from skyeim_ws.rpc.pool import Pool
+from skyeim_ws.rpc.service import Service
+
+PAGE_SIZE = 1_000
+BLOCKED = 2
+"""The status of a friend whom the user has blocked."""
+
+
+class FriendClient:
+    """`ports.Friends` over a pool."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._service = Service(pool, FriendStub)
+
+    async def friends(self, user_id: int) -> frozenset[int]:
+        """Return the friends of the user, without those that the user has blocked.
+
+        Raises Refused or Unavailable; one deadline covers all pages.
+        """
+        deadline = asyncio.get_running_loop().time() + self._pool.timeout
+        found: dict[int, int] = {}
+        page = 1
+        while True:
+            answer = await self._service.ask(
+                lambda stub: stub.GetFriendList,
+                pb.GetFriendListReq(user_id=user_id, page=page, page_size=PAGE_SIZE),
+                denied=Reason.NOT_FRIEND,
+                timeout=deadline - asyncio.get_running_loop().time(),
+            )
+            before = len(found)
+            found.update((friend.friend_id, friend.status) for friend in answer.list)
+            # A server that ignores paging brings the same friends again.
+            if len(found) == before or len(found) >= answer.total:
+                break
+            page += 1
+        return frozenset(friend for friend, status in found.items() if status != BLOCKED)
+
+    async def why_denied(self, user_id: int, peer_id: int, timeout: float) -> Reason:
+        """Return why the user may not write to the peer; raises Refused or Unavailable.
+
+        There are two calls, one for each direction, of at most `timeout` seconds each.
+        """
+        for one, other in ((user_id, peer_id), (peer_id, user_id)):
+            answer = await self._service.ask(
+                lambda stub: stub.IsFriend,
+                pb.IsFriendReq(user_id=one, friend_id=other),
+                denied=Reason.NOT_FRIEND,
+                timeout=timeout,
+            )
+            if answer.status == BLOCKED:
+                return Reason.BLOCKED
+        return Reason.NOT_FRIEND

@@ -1,0 +1,80 @@
+"""The client of the Group service."""
+
+import asyncio
+
+from skyeim_ws.conn.codes import Reason
+from skyeim_ws.rpc.pb import group_pb2 as pb
+from skyeim_ws.rpc.pb.group_pb2_grpc import GroupStub
+from skyeim_ws.rpc.pool import Pool
+from skyeim_ws.rpc.service import Service
+
+PAGE_SIZE = 10_000
+MEMBER = 3
+"""The role of those who are neither owner nor admin."""
+
+
+class GroupClient:
+    """`ports.Groups` over a pool; its methods raise Refused or Unavailable."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._service = Service(pool, GroupStub)
+
+    async def joined(self, user_id: int) -> list[str]:
+        """Return the ids of the groups that the user is in."""
+        answer = await self._service.ask(
+            lambda stub: stub.GetJoinedGroups,
+            pb.GetJoinedGroupsReq(user_id=user_id),
+            denied=Reason.NOT_MEMBER,
+        )
+        return [seat.group_id for seat in answer.list]
+
+    async def fetch_members(self, group_id: str, asker_id: int) -> frozenset[int]:
+        """Return all members; `asker_id` is a member, or 0 when no user stands behind the call.
+
+        One deadline covers all pages.
+        """
+        deadline = asyncio.get_running_loop().time() + self._pool.timeout
+        found: set[int] = set()
+        page = 1
+        while True:
+            answer = await self._service.ask(
+                lambda stub: stub.GetMemberList,
+                pb.GetMemberListReq(
+                    group_id=group_id, user_id=asker_id, page=page, page_size=PAGE_SIZE
+                ),
+                denied=Reason.NOT_MEMBER,
+                timeout=deadline - asyncio.get_running_loop().time(),
+            )
+            before = len(found)
+            found.update(member.user_id for member in answer.members)
+            # A server that ignores paging brings the same members again.
+            if len(found) == before or len(found) >= answer.total:
+                return frozenset(found)
+            page += 1
+
+    async def update_read_seq(self, user_id: int, group_id: str, seq: int) -> None:
+        """Move the user's read mark of the group."""
+        await self._service.ask(
+            lambda stub: stub.UpdateGroupReadSeq,
+            pb.UpdateGroupReadSeqReq(group_id=group_id, user_id=user_id, read_seq=seq),
+            denied=Reason.NOT_MEMBER,
+        )
+
+    async def why_denied(
+        self, group_id: str, user_id: int, *, at_all: bool, timeout: float
+    ) -> Reason:
+        """Return why the user may not write to the group; `at_all`: mentioning everyone."""
+        answer = await self._service.ask(
+            lambda stub: stub.CheckMembership,
+            pb.CheckMembershipReq(group_id=group_id, user_id=user_id),
+            denied=Reason.NOT_MEMBER,
+            timeout=timeout,
+        )
+        if not answer.is_member:
+            return Reason.NOT_MEMBER
+        if answer.member.mute:
+            return Reason.MUTED
+        if at_all and answer.member.role == MEMBER:
+            return Reason.AT_ALL_DENIED
+        return Reason.NOT_MEMBER

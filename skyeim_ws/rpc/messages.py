@@ -1,0 +1,139 @@
+"""The client of the reading side of the Message service."""
+
+from collections.abc import Iterable, Sequence
+
+import structlog
+from grpc import StatusCode
+
+from skyeim_ws.conn.codes import Reason
+from skyeim_ws.logic.ports import HistoryMessage, Refused
+from skyeim_ws.rpc.errors import RpcFailed, verdict
+from skyeim_ws.rpc.pb import message_pb2 as pb
+from skyeim_ws.rpc.pb.message_pb2_grpc import MessageStub
+from skyeim_ws.rpc.pool import Pool
+from skyeim_ws.rpc.service import Service
+
+log = structlog.get_logger()
+
+
+class MessageClient:
+    """`ports.Messages` over a pool; its methods raise Refused or Unavailable."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._service = Service(pool, MessageStub)
+        self._has_since = True
+
+    async def mark_read(self, user_id: int, peer_id: int, msg_ids: Sequence[str]) -> int:
+        """Mark messages from the peer to the user as read, all if none is named; their count."""
+        answer = await self._service.ask(
+            lambda stub: stub.MarkAsRead,
+            pb.MarkAsReadReq(user_id=user_id, peer_id=peer_id, msg_ids=msg_ids),
+            denied=Reason.NOT_FRIEND,
+        )
+        return answer.count
+
+    async def unread(self, user_id: int, peer_id: int = 0) -> list[HistoryMessage]:
+        """Return the unread private messages to the user, oldest first; from anyone if peer 0."""
+        answer = await self._service.ask(
+            lambda stub: stub.GetUnreadMessages,
+            pb.GetUnreadMessagesReq(user_id=user_id, peer_id=peer_id),
+            denied=Reason.NOT_FRIEND,
+        )
+        return sorted(_history(answer.list), key=lambda message: message.id)
+
+    async def unread_count(self, user_id: int, peer_id: int = 0) -> int:
+        """Count the unread private messages to the user; from anyone if peer 0."""
+        answer = await self._service.ask(
+            lambda stub: stub.GetUnreadCount,
+            pb.GetUnreadCountReq(user_id=user_id, peer_id=peer_id),
+            denied=Reason.NOT_FRIEND,
+        )
+        return answer.count
+
+    async def group_since(self, user_id: int, group_id: str, seq: int) -> list[HistoryMessage]:
+        """Return at most 200 messages of the group with a larger seq, ascending."""
+        answer = await self._service.ask(
+            lambda stub: stub.GetGroupMessagesBySeq,
+            pb.GetGroupMessagesBySeqReq(user_id=user_id, group_id=group_id, seq=seq),
+            denied=Reason.NOT_MEMBER,
+        )
+        return sorted(_history(answer.list), key=lambda message: message.seq)
+
+    async def history(
+        self, user_id: int, peer_id: int, last_msg_id: int, limit: int
+    ) -> tuple[list[HistoryMessage], bool]:
+        """Return private messages with an id below `last_msg_id`, newest first, and if more are.
+
+        0 as `last_msg_id` begins with the newest.
+        """
+        answer = await self._service.ask(
+            lambda stub: stub.GetMessageList,
+            pb.GetMessageListReq(
+                user_id=user_id, peer_id=peer_id, last_msg_id=last_msg_id, limit=limit
+            ),
+            denied=Reason.NOT_FRIEND,
+        )
+        return _newest_first(answer.list), answer.has_more
+
+    async def group_history(
+        self, user_id: int, group_id: str, last_msg_id: int, limit: int
+    ) -> tuple[list[HistoryMessage], bool]:
+        """Return messages of a group as `history` does."""
+        answer = await self._service.ask(
+            lambda stub: stub.GetGroupMessageList,
+            pb.GetGroupMessageListReq(
+                user_id=user_id, group_id=group_id, last_msg_id=last_msg_id, limit=limit
+            ),
+            denied=Reason.NOT_MEMBER,
+        )
+        return _newest_first(answer.list), answer.has_more
+
+    async def since(
+        self, user_id: int, after_id: int, limit: int
+    ) -> tuple[list[HistoryMessage], bool]:
+        """Return private messages to the user with a larger id, ascending, and if more are.
+
+        From a server that cannot tell, only those of them that are unread.
+        """
+        if self._has_since:
+            try:
+                answer = await self._service.call(
+                    lambda stub: stub.GetMessagesSince,
+                    pb.GetMessagesSinceReq(user_id=user_id, after_id=after_id, limit=limit),
+                    optional=True,
+                )
+                return list(_history(answer.list)), answer.has_more
+            except RpcFailed as failed:
+                if failed.code is not StatusCode.UNIMPLEMENTED:
+                    found = verdict(failed.code, failed.reason, failed.message)
+                    raise found or Refused(Reason.NOT_FRIEND, failed.message) from None
+            if self._has_since:
+                self._has_since = False
+                log.info("messages_since_unsupported", service=self._pool.name)
+        unread = [message for message in await self.unread(user_id) if message.id > after_id]
+        return unread[:limit], len(unread) > limit
+
+
+def _newest_first(found: Iterable[pb.MessageInfo]) -> list[HistoryMessage]:
+    return sorted(_history(found), key=lambda message: message.id, reverse=True)
+
+
+def _history(found: Iterable[pb.MessageInfo]) -> Iterable[HistoryMessage]:
+    return (
+        HistoryMessage(
+            id=message.id,
+            msg_id=message.msg_id,
+            from_user_id=message.from_user_id,
+            to_user_id=message.to_user_id,
+            chat_type=message.chat_type,
+            group_id=message.group_id,
+            content=message.content,
+            content_type=message.content_type,
+            status=message.status,
+            created_at=message.created_at,
+            seq=message.seq,
+            at_user_ids=list(message.at_user_ids),
+        )
+        for message in found
+    )

@@ -1,0 +1,360 @@
+"""Group commit, its order, its bounds and its failures, against real servers."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from grpc import StatusCode
+from structlog.testing import capture_logs
+
+from skyeim_ws.conn.codes import Reason
+from skyeim_ws.logic.ports import Outgoing, Refused, SendOutcome, Stored, Unavailable
+from skyeim_ws.rpc import batcher as batcher_module
+from skyeim_ws.rpc.pb import friend_pb2, group_pb2
+from skyeim_ws.rpc.pb import message_pb2 as pb
+from tests.rpc.servers import (
+    Answers,
+    Storage,
+    batching,
+    failing,
+    grouped,
+    hang,
+    private,
+    serving,
+    stored,
+)
+from tests.waiting import until
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> str:
+    return f"unix:{tmp_path / 's'}"
+
+
+def reasons(answers: Answers) -> list[Reason | None]:
+    return [
+        outcome.reason if isinstance(outcome, Refused) else None
+        for outcome in answers.outcomes.values()
+    ]
+
+
+def unavailable(outcome: SendOutcome) -> bool:
+    return isinstance(outcome, Unavailable)
+
+
+@pytest.mark.gen_test
+async def test_what_comes_in_while_a_batch_is_stored_goes_with_the_next(address: str) -> None:
+    storage, answers = Storage(), Answers()
+    numbers = [f"m{n}" for n in range(300)]
+    async with serving(address, message=storage.batch_methods), batching(address) as batcher:
+        storage.gate.clear()
+        answers.submit(batcher, [private("first")])
+        await until(lambda: storage.batches)
+        answers.submit(batcher, map(private, numbers))
+        storage.gate.set()
+        await answers.wait(301)
+        assert [len(batch) for batch in storage.batches] == [1, 256, 44]
+        assert (batcher.batches, batcher.items, batcher.failures, batcher.pending) == (3, 301, 0, 0)
+    assert answers.order == storage.stored == ["first", *numbers]
+    assert answers.outcomes["m9"] == Stored(id=11, msg_id="m9", created_at=7, seq=11)
+
+
+@pytest.mark.gen_test
+async def test_what_is_submitted_in_one_turn_of_the_loop_is_one_batch(address: str) -> None:
+    storage, answers = Storage(), Answers()
+    async with serving(address, message=storage.batch_methods), batching(address) as batcher:
+        answers.submit(batcher, [private("a"), grouped("b"), private("c")])
+        await answers.wait(3)
+    assert storage.batches == [["a", "b", "c"]]
+
+
+@pytest.mark.gen_test
+async def test_a_batch_has_a_bounded_size(address: str) -> None:
+    storage, answers = Storage(), Answers()
+    large = "x" * 16_384
+    async with serving(address, message=storage.batch_methods), batching(address) as batcher:
+        answers.submit(batcher, [private(f"m{n}", content=large) for n in range(70)])
+        await answers.wait(70)
+    assert stored(answers.outcomes.values())
+    assert len(storage.batches) > 1
+    assert all(len(batch) * 4 * 16_384 <= batcher_module.BATCH_BYTES for batch in storage.batches)
+
+
+@pytest.mark.gen_test
+async def test_a_full_backlog_refuses_and_has_room_again_later(address: str) -> None:
+    storage, answers = Storage(), Answers()
+    async with (
+        serving(address, message=storage.batch_methods),
+        batching(address, backlog=3, batch_size=2) as batcher,
+    ):
+        storage.gate.clear()
+        answers.submit(batcher, map(private, "abc"))
+        assert not batcher.submit(private("d"), answers.done)
+        await until(lambda: storage.batches)
+        assert not batcher.submit(private("d"), answers.done)
+        storage.gate.set()
+        await answers.wait(3)
+        answers.submit(batcher, [private("e")])
+        await answers.wait(4)
+    assert answers.order == ["a", "b", "c", "e"]
+
+
+@pytest.mark.gen_test
+async def test_each_item_has_its_own_outcome(address: str) -> None:
+    storage, answers = Storage(), Answers()
+    storage.denied = {
+        "b": (StatusCode.PERMISSION_DENIED, "muted"),
+        "c": (StatusCode.INVALID_ARGUMENT, ""),
+        "d": (StatusCode.ALREADY_EXISTS, "msg_id_conflict"),
+        "e": (StatusCode.INTERNAL, ""),
+    }
+    async with serving(address, message=storage.batch_methods), batching(address) as batcher:
+        with capture_logs() as logs:
+            answers.submit(batcher, map(private, "abcdef"))
+            await answers.wait(6)
+        assert batcher.failures == 1
+    assert answers.order == list("abcdef")
+    assert reasons(answers) == [
+        None,
+        Reason.MUTED,
+        Reason.INVALID,
+        Reason.MSG_ID_CONFLICT,
+        None,
+        None,
+    ]
+    assert unavailable(answers.outcomes["e"])
+    assert stored([answers.outcomes["a"], answers.outcomes["f"]])
+    assert [(entry["event"], entry["method"], entry["code"]) for entry in logs] == [
+        ("rpc_failed", "SendBatch", "INTERNAL")
+    ]
+
+
+@pytest.mark.gen_test
+async def test_a_message_that_does_not_fit_on_the_wire_spoils_no_batch(address: str) -> None:
+    storage, answers = Storage(), Answers()
+    misfit = Outgoing(msg_id="b", from_user_id=1, content="hi", content_type=1, to_user_id=1 << 63)
+    async with serving(address, message=storage.batch_methods), batching(address) as batcher:
+        answers.submit(batcher, [private("a"), misfit, private("c", content="\ud800")])
+        await answers.wait(3)
+        answers.submit(batcher, [private("d", content="\ud800")])
+        await answers.wait(4)
+    assert reasons(answers) == [None, Reason.INVALID, Reason.INVALID, Reason.INVALID]
+    assert storage.stored == ["a"]
+
+
+@pytest.mark.gen_test
+async def test_a_server_that_hangs_costs_no_more_than_the_deadline(address: str) -> None:
+    """All are answered, nothing is sent when its time is up, and nothing stays behind."""
+    storage, answers = Storage(), Answers()
+    storage.gate.clear()
+    async with (
+        serving(address, message=storage.batch_methods),
+        batching(address, timeout=0.3, batch_size=2) as batcher,
+    ):
+        with capture_logs() as logs:
+            answers.submit(batcher, map(private, "abcd"))
+            await answers.wait(4)
+        assert answers.order == list("abcd")
+        assert all(map(unavailable, answers.outcomes.values()))
+        assert storage.batches in ([["a", "b"]], [])
+        assert (batcher.failures, batcher.pending) == (4, 0)
+        assert [entry["event"] for entry in logs] == ["rpc_failed"]
+
+
+@pytest.mark.gen_test
+async def test_without_a_server_all_are_answered(address: str) -> None:
+    answers = Answers()
+    async with batching(address, timeout=0.1) as batcher:
+        answers.submit(batcher, map(private, "ab"))
+        await answers.wait(2)
+    assert all(map(unavailable, answers.outcomes.values()))
+
+
+@pytest.mark.gen_test
+async def test_a_restart_in_the_middle_loses_and_reorders_nothing(address: str) -> None:
+    before, after, answers = Storage(), Storage(), Answers()
+    before.gate.clear()
+    async with batching(address, timeout=30) as batcher:
+        async with serving(address, message=before.batch_methods):
+            answers.submit(batcher, map(private, "abc"))
+            await until(lambda: before.batches)
+            answers.submit(batcher, map(private, "def"))
+        answers.submit(batcher, map(private, "ghi"))
+        async with serving(address, message=after.batch_methods):
+            await answers.wait(9)
+            assert after.batches == [["a", "b", "c"], list("defghi")]
+    assert answers.order == after.stored == list("abcdefghi")
+    assert stored(answers.outcomes.values())
+
+
+@pytest.mark.gen_test
+async def test_of_two_endpoints_one_may_be_dead(address: str) -> None:
+    storage, answers = Storage(), Answers()
+    async with (
+        serving(address, message=storage.batch_methods),
+        batching(f"{address}-dead", address) as batcher,
+    ):
+        for number in range(6):
+            answers.submit(batcher, [private(f"m{number}")])
+            await answers.wait(number + 1)
+    assert stored(answers.outcomes.values())
+
+
+async def no_results(request: Any, context: Any) -> pb.SendBatchResp:
+    return pb.SendBatchResp(results=[pb.SendResult()])
+
+
+async def swapped_results(request: Any, context: Any) -> pb.SendBatchResp:
+    ids = [item.private.msg_id for item in reversed(request.items)]
+    return pb.SendBatchResp(results=[pb.SendResult(id=1, msg_id=msg_id) for msg_id in ids])
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("method", [no_results, swapped_results])
+async def test_an_answer_that_does_not_fit_the_batch_is_not_believed(
+    address: str, method: Any
+) -> None:
+    answers = Answers()
+    async with serving(address, message={"SendBatch": method}), batching(address) as batcher:
+        with capture_logs() as logs:
+            answers.submit(batcher, map(private, "ab"))
+            await answers.wait(2)
+    assert all(map(unavailable, answers.outcomes.values()))
+    assert [(entry["event"], entry["log_level"]) for entry in logs] == [
+        ("send_batch_mismatch", "error")
+    ]
+
+
+@pytest.mark.gen_test
+async def test_a_batch_refused_as_a_whole_says_nothing_about_its_items(address: str) -> None:
+    answers = Answers()
+    methods = {"SendBatch": failing(StatusCode.INVALID_ARGUMENT, "too many items", "invalid")}
+    async with serving(address, message=methods), batching(address) as batcher:
+        with capture_logs() as logs:
+            answers.submit(batcher, map(private, "ab"))
+            await answers.wait(2)
+    assert all(map(unavailable, answers.outcomes.values()))
+    assert [entry["code"] for entry in logs] == ["INVALID_ARGUMENT"]
+
+
+@pytest.mark.gen_test
+async def test_a_callback_that_raises_stops_no_other(address: str) -> None:
+    storage, answers = Storage(), Answers()
+
+    def raising(message: Outgoing, outcome: SendOutcome) -> None:
+        raise RuntimeError("boom")
+
+    async with serving(address, message=storage.batch_methods), batching(address) as batcher:
+        with capture_logs() as logs:
+            assert batcher.submit(private("a"), raising)
+            answers.submit(batcher, [private("b")])
+            await answers.wait(1)
+        assert batcher.pending == 0
+    assert stored(answers.outcomes.values())
+    assert [entry["event"] for entry in logs] == ["send_callback_failed"]
+
+
+@pytest.mark.gen_test
+async def test_a_callback_may_submit_again(address: str) -> None:
+    storage, answers = Storage(), Answers()
+    async with serving(address, message=storage.batch_methods), batching(address) as batcher:
+
+        def again(message: Outgoing, outcome: SendOutcome) -> None:
+            answers.submit(batcher, [private("b")])
+            assert "b" not in answers.outcomes
+
+        assert batcher.submit(private("a"), again)
+        await answers.wait(1)
+    assert storage.batches == [["a"], ["b"]]
+
+
+@pytest.mark.gen_test
+async def test_closing_waits_for_what_is_under_way_and_fails_what_waits(address: str) -> None:
+    storage, answers = Storage(), Answers()
+    storage.gate.clear()
+    async with serving(address, message=storage.batch_methods), batching(address) as batcher:
+        answers.submit(batcher, [private("a")])
+        await until(lambda: storage.batches)
+        answers.submit(batcher, map(private, "bc"))
+        closing = asyncio.ensure_future(batcher.close())
+        await asyncio.sleep(0)
+        assert not batcher.submit(private("d"), answers.done)
+        storage.gate.set()
+        await closing
+    assert answers.order == ["a", "b", "c"]
+    assert stored([answers.outcomes["a"]])
+    assert unavailable(answers.outcomes["b"])
+    assert unavailable(answers.outcomes["c"])
+
+
+@pytest.mark.gen_test
+async def test_a_denial_without_a_reason_is_looked_up_and_holds_up_nobody(address: str) -> None:
+    storage, answers = Storage(), Answers()
+    gate = asyncio.Event()
+    storage.denied = dict.fromkeys(("b", "c", "d"), (StatusCode.PERMISSION_DENIED, ""))
+
+    async def is_friend(request: Any, context: Any) -> friend_pb2.IsFriendResp:
+        await gate.wait()
+        return friend_pb2.IsFriendResp(status=2 if request.user_id == 2 else 1)
+
+    async def check(request: Any, context: Any) -> group_pb2.CheckMembershipResp:
+        await gate.wait()
+        member = group_pb2.MemberInfo(role=3, mute=int(request.user_id == 5))
+        return group_pb2.CheckMembershipResp(is_member=True, member=member)
+
+    async with (
+        serving(
+            address,
+            message=storage.batch_methods,
+            friend={"IsFriend": is_friend},
+            group={"CheckMembership": check},
+        ),
+        batching(address) as batcher,
+    ):
+        sent = [private("a"), private("b"), grouped("c", 5), grouped("d", at_user_ids=[-1])]
+        answers.submit(batcher, [*sent, private("e")])
+        await answers.wait(2)
+        answers.submit(batcher, [private("f")])
+        await answers.wait(3)
+        assert answers.order == ["a", "e", "f"]
+        assert batcher.pending == 3
+        gate.set()
+        await answers.wait(6)
+    assert {
+        msg_id: outcome.reason
+        for msg_id, outcome in answers.outcomes.items()
+        if isinstance(outcome, Refused)
+    } == {"b": Reason.BLOCKED, "c": Reason.MUTED, "d": Reason.AT_ALL_DENIED}
+
+
+@pytest.mark.gen_test
+async def test_a_look_up_that_fails_or_hangs_ends_with_the_deadline(address: str) -> None:
+    storage, answers = Storage(), Answers()
+    storage.denied = dict.fromkeys(("a", "b"), (StatusCode.PERMISSION_DENIED, ""))
+    async with (
+        serving(
+            address,
+            message=storage.batch_methods,
+            friend={"IsFriend": failing(StatusCode.INTERNAL)},
+            group={"CheckMembership": hang},
+        ),
+        batching(address, timeout=0.5) as batcher,
+    ):
+        answers.submit(batcher, [private("a"), grouped("b")])
+        await answers.wait(2)
+    assert all(map(unavailable, answers.outcomes.values()))
+
+
+@pytest.mark.gen_test
+async def test_a_group_that_is_gone_shows_in_the_look_up(address: str) -> None:
+    storage, answers = Storage(), Answers()
+    storage.denied = {"a": (StatusCode.PERMISSION_DENIED, "")}
+    gone = {"CheckMembership": failing(StatusCode.NOT_FOUND)}
+    async with (
+        serving(address, message=storage.batch_methods, group=gone),
+        batching(address) as batcher,
+    ):
+        answers.submit(batcher, [grouped("a")])
+        await answers.wait(1)
+    assert reasons(answers) == [Reason.GROUP_NOT_FOUND]

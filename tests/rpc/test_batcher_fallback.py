@@ -1,0 +1,136 @@
+"""The writer over a server that knows no batches: single calls, in order where it matters."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from grpc import StatusCode
+from structlog.testing import capture_logs
+
+from skyeim_ws.conn.codes import Reason
+from skyeim_ws.logic.ports import Outgoing, Refused, Stored, Unavailable
+from skyeim_ws.rpc.batcher import CONCURRENT_CALLS
+from tests.rpc.servers import Answers, Storage, batching, failing, grouped, private, serving, stored
+from tests.waiting import until
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> str:
+    return f"unix:{tmp_path / 's'}"
+
+
+@pytest.mark.gen_test
+async def test_what_was_in_the_batch_is_sent_at_once_and_the_log_says_so_once(
+    address: str,
+) -> None:
+    storage, answers = Storage(), Answers()
+    async with serving(address, message=storage.unary_methods), batching(address) as batcher:
+        with capture_logs() as logs:
+            answers.submit(batcher, [private("a"), grouped("b")])
+            await answers.wait(2)
+            answers.submit(batcher, [private("c")])
+            await answers.wait(3)
+        assert not batcher.batching
+        assert (batcher.batches, batcher.items, batcher.pending) == (1, 3, 0)
+    assert storage.stored == ["a", "b", "c"]
+    assert answers.outcomes == {
+        "a": Stored(id=1, msg_id="a", created_at=7),
+        "b": Stored(id=2, msg_id="b", created_at=7, seq=2),
+        "c": Stored(id=3, msg_id="c", created_at=7),
+    }
+    assert [(entry["event"], entry["log_level"]) for entry in logs] == [
+        ("send_batch_unsupported", "info")
+    ]
+
+
+@pytest.mark.gen_test
+async def test_senders_and_groups_wait_for_themselves_alone(address: str) -> None:
+    """Many calls are under way, but one per sender and one per group."""
+    storage, answers = Storage(), Answers()
+    storage.gate.clear()
+    count = CONCURRENT_CALLS + 10
+    crowd = [private(f"p{sender}", sender) for sender in range(100, 100 + count)]
+    first = [private("a", 1), private("b", 1), grouped("c", 2), grouped("d", 3), grouped("e", 1)]
+    async with serving(address, message=storage.unary_methods), batching(address) as batcher:
+        answers.submit(batcher, first + crowd)
+        await until(lambda: len(storage.calls) == CONCURRENT_CALLS)
+        assert {"a", "c"} <= set(storage.calls)
+        assert not {"b", "d", "e"} & set(storage.calls)
+        storage.gate.set()
+        await answers.wait(len(first) + count)
+    assert stored(answers.outcomes.values())
+    for lane in (["a", "b", "e"], ["c", "d", "e"]):
+        assert [msg_id for msg_id in storage.calls if msg_id in lane] == lane
+        assert [msg_id for msg_id in answers.order if msg_id in lane] == lane
+
+
+@pytest.mark.gen_test
+async def test_refusals_come_with_their_reasons_and_look_ups_hold_up_nobody(address: str) -> None:
+    storage, answers = Storage(), Answers()
+    storage.denied = {
+        "a": (StatusCode.PERMISSION_DENIED, ""),
+        "b": (StatusCode.PERMISSION_DENIED, "not_friend"),
+        "c": (StatusCode.INTERNAL, ""),
+    }
+    gone = {"CheckMembership": failing(StatusCode.NOT_FOUND)}
+    async with (
+        serving(address, message=storage.unary_methods, group=gone),
+        batching(address) as batcher,
+    ):
+        misfit = Outgoing(
+            msg_id="e", from_user_id=1, content="hi", content_type=1, to_user_id=1 << 63
+        )
+        messages = [grouped("a"), private("b"), private("c"), grouped("d"), misfit]
+        answers.submit(batcher, messages)
+        await answers.wait(5)
+    assert stored([answers.outcomes["d"]])
+    assert isinstance(answers.outcomes["c"], Unavailable)
+    refusals = {
+        msg_id: (outcome.reason, str(outcome))
+        for msg_id, outcome in answers.outcomes.items()
+        if isinstance(outcome, Refused)
+    }
+    assert refusals["b"] == (Reason.NOT_FRIEND, "as a person reads it")
+    assert refusals["a"][0] is Reason.GROUP_NOT_FOUND
+    assert refusals["e"][0] is Reason.INVALID
+    assert [msg_id for msg_id in answers.order if msg_id != "a"] == ["b", "c", "d", "e"]
+
+
+@pytest.mark.gen_test
+async def test_a_server_that_hangs_costs_no_more_than_the_deadline(address: str) -> None:
+    storage, answers = Storage(), Answers()
+    storage.gate.clear()
+    count = CONCURRENT_CALLS + 10
+    crowd = [private(f"p{n}", sender=1 + n) for n in range(count)]
+    async with (
+        serving(address, message=storage.unary_methods),
+        batching(address, timeout=1.0) as batcher,
+    ):
+        answers.submit(batcher, [*crowd, *(private(f"q{n}") for n in range(5))])
+        await answers.wait(count + 5)
+        assert batcher.pending == 0
+    assert all(isinstance(outcome, Unavailable) for outcome in answers.outcomes.values())
+    lane = [msg_id for msg_id in answers.order if msg_id in ("p0", "q0", "q1", "q2", "q3", "q4")]
+    assert lane == ["p0", "q0", "q1", "q2", "q3", "q4"]
+
+
+@pytest.mark.gen_test
+async def test_closing_waits_for_calls_and_fails_what_waits_behind_them(address: str) -> None:
+    storage, answers = Storage(), Answers()
+    storage.gate.clear()
+    async with serving(address, message=storage.unary_methods), batching(address) as batcher:
+        answers.submit(batcher, map(private, "abc"))
+        await until(lambda: storage.calls)
+        answers.submit(batcher, [private("d")])
+        closing = asyncio.ensure_future(batcher.close())
+        await asyncio.sleep(0)
+        assert not batcher.submit(private("e"), answers.done)
+        storage.gate.set()
+        await closing
+    assert answers.order == ["a", "b", "c", "d"]
+    assert [isinstance(outcome, Stored) for outcome in answers.outcomes.values()] == [
+        True,
+        False,
+        False,
+        False,
+    ]

@@ -1,0 +1,321 @@
+"""The clients of the three services, against real servers with scripted answers."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from grpc import StatusCode
+from structlog.testing import capture_logs
+
+from skyeim_ws.conn.codes import EXPLANATIONS, Reason
+from skyeim_ws.logic.ports import (
+    Friends,
+    Groups,
+    HistoryMessage,
+    Messages,
+    MessageWriter,
+    Refused,
+    Unavailable,
+)
+from skyeim_ws.rpc.batcher import Batcher
+from skyeim_ws.rpc.friends import FriendClient
+from skyeim_ws.rpc.groups import GroupClient
+from skyeim_ws.rpc.messages import MessageClient
+from skyeim_ws.rpc.pb import friend_pb2, group_pb2, message_pb2
+from tests.rpc.servers import failing, pooling, serving
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> str:
+    return f"unix:{tmp_path / 's'}"
+
+
+def ports(
+    friends: FriendClient, groups: GroupClient, messages: MessageClient, batcher: Batcher
+) -> tuple[Friends, Groups, Messages, MessageWriter]:
+    """Checked by the type checker alone: the clients are the ports."""
+    return friends, groups, messages, batcher
+
+
+class Pages:
+    """Serves a list in pages, or whole whatever is asked."""
+
+    def __init__(self, entries: list[Any], *, whole: bool = False) -> None:
+        self.entries = entries
+        self.whole = whole
+        self.asked: list[tuple[int, int]] = []
+
+    def take(self, page: int, size: int) -> list[Any]:
+        self.asked.append((page, size))
+        return self.entries if self.whole else self.entries[(page - 1) * size : page * size]
+
+    async def friends(self, request: Any, context: Any) -> friend_pb2.GetFriendListResp:
+        found = self.take(request.page, request.page_size)
+        return friend_pb2.GetFriendListResp(list=found, total=len(self.entries))
+
+    async def members(self, request: Any, context: Any) -> group_pb2.GetMemberListResp:
+        found = self.take(request.page, request.page_size)
+        return group_pb2.GetMemberListResp(members=found, total=len(self.entries))
+
+
+@pytest.mark.gen_test
+async def test_friends_come_from_all_pages_without_those_blocked(address: str) -> None:
+    pages = Pages(
+        [friend_pb2.FriendInfo(friend_id=n, status=2 if n % 10 == 0 else 1) for n in range(1, 2502)]
+    )
+    async with serving(address, friend={"GetFriendList": pages.friends}), pooling(address) as pool:
+        found = await FriendClient(pool).friends(1)
+    assert found == {n for n in range(1, 2502) if n % 10}
+    assert pages.asked == [(1, 1000), (2, 1000), (3, 1000)]
+
+
+@pytest.mark.gen_test
+async def test_nobody_is_a_friend_of_a_stranger(address: str) -> None:
+    pages = Pages([])
+    async with serving(address, friend={"GetFriendList": pages.friends}), pooling(address) as pool:
+        assert await FriendClient(pool).friends(1) == frozenset()
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("whole", [True, False])
+async def test_members_come_whether_or_not_the_server_pages(address: str, whole: bool) -> None:
+    pages = Pages([group_pb2.MemberInfo(user_id=n) for n in range(1, 10_003)], whole=whole)
+    async with serving(address, group={"GetMemberList": pages.members}), pooling(address) as pool:
+        assert await GroupClient(pool).fetch_members("g", 1) == set(range(1, 10_003))
+    assert pages.asked == ([(1, 10_000)] if whole else [(1, 10_000), (2, 10_000)])
+
+
+@pytest.mark.gen_test
+async def test_pages_that_bring_nothing_new_end_the_search(address: str) -> None:
+    async def members(request: Any, context: Any) -> group_pb2.GetMemberListResp:
+        return group_pb2.GetMemberListResp(members=[group_pb2.MemberInfo(user_id=1)], total=5)
+
+    async with serving(address, group={"GetMemberList": members}), pooling(address) as pool:
+        assert await GroupClient(pool).fetch_members("g", 0) == {1}
+
+
+@pytest.mark.gen_test
+async def test_the_groups_of_a_user_and_its_read_mark(address: str) -> None:
+    marks: list[Any] = []
+
+    async def joined(request: Any, context: Any) -> group_pb2.GetJoinedGroupsResp:
+        seats = [group_pb2.MemberInfo(group_id=f"g{n}", user_id=request.user_id) for n in (1, 2)]
+        return group_pb2.GetJoinedGroupsResp(list=seats)
+
+    async def update(request: Any, context: Any) -> group_pb2.UpdateGroupReadSeqResp:
+        marks.append((request.user_id, request.group_id, request.read_seq))
+        return group_pb2.UpdateGroupReadSeqResp(success=True)
+
+    methods = {"GetJoinedGroups": joined, "UpdateGroupReadSeq": update}
+    async with serving(address, group=methods), pooling(address) as pool:
+        groups = GroupClient(pool)
+        assert await groups.joined(7) == ["g1", "g2"]
+        await groups.update_read_seq(7, "g1", 42)
+    assert marks == [(7, "g1", 42)]
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("code", "reason", "expected", "text"),
+    [
+        (StatusCode.PERMISSION_DENIED, "", Reason.NOT_MEMBER, EXPLANATIONS[Reason.NOT_MEMBER]),
+        (StatusCode.NOT_FOUND, "group_not_found", Reason.GROUP_NOT_FOUND, "their text"),
+        (StatusCode.PERMISSION_DENIED, "role_too_low", Reason.NOT_MEMBER, "their text"),
+    ],
+)
+async def test_a_refusal_is_told_with_the_text_of_our_own_servers_only(
+    address: str, code: StatusCode, reason: str, expected: Reason, text: str
+) -> None:
+    methods = {"GetMemberList": failing(code, "their text", reason)}
+    async with serving(address, group=methods), pooling(address) as pool:
+        with pytest.raises(Refused) as caught:
+            await GroupClient(pool).fetch_members("g", 1)
+    assert (caught.value.reason, str(caught.value)) == (expected, text)
+
+
+@pytest.mark.gen_test
+async def test_trouble_is_told_as_unavailable(address: str) -> None:
+    methods = {"GetFriendList": failing(StatusCode.INTERNAL, "boom")}
+    async with serving(address, friend=methods), pooling(address) as pool:
+        with capture_logs() as logs, pytest.raises(Unavailable):
+            await FriendClient(pool).friends(1)
+    assert [entry["code"] for entry in logs] == ["INTERNAL"]
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("statuses", "expected"),
+    [
+        ({(1, 2): 2, (2, 1): 1}, Reason.BLOCKED),
+        ({(1, 2): 1, (2, 1): 2}, Reason.BLOCKED),
+        ({(1, 2): 0, (2, 1): 0}, Reason.NOT_FRIEND),
+        ({(1, 2): 1, (2, 1): 0}, Reason.NOT_FRIEND),
+    ],
+)
+async def test_why_a_private_message_is_denied(
+    address: str, statuses: dict[tuple[int, int], int], expected: Reason
+) -> None:
+    async def is_friend(request: Any, context: Any) -> friend_pb2.IsFriendResp:
+        status = statuses[request.user_id, request.friend_id]
+        return friend_pb2.IsFriendResp(is_friend=status == 1, status=status)
+
+    async with serving(address, friend={"IsFriend": is_friend}), pooling(address) as pool:
+        assert await FriendClient(pool).why_denied(1, 2, 10) is expected
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("member", "at_all", "expected"),
+    [
+        (None, True, Reason.NOT_MEMBER),
+        (group_pb2.MemberInfo(role=3, mute=1), True, Reason.MUTED),
+        (group_pb2.MemberInfo(role=3), True, Reason.AT_ALL_DENIED),
+        (group_pb2.MemberInfo(role=3), False, Reason.NOT_MEMBER),
+        (group_pb2.MemberInfo(role=1), True, Reason.NOT_MEMBER),
+    ],
+)
+async def test_why_a_group_message_is_denied(
+    address: str, member: group_pb2.MemberInfo | None, at_all: bool, expected: Reason
+) -> None:
+    async def check(request: Any, context: Any) -> group_pb2.CheckMembershipResp:
+        return group_pb2.CheckMembershipResp(is_member=member is not None, member=member)
+
+    async with serving(address, group={"CheckMembership": check}), pooling(address) as pool:
+        reason = await GroupClient(pool).why_denied("g", 1, at_all=at_all, timeout=10)
+    assert reason is expected
+
+
+class Archive:
+    """A Message service with a few messages, given out in no useful order."""
+
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+        self.found = [
+            message_pb2.MessageInfo(
+                id=n,
+                msg_id=f"m{n}",
+                from_user_id=2,
+                to_user_id=1,
+                content="hi",
+                content_type=1,
+                created_at=100 + n,
+                chat_type=1,
+                seq=n,
+                at_user_ids=[-1],
+            )
+            for n in (3, 1, 4, 2)
+        ]
+
+    async def unread(self, request: Any, context: Any) -> message_pb2.GetUnreadMessagesResp:
+        self.asked.append(request)
+        return message_pb2.GetUnreadMessagesResp(list=self.found)
+
+    async def by_seq(self, request: Any, context: Any) -> message_pb2.GetGroupMessagesBySeqResp:
+        self.asked.append(request)
+        return message_pb2.GetGroupMessagesBySeqResp(list=self.found)
+
+    async def page(self, request: Any, context: Any) -> message_pb2.GetMessageListResp:
+        self.asked.append(request)
+        return message_pb2.GetMessageListResp(list=self.found, has_more=True)
+
+    async def group_page(self, request: Any, context: Any) -> message_pb2.GetGroupMessageListResp:
+        self.asked.append(request)
+        return message_pb2.GetGroupMessageListResp(list=self.found, has_more=False)
+
+    async def mark(self, request: Any, context: Any) -> message_pb2.MarkAsReadResp:
+        self.asked.append(request)
+        return message_pb2.MarkAsReadResp(count=2)
+
+    async def count(self, request: Any, context: Any) -> message_pb2.GetUnreadCountResp:
+        self.asked.append(request)
+        return message_pb2.GetUnreadCountResp(count=4)
+
+    async def since(self, request: Any, context: Any) -> message_pb2.GetMessagesSinceResp:
+        self.asked.append(request)
+        return message_pb2.GetMessagesSinceResp(list=self.found[:1], has_more=True)
+
+
+def ids(found: list[HistoryMessage]) -> list[int]:
+    return [message.id for message in found]
+
+
+@pytest.mark.gen_test
+async def test_messages_are_read_in_order_and_whole(address: str) -> None:
+    archive = Archive()
+    methods = {
+        "GetUnreadMessages": archive.unread,
+        "GetGroupMessagesBySeq": archive.by_seq,
+        "GetMessageList": archive.page,
+        "GetGroupMessageList": archive.group_page,
+        "MarkAsRead": archive.mark,
+        "GetUnreadCount": archive.count,
+    }
+    async with serving(address, message=methods), pooling(address) as pool:
+        messages = MessageClient(pool)
+        unread = await messages.unread(1)
+        assert ids(unread) == [1, 2, 3, 4]
+        assert unread[0] == HistoryMessage(
+            id=1,
+            msg_id="m1",
+            from_user_id=2,
+            to_user_id=1,
+            chat_type=1,
+            group_id="",
+            content="hi",
+            content_type=1,
+            status=0,
+            created_at=101,
+            seq=1,
+            at_user_ids=[-1],
+        )
+        assert ids(await messages.group_since(1, "g", 0)) == [1, 2, 3, 4]
+        found, more = await messages.history(1, 2, 9, 50)
+        assert (ids(found), more) == ([4, 3, 2, 1], True)
+        found, more = await messages.group_history(1, "g", 9, 50)
+        assert (ids(found), more) == ([4, 3, 2, 1], False)
+        assert await messages.mark_read(1, 2, ["m1", "m2"]) == 2
+        assert await messages.unread_count(1, 2) == 4
+    assert archive.asked == [
+        message_pb2.GetUnreadMessagesReq(user_id=1),
+        message_pb2.GetGroupMessagesBySeqReq(user_id=1, group_id="g"),
+        message_pb2.GetMessageListReq(user_id=1, peer_id=2, last_msg_id=9, limit=50),
+        message_pb2.GetGroupMessageListReq(user_id=1, group_id="g", last_msg_id=9, limit=50),
+        message_pb2.MarkAsReadReq(user_id=1, peer_id=2, msg_ids=["m1", "m2"]),
+        message_pb2.GetUnreadCountReq(user_id=1, peer_id=2),
+    ]
+
+
+@pytest.mark.gen_test
+async def test_messages_since_an_id(address: str) -> None:
+    archive = Archive()
+    async with (
+        serving(address, message={"GetMessagesSince": archive.since}),
+        pooling(address) as pool,
+    ):
+        found, more = await MessageClient(pool).since(1, 2, 10)
+    assert (ids(found), more) == ([3], True)
+    assert archive.asked == [message_pb2.GetMessagesSinceReq(user_id=1, after_id=2, limit=10)]
+
+
+@pytest.mark.gen_test
+async def test_from_an_older_server_since_gives_the_unread_ones(address: str) -> None:
+    archive = Archive()
+    async with (
+        serving(address, message={"GetUnreadMessages": archive.unread}),
+        pooling(address) as pool,
+    ):
+        messages = MessageClient(pool)
+        with capture_logs() as logs:
+            answers = [await messages.since(1, 1, limit) for limit in (2, 3)]
+    assert [(ids(found), more) for found, more in answers] == [([2, 3], True), ([2, 3, 4], False)]
+    assert [(entry["event"], entry["log_level"]) for entry in logs] == [
+        ("messages_since_unsupported", "info")
+    ]
+
+
+@pytest.mark.gen_test
+async def test_since_fails_as_every_call_does(address: str) -> None:
+    methods = {"GetMessagesSince": failing(StatusCode.INTERNAL)}
+    async with serving(address, message=methods), pooling(address) as pool:
+        with pytest.raises(Unavailable):
+            await MessageClient(pool).since(1, 1, 10)
