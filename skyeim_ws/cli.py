@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from skyeim_ws import __version__, chat_client, tokens
+from skyeim_ws import __version__, admin, chat_client, tokens
 from skyeim_ws.chat_conversation import Target
 from skyeim_ws.conf_loader import parse_duration
 from skyeim_ws.config import Config, ConfigError, Loaded, load, require_reachable, warnings
@@ -186,6 +186,8 @@ def _parser() -> argparse.ArgumentParser:
         "--url", type=_url, metavar="URL", help=f"the gateway (the file's, or {DEFAULT_URL})"
     )
     chat.add_argument("--token", metavar="T", help="use this token; the file is not read")
+
+    admin.add_commands(commands, file, user_id=_user_id, group_id=_group_id)
     return parser
 
 
