@@ -2,10 +2,11 @@
 
 import asyncio
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import replace
 from pathlib import Path
 from socket import socket
@@ -23,7 +24,8 @@ from skyeim_ws.embedded import (
     services_command,
     services_environment,
 )
-from skyeim_ws.ops import valkey
+from skyeim_ws.logic.ports import Unavailable
+from skyeim_ws.ops import systemd, valkey
 from skyeim_ws.ops.children import ChildError
 from skyeim_ws.ops.logs import configure
 from skyeim_ws.ops.valkey import EmbeddedError
@@ -41,7 +43,7 @@ class StartError(Exception):
 
 def serve(config: Config) -> int:
     """Run the gateway until SIGTERM or SIGINT; return the exit code."""
-    return _run(config, _serve(config, demo=False, announce=lambda _port: None))
+    return _run(_serve(config, demo=False, announce=lambda _port: None))
 
 
 def demo(config: Config, port: int | None, data_dir: str | None) -> int:
@@ -53,24 +55,37 @@ def demo(config: Config, port: int | None, data_dir: str | None) -> int:
         sys.stdout.write(_welcome(replace(config, port=listening)))
         sys.stdout.flush()
 
-    return _run(config, _serve(config, demo=True, announce=announce))
+    return _run(_serve(config, demo=True, announce=announce))
 
 
-def run_services(config: Config) -> NoReturn:
+def run_services(config: Config) -> int:
     """Run the business services alone, at the endpoints that the gateway would call.
 
-    Without endpoints they listen where a gateway with the same data folder looks for its own.
+    Without endpoints they listen where a gateway with the same data folder looks for its own, and
+    hold that folder. Returns only if they cannot be started, with the exit code.
     """
-    configure(config.log, dev=config.is_dev)
+    try:
+        _become_services(config)
+    except (EmbeddedError, OSError) as error:
+        return _failed(error)
+
+
+def _become_services(config: Config) -> NoReturn:
     rpcs = (config.message_rpc, config.friend_rpc, config.group_rpc)
     addresses = tuple(dict.fromkeys(e for rpc in rpcs if rpc for e in rpc.endpoints))
     data_dir = Path((config.embedded or EmbeddedConf()).data_dir)
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     redis = config.redis or RedisConf(host=str(valkey.runtime_dir(data_dir) / valkey.SOCKET_NAME))
-    push_url = f"http://{_local(config.host)}:{config.port}"
-    command = services_command(addresses or (services_address(data_dir),), push_url, demo=False)
-    # This process becomes the services: nothing here is left to do, and a signal reaches them.
-    os.execve(command[0], command, os.environ | services_environment(config, redis))  # noqa: S606
+    push_url = f"{'https' if config.cert_file else 'http'}://{_local(config.host)}:{config.port}"
+    with ExitStack() as stack:
+        if not addresses:
+            addresses = (services_address(data_dir),)
+            lock = stack.enter_context(valkey.locked(data_dir))
+            os.set_inheritable(lock, True)
+        command = services_command(addresses, push_url, config.log, demo=False)
+        environment = os.environ | services_environment(config, redis)
+        # This process becomes the services: nothing is left to do here, and a signal reaches them.
+        os.execve(command[0], command, environment)  # noqa: S606
 
 
 def gateway_url(config: Config) -> str:
@@ -78,35 +93,49 @@ def gateway_url(config: Config) -> str:
     return f"{'wss' if config.cert_file else 'ws'}://{_local(config.host)}:{config.port}/ws"
 
 
-def _run(config: Config, work: Coroutine[Any, Any, None]) -> int:
-    configure(config.log, dev=config.is_dev)
+def _run(work: Coroutine[Any, Any, None]) -> int:
     try:
         asyncio.run(work)
-    except (StartError, EmbeddedError, ChildError) as error:
+    except StartError as error:
         log.error("start_failed", error=str(error))
-        sys.stderr.write(f"error: {error}\n")
-        return 1
+        return _failed(error)
     except asyncio.CancelledError:
         log.warning("stopped_at_once")
         return 130
     return 0
 
 
+def _failed(error: Exception) -> int:
+    sys.stderr.write(f"error: {error}\n")
+    return 1
+
+
 async def _serve(config: Config, *, demo: bool, announce: Callable[[int], None]) -> None:
     stop = _stop_on_signals()
     async with AsyncExitStack() as stack:
-        listeners = _bind(stack, config.host, config.port)
-        port = listeners[0].getsockname()[1]
-        # The services' pushes come over loopback; with TLS on, by a listener of their own, since
-        # no certificate names 127.0.0.1.
-        push_listeners: Sequence[socket] = _bind(stack, "127.0.0.1", 0) if config.cert_file else ()
-        push_port = push_listeners[0].getsockname()[1] if push_listeners else port
-        push_host = "127.0.0.1" if push_listeners else _local(config.host)
-        push_url = f"http://{push_host}:{push_port}"
-        where = await stack.enter_async_context(backends(config, push_url, demo=demo))
-        await stack.enter_async_context(gateway(config, where, listeners, push_listeners))
+        try:
+            configure(config.log, dev=config.is_dev)
+            port = await _start(stack, config, demo=demo)
+        except (EmbeddedError, ChildError, Unavailable, OSError) as error:
+            raise StartError(str(error)) from error
         announce(port)
-        await stop.wait()
+        async with systemd.running():
+            await stop.wait()
+
+
+async def _start(stack: AsyncExitStack, config: Config, *, demo: bool) -> int:
+    """Start everything, to be stopped by the stack; return the port."""
+    listeners = _bind(stack, config.host, config.port)
+    port: int = listeners[0].getsockname()[1]
+    # The services' pushes come over loopback; with TLS on, by a listener of their own, since no
+    # certificate names 127.0.0.1.
+    push_listeners: Sequence[socket] = _bind(stack, "127.0.0.1", 0) if config.cert_file else ()
+    push_port = push_listeners[0].getsockname()[1] if push_listeners else port
+    push_host = "127.0.0.1" if push_listeners else _local(config.host)
+    push_url = f"http://{push_host}:{push_port}"
+    where = await stack.enter_async_context(backends(config, push_url, demo=demo))
+    await stack.enter_async_context(gateway(config, where, listeners, push_listeners))
+    return port
 
 
 def _bind(stack: AsyncExitStack, host: str, port: int) -> list[socket]:
@@ -143,14 +172,17 @@ def _local(host: str) -> str:
 
 
 def _welcome(config: Config) -> str:
-    program = sys.argv[0] if Path(sys.argv[0]).name == "skyeim-ws" else "python -m skyeim_ws"
+    program = shlex.quote(sys.argv[0])
+    if Path(sys.argv[0]).name != "skyeim-ws":
+        # Not just `python`: the new terminals have not activated this one's environment.
+        program = f"{shlex.quote(sys.executable)} -m skyeim_ws"
     url = gateway_url(config)
     secret = config.auth.access_secret
     users = "\n".join(
         f"  {user}  {tokens.issue(secret, user, ttl=_DEMO_TOKEN_SECONDS)}" for user in _DEMO_USERS
     )
     folder = config.embedded.data_dir if config.embedded else ""
-    chat = f"{program} chat -f {config.path} --url {url}"
+    chat = f"{program} chat -f {shlex.quote(config.path)} --url {url}"
     return f"""
 SkyeIM is listening on {url}
 

@@ -115,7 +115,10 @@ def serve_operators(
         scraped = metrics.metrics_application(prometheus.path, shown)
         servers.append((HTTPServer(scraped), prometheus.host, prometheus.port))
     for server, host, port in servers:
-        server.listen(port, host)
+        try:
+            server.listen(port, host)
+        except OSError as error:
+            raise OSError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
         stack.push_async_callback(server.close_all_connections)
         stack.callback(server.stop)
         log.info("metrics_listening", host=host, port=port)
@@ -157,7 +160,10 @@ def _tls(config: Config) -> ssl.SSLContext | None:
     if not config.cert_file:
         return None
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    tls.load_cert_chain(config.cert_file, config.key_file)
+    try:
+        tls.load_cert_chain(config.cert_file, config.key_file)
+    except OSError as error:
+        raise OSError(f"CertFile {config.cert_file}, KeyFile {config.key_file}: {error}") from error
     return tls
 
 

@@ -10,17 +10,20 @@ from urllib.parse import quote
 
 import grpc
 
-from skyeim_ws.config import Config, RedisConf, RpcConf
+from skyeim_ws.config import Config, LogConf, RedisConf, RpcConf
 from skyeim_ws.ops import valkey
-from skyeim_ws.ops.children import Child
+from skyeim_ws.ops.children import Child, ChildError
 
 _READY_TIMEOUT = 60.0
 """Seconds; a long append-only file takes a while to load, and a small machine to import."""
 
-_STOP_GRACE = 6.0
+STOP_GRACE = 6.0
+"""Seconds that each child has to end when it is told to, one after the other."""
+
 _PROBE_TIMEOUT = 1.0
 _SERVICES_SOCKET = "services.sock"
 _DATABASE_FILE = "skyeim.db"
+_REDIS_LOG = "valkey.log"
 
 _DATA_SOURCE_VARIABLE = "SKYEIM_DATA_SOURCE"
 _REDIS_VARIABLE = "SKYEIM_REDIS"
@@ -70,14 +73,23 @@ def services_address(data_dir: Path) -> str:
     return f"unix:{valkey.runtime_dir(data_dir) / _SERVICES_SOCKET}"
 
 
-def services_command(addresses: Sequence[str], push_url: str, *, demo: bool) -> list[str]:
+def services_command(
+    addresses: Sequence[str],
+    push_url: str,
+    log: LogConf,
+    *,
+    demo: bool,
+    reflection: bool = False,
+) -> list[str]:
     """Return the command line of the services; what is secret is in `services_environment`."""
     command = [sys.executable, "-m", "skyeim_ws.services.server"]
     command += ["--data-source-env", _DATA_SOURCE_VARIABLE, "--redis-env", _REDIS_VARIABLE]
+    command += ["--log-encoding", log.encoding, "--log-level", log.level]
     for address in addresses:
         command += ["--listen", address]
     if push_url:
         command += ["--push-url", push_url, "--push-secret-env", _PUSH_SECRET_VARIABLE]
+    command += ["--reflection"] if reflection else []
     return command + (["--demo"] if demo else [])
 
 
@@ -107,8 +119,13 @@ def redis_url(redis: RedisConf) -> str:
 
 
 async def _start_redis(stack: AsyncExitStack, data_dir: Path) -> RedisConf:
-    child, socket = valkey.child(data_dir, ready_timeout=_READY_TIMEOUT)
-    await _start(stack, child)
+    # Its own format would stand among the JSON of the program's log.
+    output = data_dir / _REDIS_LOG
+    child, socket = valkey.child(data_dir, ready_timeout=_READY_TIMEOUT, output=output)
+    try:
+        await _start(stack, child)
+    except ChildError as error:
+        raise ChildError(f"{error}; {output} says why") from error
     return RedisConf(host=str(socket))
 
 
@@ -120,7 +137,7 @@ def _services_child(
 
     return Child(
         "services",
-        services_command([address], push_url, demo=demo),
+        services_command([address], push_url, config.log, demo=demo, reflection=config.is_dev),
         ready=ready,
         ready_timeout=_READY_TIMEOUT,
         environment=services_environment(config, redis),
@@ -129,7 +146,7 @@ def _services_child(
 
 async def _start(stack: AsyncExitStack, child: Child) -> None:
     await child.start()
-    stack.push_async_callback(child.stop, _STOP_GRACE)
+    stack.push_async_callback(child.stop, STOP_GRACE)
 
 
 async def _answers(address: str) -> bool:

@@ -9,6 +9,7 @@ from typing import Any, Protocol, cast
 import structlog
 from tornado.concurrent import Future
 from tornado.iostream import StreamClosedError
+from tornado.web import HTTPError
 from tornado.websocket import WebSocketHandler, WebSocketProtocol
 
 from skyeim_ws.conn.codes import CloseCode
@@ -124,8 +125,9 @@ class Client(WebSocketHandler):
         return self._wire
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
-        """Log a fault without the request: its URL may hold a token."""
-        log.error("handshake_failed", exc_info=(typ, value, tb))
+        """Log a fault of ours without the request: its URL may hold a token."""
+        if not isinstance(value, HTTPError):
+            log.error("handshake_failed", exc_info=(typ, value, tb))
 
     async def open(self, *args: str, **kwargs: str) -> None:
         """Set up the session; no frame is read before this returns."""
@@ -141,7 +143,7 @@ class Client(WebSocketHandler):
         except Exception:
             # Tornado would drop the socket and call nobody: the user would stay in the map.
             log.exception("session_setup_failed", user=self.user_id, conn=self.conn_id)
-            self.fail(CloseCode.INTERNAL_ERROR, "internal error")
+            self.disconnect(CloseCode.INTERNAL_ERROR, "internal error")
 
     def on_frame(self) -> None:
         """Note a sign of life."""
@@ -282,10 +284,6 @@ class Client(WebSocketHandler):
             code=int(code),
             reason=reason,
         )
-
-    def fail(self, code: CloseCode, reason: str) -> None:
-        """Close the connection for a fault of the peer, or of ours."""
-        self.disconnect(code, reason)
 
     def write_queued(self) -> None:
         """Write what is queued; called by the flusher, once per turn of the loop."""

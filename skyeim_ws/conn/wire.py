@@ -40,7 +40,7 @@ class WireHandler(Protocol):
     def on_frame(self) -> None:
         """Note that the peer is alive; called once per read that brought a frame."""
 
-    def fail(self, code: CloseCode, reason: str) -> None:
+    def disconnect(self, code: CloseCode, reason: str) -> None:
         """Close the connection because the peer or the handler failed."""
 
     def on_ws_connection_close(self, code: int | None, reason: str | None) -> None:
@@ -132,12 +132,12 @@ class Wire(WebSocketProtocol13):
                 if self.client_terminated:
                     break
         except ProtocolViolation as violation:
-            self.handler.fail(violation.code, violation.reason)
+            self.handler.disconnect(violation.code, violation.reason)
             return False
         except Exception:
             # A fault of ours must neither end the loop unseen nor leave the peer waiting.
             log.exception("message_handling_failed")
-            self.handler.fail(CloseCode.INTERNAL_ERROR, "internal error")
+            self.handler.disconnect(CloseCode.INTERNAL_ERROR, "internal error")
         return True
 
     def _handle(self, opcode: Opcode, payload: bytes) -> None:

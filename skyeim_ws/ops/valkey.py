@@ -21,6 +21,9 @@ SOCKET_NAME = "valkey.sock"
 MAX_SOCKET_PATH = 107
 """Bytes of a unix socket's path: `sun_path` has 108, one of them the final zero."""
 
+MAX_SOCKET_NAME = 16
+"""Bytes of a socket's name in the folder for sockets, this one's and its neighbours'."""
+
 PROBE_TIMEOUT = 1.0
 
 
@@ -70,14 +73,20 @@ def runtime_dir(data_dir: Path) -> Path:
     """Return, and create, the folder for sockets: in the data folder if their paths fit.
 
     Else a folder of this user alone under the system's one for temporary files, always the same
-    for the same data folder. Raises EmbeddedError if somebody else could have put it there.
+    for the same data folder. Raises EmbeddedError if somebody else could have put it there, or if
+    that path does not fit either.
     """
     inside = data_dir.absolute() / "run"
-    if len(os.fsencode(inside / SOCKET_NAME)) <= MAX_SOCKET_PATH:
+    if _has_room(inside):
         inside.mkdir(mode=0o700, parents=True, exist_ok=True)
         return inside
     digest = hashlib.sha256(os.fsencode(data_dir.absolute())).hexdigest()[:16]
     outside = Path(tempfile.gettempdir(), f"skyeim-ws-{digest}")
+    if not _has_room(outside):
+        raise EmbeddedError(
+            f"the paths of {inside} and {outside} are too long for sockets: "
+            "choose a data folder with a shorter path"
+        )
     outside.mkdir(mode=0o700, exist_ok=True)
     status = outside.lstat()
     private = stat.S_ISDIR(status.st_mode) and stat.S_IMODE(status.st_mode) & 0o077 == 0
@@ -86,9 +95,13 @@ def runtime_dir(data_dir: Path) -> Path:
     return outside
 
 
+def _has_room(folder: Path) -> bool:
+    return len(os.fsencode(folder)) + 1 + MAX_SOCKET_NAME <= MAX_SOCKET_PATH
+
+
 @contextmanager
-def locked(data_dir: Path) -> Iterator[None]:
-    """Hold the data folder, which is created, for this process.
+def locked(data_dir: Path) -> Iterator[int]:
+    """Hold the data folder, which is created, for this process; gives the lock's descriptor.
 
     Raises EmbeddedError if another process holds it. The lock ends with the process.
     """
@@ -100,7 +113,7 @@ def locked(data_dir: Path) -> Iterator[None]:
             raise EmbeddedError(
                 f"the data folder {data_dir} is in use by another process"
             ) from None
-        yield
+        yield lock.fileno()
 
 
 async def is_ready(socket: Path) -> bool:

@@ -21,6 +21,9 @@ from skyeim_ws.rpc.sending import Done, Item
 from skyeim_ws.rpc.service import Service
 
 BATCH_SIZE = 256
+MAX_BATCH_SIZE = 1_000
+"""The items that our own servers take at a time."""
+
 BATCH_BYTES = 2 * 1024 * 1024
 """Half of what a gRPC server takes unless told otherwise."""
 
@@ -70,7 +73,7 @@ class Batcher:
         self._service = Service(pool, MessageStub)
         self._friends = friends
         self._groups = groups
-        self._batch_size = batch_size
+        self._batch_size = min(batch_size, MAX_BATCH_SIZE)
         self._backlog = backlog
         self._timeout = pool.timeout if timeout is None else timeout
         self._waiting: deque[Item] = deque()

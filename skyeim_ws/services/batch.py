@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 
-from skyeim_ws.services.db import Database, chunks, is_deadlock
+from skyeim_ws.services.db import Database, chunks
 from skyeim_ws.services.drafts import (
     Draft,
     Facts,
@@ -35,6 +35,7 @@ from skyeim_ws.services.drafts import (
     msg_id_conflict,
 )
 from skyeim_ws.services.errors import RefusedError, invalid
+from skyeim_ws.services.mysql import is_deadlock
 from skyeim_ws.services.tables import (
     GROUP,
     PRIVATE,
@@ -177,7 +178,10 @@ def _load_facts(connection: Connection, drafts: Sequence[Draft]) -> Facts:
 
 def _insert(connection: Connection, drafts: Sequence[Draft]) -> dict[str, Stored]:
     """Insert the messages in order; return them by msg_id."""
-    next_seqs = _allocate(connection, Counter(draft.group_id for draft in drafts if draft.group_id))
+    # Private messages count as group "": its row is the lock that makes their ids visible in
+    # ascending order also where several transactions write, or a reader who asks for what is
+    # above its last id would miss one that was committed late.
+    next_seqs = _allocate(connection, Counter(draft.group_id for draft in drafts))
     now = unix_now()
     rows: list[dict[str, Any]] = []
     for draft in drafts:

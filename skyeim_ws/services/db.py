@@ -12,24 +12,22 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy import URL, Connection, NullPool, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from skyeim_ws.services.tables import metadata
+from skyeim_ws.services.migrations import upgrade
+from skyeim_ws.services.mysql import LOCK_DEADLINE, mysql_engine
+from skyeim_ws.services.tables import find_integer_times, use_integer_times
 
 READERS = 4
 """Connections of each kind that read from a SQLite file at the same time; each is a thread."""
 
-MYSQL_CONNECTIONS = 10
-MYSQL_RECYCLE = 1800
-"""Seconds after which an idle MySQL connection is replaced, well before servers drop it."""
-
 SQL_DEADLINE = 10.0
 """Seconds within which a whole transaction must have ended, its wait for a connection included."""
 
-LOCK_DEADLINE = 5.0
-"""Seconds to wait for a connection, and for a lock that another process holds."""
+MIGRATION_DEADLINE = 3600.0
+"""Seconds for the migrations; an index on a large table of an existing deployment takes long."""
 
 IN_CHUNK = 500
 """Values in one IN list; the engines have limits, and long lists plan badly."""
@@ -40,7 +38,6 @@ _GO_DSN = re.compile(
     re.DOTALL,
 )
 _PAIRS = re.compile(r"IN \(VALUES ((?:\(\?, \?\)(?:, )?)+)\)")
-_MYSQL_DEADLOCK = 1213
 _T = TypeVar("_T")
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "mysql": "mysql+asyncmy", "mariadb": "mariadb+asyncmy"}
 
@@ -94,25 +91,20 @@ class Database:
 
 
 async def open_database(data_source: str) -> Database:
-    """Open the database, creating the tables that are absent.
+    """Open the database after bringing its tables up to date; see `migrations`.
 
     `data_source` is the path of a SQLite file, a SQLAlchemy URL, or a go-zero DSN such as
-    `user:password@tcp(host:3306)/name?charset=utf8mb4`. Raises DataSourceError, SQLAlchemyError.
+    `user:password@tcp(host:3306)/name?charset=utf8mb4`. Raises DataSourceError, SchemaError,
+    SQLAlchemyError.
     """
     url = parse_data_source(data_source)
-    database = _SqliteDatabase(url) if url.get_backend_name() == "sqlite" else _open_mysql(url)
-    try:
-        # Not in a block: aiosqlite's thread outlives a connection that it could not open.
-        await database.run_write(metadata.create_all)
-    except BaseException:
-        await database.close()
-        raise
-    return database
+    is_sqlite = url.get_backend_name() == "sqlite"
+    return await (_open_sqlite(url) if is_sqlite else _open_mysql(url))
 
 
 def parse_data_source(data_source: str) -> URL:
     """Return the URL of a data source, its driver filled in; raises DataSourceError."""
-    if dsn := _GO_DSN.fullmatch(data_source):
+    if dsn := _GO_DSN.fullmatch(data_source.removeprefix("mysql://")):
         return _from_go_dsn(dsn)
     if "://" not in data_source:
         if "@" in data_source or data_source in ("", ":memory:"):
@@ -133,12 +125,6 @@ def parse_data_source(data_source: str) -> URL:
 def chunks(values: Sequence[_T], size: int = IN_CHUNK) -> list[Sequence[_T]]:
     """Split values into runs of at most `size`."""
     return [values[start : start + size] for start in range(0, len(values), size)]
-
-
-def is_deadlock(error: DBAPIError) -> bool:
-    """Say whether MySQL has ended the transaction in favour of another; a retry may succeed."""
-    arguments: tuple[object, ...] = getattr(error.orig, "args", ())
-    return arguments[:1] == (_MYSQL_DEADLOCK,)
 
 
 def _from_go_dsn(dsn: re.Match[str]) -> URL:
@@ -173,12 +159,13 @@ class _SqliteDatabase(Database):
         self._work_reader = _sqlite_engine(create_engine, plain_url, READERS)
         for engine in (writer.sync_engine, self._work_writer):
             event.listen(engine, "begin", _begin_immediate)
-        for engine in (
+        self._engines = (
             writer.sync_engine,
             reader.sync_engine,
             self._work_writer,
             self._work_reader,
-        ):
+        )
+        for engine in self._engines:
             event.listen(engine, "connect", _prepare_sqlite)
             event.listen(engine, "before_cursor_execute", _use_index_for_pairs, retval=True)
         self._write_thread = ThreadPoolExecutor(1, "sqlite-writer")
@@ -186,17 +173,26 @@ class _SqliteDatabase(Database):
         # SQLite's own lock is not fair: those who wait for it poll.
         self._write_lock = asyncio.Lock()
 
+    async def migrate(self) -> None:
+        # Not in a block: aiosqlite's thread outlives a connection that it could not open.
+        integer_times = await self._run_write(_migrate, MIGRATION_DEADLINE)
+        for engine in self._engines:
+            use_integer_times(engine.dialect, integer_times)
+
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
         async with asyncio.timeout(SQL_DEADLINE), self._write_lock, self._writer.begin() as conn:
             yield conn
 
     async def run_write(self, work: Callable[[Connection], _T]) -> _T:
+        return await self._run_write(work, SQL_DEADLINE)
+
+    async def _run_write(self, work: Callable[[Connection], _T], deadline: float) -> _T:
         def run() -> _T:
             with self._work_writer.begin() as connection:
                 return work(connection)
 
-        async with asyncio.timeout(SQL_DEADLINE), self._write_lock:
+        async with asyncio.timeout(deadline), self._write_lock:
             return await asyncio.get_running_loop().run_in_executor(self._write_thread, run)
 
     async def run_read(self, work: Callable[[Connection], _T]) -> _T:
@@ -256,21 +252,29 @@ def _use_index_for_pairs(
     return statement, parameters
 
 
-def _open_mysql(url: URL) -> Database:
-    engine = create_async_engine(
-        url,
-        hide_parameters=True,
-        pool_size=MYSQL_CONNECTIONS,
-        max_overflow=0,
-        pool_timeout=LOCK_DEADLINE,
-        pool_recycle=MYSQL_RECYCLE,
-        pool_pre_ping=True,
-        # A retry after a lost race must see the winner's row.
-        isolation_level="READ COMMITTED",
-        connect_args={
-            "connect_timeout": LOCK_DEADLINE,
-            "init_command": "SET time_zone = '+00:00', "
-            f"innodb_lock_wait_timeout = {LOCK_DEADLINE:.0f}",
-        },
-    )
+async def _open_sqlite(url: URL) -> Database:
+    database = _SqliteDatabase(url)
+    try:
+        await database.migrate()
+    except BaseException:
+        await database.close()
+        raise
+    return database
+
+
+async def _open_mysql(url: URL) -> Database:
+    # A connection of its own, closed at the end: the lock of the migrations belongs to it.
+    migrating = mysql_engine(url, poolclass=NullPool)
+    try:
+        async with asyncio.timeout(MIGRATION_DEADLINE), migrating.begin() as connection:
+            integer_times = await connection.run_sync(_migrate)
+    finally:
+        await migrating.dispose()
+    engine = mysql_engine(url)
+    use_integer_times(engine.dialect, integer_times)
     return Database(engine, engine)
+
+
+def _migrate(connection: Connection) -> frozenset[str]:
+    upgrade(connection)
+    return find_integer_times(connection)

@@ -1,12 +1,16 @@
 """How a servicer says no, and how what it raises becomes a gRPC status."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import grpc
 import structlog
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from skyeim_ws.services.mysql import is_lost
+from skyeim_ws.services.retry import with_retries
 
 INVALID = "invalid"
 NOT_FRIEND = "not_friend"
@@ -64,8 +68,9 @@ _Behaviour = Callable[[Any, Any], Awaitable[Any]]
 class StatusInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     """Turns what unary handlers raise into statuses.
 
-    RefusedError gives its own; database trouble gives UNAVAILABLE, logged when it begins and when
-    it is over; anything else gives INTERNAL, logged with its traceback.
+    RefusedError gives its own; database trouble that a retry does not mend gives UNAVAILABLE,
+    logged when it begins and when it is over; anything else gives INTERNAL, logged with its
+    traceback.
     """
 
     def __init__(self) -> None:
@@ -97,18 +102,18 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     def _wrap(self, method: str, behaviour: _Behaviour) -> _Behaviour:
         async def call(request: Any, context: Any) -> Any:
             try:
-                response = await behaviour(request, context)
+                response = await with_retries(method, partial(behaviour, request, context))
             except RefusedError as refusal:
                 metadata = (("reason", refusal.reason),) if refusal.reason else ()
                 await context.abort(refusal.code, refusal.message, metadata)
-            except DATABASE_TROUBLE as error:
+            except Exception as error:
+                if not isinstance(error, DATABASE_TROUBLE) and not is_lost(error):
+                    log.exception("rpc_failed", method=method)
+                    await context.abort(grpc.StatusCode.INTERNAL, "internal error")
                 self._note_trouble(method, error)
                 await context.abort(
                     grpc.StatusCode.UNAVAILABLE, "the database is not available; try again"
                 )
-            except Exception:
-                log.exception("rpc_failed", method=method)
-                await context.abort(grpc.StatusCode.INTERNAL, "internal error")
             self._note_success()
             return response
 

@@ -18,6 +18,8 @@ from redis.exceptions import RedisError
 from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
+from skyeim_ws.services.counters import SeqCounters
+
 QUEUE_SIZE = 1_000
 """Events that may wait; more are dropped, with a log event."""
 
@@ -27,6 +29,7 @@ STALE_SIZE = 10_000
 REDIS_DEADLINE = 1.0
 PUSH_DEADLINE = 2.0
 CLOSE_DEADLINE = 2.0
+CANCEL_AGAIN = 0.1
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 2.0
 
@@ -75,6 +78,7 @@ class Events:
         self._stale: set[str] = set()
         self._troubled = False
         self._redis: Redis | None = None
+        self._counters: SeqCounters | None = None
         if redis_url is not None:
             self._redis = Redis.from_url(
                 redis_url,
@@ -82,6 +86,7 @@ class Events:
                 socket_timeout=REDIS_DEADLINE,
                 retry=Retry(NoBackoff(), 0),
             )
+            self._counters = SeqCounters(self._redis)
         self._http: SimpleAsyncHTTPClient | None = None
         self._push_url = ""
         self._headers = {"Content-Type": "application/json"}
@@ -113,16 +118,29 @@ class Events:
         except asyncio.QueueFull:
             log.warning("event_dropped", cause="queue_full", pushes=_kinds(wanted))
 
+    def reached(self, last_seqs: Mapping[str, int]) -> None:
+        """Note the seq, by group id, that groups have reached in the database; never waits.
+
+        The counters in Redis follow; they are never lowered.
+        """
+        if self._counters is not None:
+            self._counters.note(last_seqs)
+
     async def close(self) -> None:
         """Deliver what can be delivered within 2 s, then stop."""
+        if self._counters is not None:
+            await self._counters.close(CLOSE_DEADLINE)
         if self._task is not None:
             try:
                 async with asyncio.timeout(CLOSE_DEADLINE):
                     await self._queue.join()
             except TimeoutError:
                 log.warning("events_lost_at_close", events=self._queue.qsize() + 1)
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            while not self._task.done():
+                # redis-py sends through asyncio.wait_for, which before Python 3.12 loses a
+                # cancellation that comes just as the send is done.
+                self._task.cancel()
+                await asyncio.wait({self._task}, timeout=CANCEL_AGAIN)
             self._task = None
         if self._stale:
             log.warning("member_caches_left_stale", group_ids=sorted(self._stale)[:100])

@@ -1,6 +1,6 @@
 """The Message service: checks the requests, and answers from the batch and the history."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -20,6 +20,7 @@ from skyeim_ws.services.drafts import (
     private_draft,
 )
 from skyeim_ws.services.errors import RefusedError, invalid
+from skyeim_ws.services.events import Events
 
 MAX_BATCH = 1_000
 """Items of one SendBatch."""
@@ -40,8 +41,9 @@ _T = TypeVar("_T")
 class MessageService(MessageServicer):
     """Serves `message.Message` from a database; the interceptor turns refusals into statuses."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, events: Events) -> None:
         self._database = database
+        self._events = events
 
     async def SendMessage(  # noqa: N802
         self, request: pb.SendMessageReq, context: object
@@ -65,7 +67,7 @@ class MessageService(MessageServicer):
         """Store many messages at once; each has its own result."""
         if len(request.items) > MAX_BATCH:
             raise invalid("a batch has at most 1000 items")
-        outcomes = await store(self._database, [draft_of(item) for item in request.items])
+        outcomes = await self._store([draft_of(item) for item in request.items])
         return pb.SendBatchResp(results=[_result(outcome) for outcome in outcomes])
 
     async def GetMessageList(  # noqa: N802
@@ -188,10 +190,20 @@ class MessageService(MessageServicer):
         return pb.SearchMessageResp(list=infos)
 
     async def _send(self, draft: Draft | RefusedError) -> Stored:
-        (outcome,) = await store(self._database, [draft])
+        (outcome,) = await self._store([draft])
         if isinstance(outcome, RefusedError):
             raise outcome
         return outcome
+
+    async def _store(self, drafts: Sequence[Draft | RefusedError]) -> list[Outcome]:
+        outcomes = await store(self._database, drafts)
+        last_seqs: dict[str, int] = {}
+        for draft, outcome in zip(drafts, outcomes, strict=True):
+            if isinstance(draft, Draft) and isinstance(outcome, Stored) and outcome.seq:
+                last_seqs[draft.group_id] = max(outcome.seq, last_seqs.get(draft.group_id, 0))
+        if last_seqs:
+            self._events.reached(last_seqs)
+        return outcomes
 
     async def _read(self, query: Callable[..., _T], *arguments: int | str) -> _T:
         return await self._database.run_read(lambda connection: query(connection, *arguments))

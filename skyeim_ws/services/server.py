@@ -13,6 +13,7 @@ import grpc
 import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio  # type: ignore[attr-defined]
+from grpc_reflection.v1alpha import reflection as grpc_reflection
 from sqlalchemy.exc import SQLAlchemyError
 from structlog.typing import Processor
 
@@ -26,6 +27,7 @@ from skyeim_ws.services.events import Events
 from skyeim_ws.services.friend import FriendService
 from skyeim_ws.services.group import GroupService
 from skyeim_ws.services.message import MessageService
+from skyeim_ws.services.migrations import SchemaError
 
 GRACE = 5.0
 """Seconds that calls under way may take to end when the server stops."""
@@ -64,23 +66,32 @@ class ListenError(Exception):
 
 @asynccontextmanager
 async def serve_services(
-    database: Database, events: Events, addresses: Sequence[str], *, grace: float = GRACE
+    database: Database,
+    events: Events,
+    addresses: Sequence[str],
+    *,
+    grace: float = GRACE,
+    reflection: bool = False,
 ) -> AsyncIterator[list[str]]:
     """Serve on all addresses inside the block; gives the addresses with their real ports.
 
-    An address is `unix:/path` or `host:port`. On leaving, health turns to NOT_SERVING, new calls
-    are refused, and those under way get `grace` seconds. Raises ListenError.
+    An address is `unix:/path` or `host:port`; with `reflection` clients may ask for the services.
+    On leaving, health turns to NOT_SERVING, new calls are refused, and those under way get `grace`
+    seconds. Raises ListenError.
     """
     server = grpc.aio.server(
         interceptors=[StatusInterceptor()],
         options=_OPTIONS,
         maximum_concurrent_rpcs=MAX_CALLS,
     )
-    add_MessageServicer_to_server(MessageService(database), server)
+    add_MessageServicer_to_server(MessageService(database, events), server)
     add_FriendServicer_to_server(FriendService(database, events), server)
     add_GroupServicer_to_server(GroupService(database, events), server)
     health = health_aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    if reflection:
+        names = [*filter(None, HEALTH_NAMES), grpc_reflection.SERVICE_NAME]
+        grpc_reflection.enable_server_reflection(names, server)
     try:
         bound = [_bind(server, address) for address in addresses]
         await server.start()
@@ -101,7 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.umask(0o077)
     try:
         asyncio.run(_serve(arguments))
-    except (DataSourceError, ListenError, SQLAlchemyError, OSError) as error:
+    except (DataSourceError, SchemaError, ListenError, SQLAlchemyError, OSError) as error:
         log.error("services_failed", error=str(error) or type(error).__name__)
         return 1
     return 0
@@ -117,7 +128,9 @@ async def _serve(arguments: argparse.Namespace) -> None:
             await seed_demo(database)
         events = Events(arguments.redis, arguments.push_url, arguments.push_secret)
         try:
-            async with serve_services(database, events, arguments.listen):
+            async with serve_services(
+                database, events, arguments.listen, reflection=arguments.reflection
+            ):
                 await stop.wait()
                 log.info("services_stopping")
         finally:
@@ -161,6 +174,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--push-url", metavar="URL", help="the gateway that hears of changes")
     parser.add_argument("--push-secret-env", metavar="NAME")
     parser.add_argument("--demo", action="store_true", help="add three friends and a group")
+    parser.add_argument("--reflection", action="store_true", help="let clients list the services")
     parser.add_argument("--log-encoding", choices=("json", "plain"), default="json")
     parser.add_argument("--log-level", choices=LOG_LEVELS, default="info")
     arguments = parser.parse_args(argv)
@@ -177,6 +191,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def _log_to_stderr(encoding: str, level: str) -> None:
     """Log in the format that the gateway has, beside which this stands in one journal."""
+    # The driver repeats the server's warnings, which may quote what somebody wrote.
+    logging.getLogger("asyncmy").setLevel(logging.CRITICAL)
     renderer: Processor = structlog.dev.ConsoleRenderer(
         colors=False,
         timestamp_key="@timestamp",

@@ -1,6 +1,7 @@
 """The tables of a SkyeIM database, and one of our own for the sequence of each group.
 
-Times are DATETIME in UTC, as the Go services keep them; `UnixSeconds` shows them as integers.
+Whatever a time is in the database, `UnixSeconds` shows it as an integer. The tables are made and
+changed by `migrations`, which is where a change of this page belongs too.
 """
 
 import time
@@ -10,6 +11,7 @@ from typing import Any
 from sqlalchemy import (
     BigInteger,
     Column,
+    Connection,
     DateTime,
     Dialect,
     Index,
@@ -20,9 +22,10 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    inspect,
 )
 from sqlalchemy.dialects.mysql import MEDIUMTEXT
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
 PRIVATE, GROUP = 1, 2
 """`im_message.chat_type`."""
@@ -49,22 +52,60 @@ def unix_now() -> int:
 
 
 class UnixSeconds(TypeDecorator[int]):
-    """A DATETIME in UTC that Python sees as Unix seconds."""
+    """A time that Python sees as Unix seconds; `column` is its "table.column".
+
+    An existing database has DATETIME, TIMESTAMP or, of Unix seconds, BIGINT: what a column is
+    there, the dialect of the engine knows from `use_integer_times`.
+    """
 
     impl = DateTime
     cache_ok = True
 
-    def process_bind_param(self, value: int | None, dialect: Dialect) -> datetime | None:
-        """Turn Unix seconds into a naive UTC datetime."""
-        if value is None:
-            return None
+    def __init__(self, column: str) -> None:
+        super().__init__()
+        self.column = column
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Return the type that the column has in the database of this dialect."""
+        return dialect.type_descriptor(BigInteger() if self._is_integer(dialect) else DateTime())
+
+    def process_bind_param(self, value: int | None, dialect: Dialect) -> datetime | int | None:
+        """Turn Unix seconds into what the column holds: a naive UTC datetime, or the same."""
+        if value is None or self._is_integer(dialect):
+            return value
         return datetime.fromtimestamp(value, UTC).replace(tzinfo=None)
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> int | None:
-        """Turn a naive UTC datetime into Unix seconds."""
-        if value is None:
-            return None
-        return int(value.replace(tzinfo=UTC).timestamp())
+    def process_result_value(self, value: object, dialect: Dialect) -> int | None:
+        """Turn what the column holds into Unix seconds."""
+        if isinstance(value, datetime):
+            return int(value.replace(tzinfo=UTC).timestamp())
+        # MySQL's zero date, which is no time, comes as text.
+        return value if isinstance(value, int) else None
+
+    def _is_integer(self, dialect: Dialect) -> bool:
+        return self.column in getattr(dialect, "integer_times", ())
+
+
+def find_integer_times(connection: Connection) -> frozenset[str]:
+    """Return the times, as "table.column", that this database keeps as integers."""
+    types = {
+        f"{table}.{column['name']}": column["type"]
+        for (_, table), columns in inspect(connection).get_multi_columns().items()
+        for column in columns
+    }
+    return frozenset(
+        column.type.column
+        for table in metadata.sorted_tables
+        for column in table.columns
+        if isinstance(column.type, UnixSeconds)
+        and isinstance(types.get(column.type.column), Integer)
+    )
+
+
+def use_integer_times(dialect: Dialect, columns: frozenset[str]) -> None:
+    """Tell the dialect of an engine, before its first statement, which times are integers."""
+    # A fact about one database: the tables are shared by all that are open.
+    dialect.integer_times = columns  # type: ignore[attr-defined]
 
 
 metadata = MetaData()
@@ -83,12 +124,12 @@ _MYSQL: dict[str, Any] = {
 }
 
 
-def _created() -> Column[int]:
-    return Column("created_at", UnixSeconds, nullable=False, default=unix_now)
+def _time(table: str, name: str, **options: Any) -> Column[int]:
+    return Column(name, UnixSeconds(f"{table}.{name}"), nullable=False, default=unix_now, **options)
 
 
-def _updated() -> Column[int]:
-    return Column("updated_at", UnixSeconds, nullable=False, default=unix_now, onupdate=unix_now)
+def _times(table: str) -> tuple[Column[int], Column[int]]:
+    return _time(table, "created_at"), _time(table, "updated_at", onupdate=unix_now)
 
 
 messages = Table(
@@ -105,8 +146,7 @@ messages = Table(
     Column("content_type", SmallInteger, nullable=False, default=1),
     Column("status", SmallInteger, nullable=False, default=UNREAD),
     Column("at_user_ids", Text),
-    _created(),
-    _updated(),
+    *_times("im_message"),
     Index("idx_message_conversation", "from_user_id", "to_user_id", "created_at"),
     Index("idx_message_receiver", "to_user_id", "status", "created_at"),
     Index("idx_message_group_seq", "group_id", "seq"),
@@ -122,8 +162,7 @@ friends = Table(
     Column("friend_id", BigInteger, nullable=False),
     Column("remark", String(64), nullable=False, default=""),
     Column("status", SmallInteger, nullable=False, default=NORMAL),
-    _created(),
-    _updated(),
+    *_times("im_friend"),
     UniqueConstraint("user_id", "friend_id", name="uk_friend_pair"),
     **_MYSQL,
 )
@@ -136,8 +175,7 @@ friend_requests = Table(
     Column("to_user_id", BigInteger, nullable=False),
     Column("message", String(255), nullable=False, default=""),
     Column("status", SmallInteger, nullable=False, default=PENDING),
-    _created(),
-    _updated(),
+    *_times("im_friend_request"),
     Index("idx_friend_request_to", "to_user_id", "status"),
     Index("idx_friend_request_from", "from_user_id", "to_user_id"),
     **_MYSQL,
@@ -156,8 +194,7 @@ groups = Table(
     Column("member_count", Integer, nullable=False, default=0),
     Column("status", SmallInteger, nullable=False, default=ACTIVE),
     Column("invite_confirm_mode", SmallInteger, nullable=False, default=0),
-    _created(),
-    _updated(),
+    *_times("im_group"),
     **_MYSQL,
 )
 
@@ -171,7 +208,7 @@ group_members = Table(
     Column("nickname", String(64), nullable=False, default=""),
     Column("mute", SmallInteger, nullable=False, default=0),
     Column("read_seq", BigInteger, nullable=False, default=0),
-    Column("joined_at", UnixSeconds, nullable=False, default=unix_now),
+    _time("im_group_member", "joined_at"),
     UniqueConstraint("group_id", "user_id", name="uk_group_member"),
     Index("idx_group_member_user", "user_id"),
     **_MYSQL,
@@ -186,8 +223,7 @@ group_invitations = Table(
     Column("invitee_id", BigInteger, nullable=False),
     Column("message", String(255), nullable=False, default=""),
     Column("status", SmallInteger, nullable=False, default=PENDING),
-    _created(),
-    _updated(),
+    *_times("im_group_invitation"),
     Index("idx_group_invitation_invitee", "invitee_id", "status"),
     Index("idx_group_invitation_inviter", "inviter_id"),
     **_MYSQL,
@@ -202,8 +238,7 @@ group_join_requests = Table(
     Column("message", String(255), nullable=False, default=""),
     Column("status", SmallInteger, nullable=False, default=PENDING),
     Column("handler_id", BigInteger, nullable=False, default=0),
-    _created(),
-    _updated(),
+    *_times("im_group_join_request"),
     Index("idx_group_join_request_group", "group_id", "status"),
     Index("idx_group_join_request_user", "user_id"),
     **_MYSQL,
@@ -216,4 +251,7 @@ group_seqs = Table(
     Column("seq", BigInteger, nullable=False),
     **_MYSQL,
 )
-"""The last seq given out in a group; a missing row means the largest seq of `im_message`."""
+"""The last seq given out in a group; a missing row means the largest seq of `im_message`.
+
+The row of group "" counts private messages, whose writers it puts in line.
+"""

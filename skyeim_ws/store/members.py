@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import aclosing
 from math import inf
+from typing import Any
 
 import structlog
 from redis.asyncio import Redis
@@ -29,6 +30,9 @@ UNVERIFIED_TTL = 30
 
 UNTRACKED_TTL = 1.0
 """Seconds that a list is used locally when no change to it would be told."""
+
+CANCEL_AGAIN = 0.1
+"""Seconds after which a task that has missed its cancellation is cancelled again."""
 
 MAX_FILLS = 64
 """Fills of Redis under way at a time; a group beyond that is filled by a later look-up."""
@@ -81,8 +85,13 @@ class MemberCache:
         tasks = [*self._tasks, *self._fills.values()]
         if self._follower is not None:
             tasks.append(self._follower)
-        for task in tasks:
-            task.cancel()
+        under_way = set[asyncio.Task[Any]](tasks)
+        while under_way:
+            # redis-py sends through asyncio.wait_for, which before Python 3.12 loses a cancellation
+            # that comes just as the send is done.
+            for task in under_way:
+                task.cancel()
+            _, under_way = await asyncio.wait(under_way, timeout=CANCEL_AGAIN)
         await asyncio.gather(*tasks, return_exceptions=True)
         self._change(Change(None, tracking=False))
 

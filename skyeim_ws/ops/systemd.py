@@ -1,0 +1,67 @@
+"""What systemd wants to hear: ready, stopping, still alive (see sd_notify(3))."""
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+
+log = structlog.get_logger()
+
+READY = "READY=1"
+STOPPING = "STOPPING=1"
+ALIVE = "WATCHDOG=1"
+
+SOCKET_VARIABLE = "NOTIFY_SOCKET"
+_WATCHDOG_VARIABLE = "WATCHDOG_USEC"
+_WATCHDOG_PID_VARIABLE = "WATCHDOG_PID"
+
+
+def notify(state: str) -> None:
+    """Tell systemd about a state; nothing happens where systemd does not listen.
+
+    Never waits and never raises: a service goes on without its supervisor's ear.
+    """
+    address = os.environ.get(SOCKET_VARIABLE, "")
+    if not address:
+        return
+    if address.startswith("@"):  # the abstract namespace
+        address = "\0" + address[1:]
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+            sender.setblocking(False)
+            sender.sendto(state.encode(), address)
+    except OSError as error:
+        log.warning("systemd_not_notified", state=state, error=str(error))
+
+
+def watchdog_interval() -> float | None:
+    """Return the seconds between two signs of life that systemd waits for, or None for no need."""
+    microseconds = os.environ.get(_WATCHDOG_VARIABLE, "")
+    meant_for = os.environ.get(_WATCHDOG_PID_VARIABLE, "") or str(os.getpid())
+    if not (microseconds.isascii() and microseconds.isdigit()) or meant_for != str(os.getpid()):
+        return None
+    # Half of what is allowed, as sd_watchdog_enabled(3) recommends.
+    return int(microseconds) / 2e6 or None
+
+
+@asynccontextmanager
+async def running() -> AsyncIterator[None]:
+    """Say that the service is ready, show signs of life inside the block, then say it stops."""
+    notify(READY)
+    interval = watchdog_interval()
+    beat = asyncio.create_task(_beat(interval)) if interval is not None else None
+    try:
+        yield
+    finally:
+        if beat is not None:
+            beat.cancel()
+        notify(STOPPING)
+
+
+async def _beat(interval: float) -> None:
+    while True:
+        notify(ALIVE)
+        await asyncio.sleep(interval)
