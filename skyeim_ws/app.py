@@ -30,12 +30,15 @@ from skyeim_ws.conn.types import (
     TypingNotice,
 )
 from skyeim_ws.embedded import Backends
+from skyeim_ws.logic.catch_up import CatchUp
 from skyeim_ws.logic.chat import Sending
+from skyeim_ws.logic.cluster import Cluster
 from skyeim_ws.logic.delivery import PrivateDelivery
 from skyeim_ws.logic.dispatch import Dispatcher, route
 from skyeim_ws.logic.events import EventPublisher
 from skyeim_ws.logic.friends import FriendCache
 from skyeim_ws.logic.offline import OfflineMessages
+from skyeim_ws.logic.reach import Reach
 from skyeim_ws.logic.receipts import Receipts
 from skyeim_ws.logic.requests import Requests
 from skyeim_ws.logic.session import Sessions
@@ -47,11 +50,14 @@ from skyeim_ws.rpc.friends import FriendClient
 from skyeim_ws.rpc.groups import GroupClient
 from skyeim_ws.rpc.messages import MessageClient
 from skyeim_ws.rpc.pool import Pool
+from skyeim_ws.store.bus import RedisBus, unique_node
 from skyeim_ws.store.client import connect
 from skyeim_ws.store.members import MemberCache
+from skyeim_ws.store.nodes import NodeLease
 from skyeim_ws.store.offline import RedisOfflineQueue
 from skyeim_ws.store.pipeline import Pipeline
 from skyeim_ws.store.presence import RedisPresence
+from skyeim_ws.store.sessions import RedisSessions
 
 log = structlog.get_logger()
 
@@ -95,79 +101,91 @@ async def gateway(
     """
     async with AsyncExitStack() as stack:
         ws = config.web_socket
-        clock = asyncio.get_running_loop().time
         stats, tasks, hub = Stats(), Tasks(), Hub()
+        store = await _open_store(stack, config, where)
+        services = _open_services(stack, config, where)
+        messages, groups, friends = services.messages, services.groups, services.friends
 
-        redis, pipeline = await _open_store(stack, config, where)
-        presence = RedisPresence(pipeline)
-        queue = RedisOfflineQueue(pipeline, size=ws.offline_queue_size, ttl=int(ws.offline_ttl))
-        if where.private_redis:
-            # Whoever is still in there was connected to a gateway that did not end well.
-            await presence.clear()
-
-        message_pool = _open_pool(stack, "message", where.message_rpc)
-        friend_pool = _open_pool(stack, "friend", where.friend_rpc)
-        group_pool = _open_pool(stack, "group", where.group_rpc)
-        messages, groups = MessageClient(message_pool), GroupClient(group_pool)
-        friend_client = FriendClient(friend_pool)
-        friends = FriendCache(friend_client, clock)
-
-        members = MemberCache(pipeline, redis, groups.fetch_members, capacity=ws.member_cache_size)
+        members = MemberCache(
+            store.pipeline, store.redis, groups.fetch_members, capacity=ws.member_cache_size
+        )
         members.start()
         stack.push_async_callback(members.close)
         router = GroupRouter(hub, members, stats, queue_size=ws.group_queue_size)
         stack.push_async_callback(router.close)
-        writer = Batcher(
-            message_pool,
-            friend_client,
-            groups,
-            batch_size=ws.send_batch_size,
-            backlog=ws.send_backlog,
-        )
-        stack.push_async_callback(writer.close)
+        stack.push_async_callback(services.writer.close)
         stack.push_async_callback(tasks.close)
 
         requests = Requests(tasks, ws.max_in_flight)
-        delivery = PrivateDelivery(hub, queue, stats)
+        reach = Reach(hub, router, store.bus)
+        catch_up = CatchUp(messages)
+        delivery = PrivateDelivery(hub, store.queue, reach, catch_up, stats)
         sending = Sending(
-            hub=hub,
-            writer=writer,
+            reach=reach,
+            writer=services.writer,
             delivery=delivery,
             router=router,
             requests=requests,
             recent_acks=ws.recent_acks,
         )
         social = Social(
-            hub=hub, presence=presence, friends=friends, router=router, requests=requests
+            hub=hub,
+            presence=store.presence,
+            friends=friends,
+            sessions=store.registry,
+            reach=reach,
+            requests=requests,
         )
         offline = OfflineMessages(
-            queue=queue,
+            queue=store.queue,
             requests=requests,
             push_limit=ws.offline_push_limit,
             max_bytes=ws.send_queue_bytes,
         )
-        receipts = Receipts(hub=hub, messages=messages, groups=groups, requests=requests)
+        receipts = Receipts(reach=reach, messages=messages, groups=groups, requests=requests)
         sessions = Sessions(
             hub=hub,
-            presence=presence,
+            registry=store.registry,
+            roster=store.lease,
+            bus=store.bus,
+            presence=store.presence,
             groups=groups,
             social=social,
             offline=offline,
             delivery=delivery,
+            catch_up=catch_up,
             tasks=tasks,
             receive=_dispatcher(sending, receipts, social, offline).dispatch,
             server_name=config.name,
             max_connections=config.max_conns or sys.maxsize,
         )
-        pipeline.on_recovered.append(sessions.redis_recovered)
+        cluster = Cluster(
+            hub=hub,
+            router=router,
+            registry=store.registry,
+            roster=store.lease,
+            bus=store.bus,
+            presence=store.presence,
+            sessions=sessions,
+            delivery=delivery,
+            offline=offline,
+            catch_up=catch_up,
+            social=social,
+            tasks=tasks,
+        )
+        store.pipeline.on_recovered.append(cluster.reclaim)
         members.on_filled = sessions.members_known
         context = ClientContext(
             events=sessions,
             flusher=Flusher(asyncio.get_running_loop().call_soon),
             limits=_limits(ws),
             stats=stats,
-            clock=clock,
+            clock=asyncio.get_running_loop().time,
         )
+        store.bus.start(cluster, cluster.reclaim)
+        stack.push_async_callback(store.bus.close)
+        store.lease.start(on_lost=cluster.reclaim, on_buried=cluster.buried)
+        stack.push_async_callback(store.lease.close)
         heartbeat = Heartbeat(hub, context)
         heartbeat.start()
         stack.callback(heartbeat.stop)
@@ -178,18 +196,18 @@ async def gateway(
             sessions=sessions,
             sending=sending,
             router=router,
-            pipeline=pipeline,
-            writer=writer,
+            pipeline=store.pipeline,
+            writer=services.writer,
             stats=stats,
         )
-        publisher = EventPublisher(hub=hub, router=router, friends=friends)
+        publisher = EventPublisher(reach=reach, friends=friends)
         application = edge.application(
             config,
             context=context,
             publisher=publisher,
             messages=messages,
             receipts=receipts,
-            healthy=lambda: pipeline.healthy,
+            healthy=lambda: store.pipeline.healthy,
             online=lambda: len(hub),
         )
         server = edge.serve(stack, config, application, listeners)
@@ -208,9 +226,21 @@ async def gateway(
         log.info("gateway_stopped", connections=len(hub))
 
 
-async def _open_store(
-    stack: AsyncExitStack, config: Config, where: Backends
-) -> tuple[Redis, Pipeline]:
+@dataclass(frozen=True, slots=True)
+class _Store:
+    """What this node shares with others, in Redis."""
+
+    redis: Redis
+    pipeline: Pipeline
+    presence: RedisPresence
+    queue: RedisOfflineQueue
+    registry: RedisSessions
+    bus: RedisBus
+    lease: NodeLease
+
+
+async def _open_store(stack: AsyncExitStack, config: Config, where: Backends) -> _Store:
+    ws = config.web_socket
     redis = connect(
         where.redis.host,
         kind=where.redis.type,
@@ -219,10 +249,51 @@ async def _open_store(
         tls=where.redis.tls,
     )
     stack.push_async_callback(redis.aclose)
-    pipeline = Pipeline(redis, buffer_size=config.web_socket.offline_buffer_size)
+    pipeline = Pipeline(redis, buffer_size=ws.offline_buffer_size)
     pipeline.start()
     stack.push_async_callback(pipeline.close, _FLUSH_SECONDS)
-    return redis, pipeline
+    node = unique_node(config.name)
+    queue = RedisOfflineQueue(pipeline, size=ws.offline_queue_size, ttl=int(ws.offline_ttl))
+    registry = RedisSessions(pipeline, queue, node)
+    store = _Store(
+        redis=redis,
+        pipeline=pipeline,
+        presence=RedisPresence(pipeline),
+        queue=queue,
+        registry=registry,
+        bus=RedisBus(pipeline, redis, node),
+        lease=NodeLease(pipeline, registry, node),
+    )
+    if where.private_redis:
+        # Whoever is still in there was connected to a gateway that did not end well.
+        await store.lease.bury_all()
+        await store.presence.clear()
+    return store
+
+
+@dataclass(frozen=True, slots=True)
+class _Services:
+    """The business services, over gRPC."""
+
+    messages: MessageClient
+    friends: FriendCache
+    groups: GroupClient
+    writer: Batcher
+
+
+def _open_services(stack: AsyncExitStack, config: Config, where: Backends) -> _Services:
+    message_pool = _open_pool(stack, "message", where.message_rpc)
+    friends = FriendClient(_open_pool(stack, "friend", where.friend_rpc))
+    groups = GroupClient(_open_pool(stack, "group", where.group_rpc))
+    writer = Batcher(
+        message_pool,
+        friends,
+        groups,
+        batch_size=config.web_socket.send_batch_size,
+        backlog=config.web_socket.send_backlog,
+    )
+    cache = FriendCache(friends, asyncio.get_running_loop().time)
+    return _Services(MessageClient(message_pool), cache, groups, writer)
 
 
 def _open_pool(stack: AsyncExitStack, name: str, rpc: RpcConf) -> Pool:

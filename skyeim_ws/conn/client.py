@@ -96,6 +96,8 @@ class Client(WebSocketHandler):
         # What the session keeps here: its groups, and how far the offline queue was pushed.
         self.group_ids: tuple[str, ...] = ()
         self.oldest_pushed: int | None = None
+        self.resume_after: int | None = None
+        self.replaced = False
         self.pulling = False
         self._wire: Wire | None = None
         self._flush_pending = False

@@ -9,12 +9,18 @@ import msgspec
 import structlog
 
 from skyeim_ws.conn.hub import Hub
+from skyeim_ws.conn.seq_order import SeqOrder
 from skyeim_ws.conn.stats import Stats
 
 log = structlog.get_logger()
 
 _RETRY_DELAYS = (0.1, 0.5, 1.0)
 """Seconds between look-ups of the members, while they fail."""
+
+_GAP_SECONDS = 0.5
+"""How long messages wait for one that is missing before them."""
+
+_REMEMBERED_GROUPS = 10_000
 
 
 class MemberSource(Protocol):
@@ -33,6 +39,8 @@ class GroupFrame(msgspec.Struct, frozen=True):
     frame: bytes
     sender_id: int = 0
     """Who sent it, and gets no copy; 0 for an event of the services."""
+    seq: int = 0
+    """Its place among the group's messages; 0 for what has none, and goes on as it comes."""
     ephemeral: bool = False
     """May be shed, and is only forwarded for a sender who is a member."""
 
@@ -40,12 +48,13 @@ class GroupFrame(msgspec.Struct, frozen=True):
 class _Group:
     """The queue of an active group."""
 
-    __slots__ = ("queue", "reserved", "worker")
+    __slots__ = ("gap_timer", "queue", "reserved", "worker")
 
     def __init__(self) -> None:
         self.queue: deque[GroupFrame] = deque()
         self.reserved = 0
         self.worker: asyncio.Task[None] | None = None
+        self.gap_timer: asyncio.TimerHandle | None = None
 
 
 class GroupRouter:
@@ -71,6 +80,8 @@ class GroupRouter:
         self._queue_size = queue_size
         self._sleep = sleep
         self._groups: dict[str, _Group] = {}
+        # Messages stored by other nodes come over the bus and may overtake, or be overtaken.
+        self._order: SeqOrder[GroupFrame] = SeqOrder(_REMEMBERED_GROUPS)
 
     def __len__(self) -> int:
         """Count the active groups."""
@@ -86,7 +97,7 @@ class GroupRouter:
         group = self._groups.get(group_id)
         if group is None:
             group = self._groups[group_id] = _Group()
-        if group.reserved + len(group.queue) >= self._queue_size:
+        if self._load(group_id, group) >= self._queue_size:
             return False
         group.reserved += 1
         return True
@@ -112,7 +123,7 @@ class GroupRouter:
         if group is None:
             group = self._groups[group_id] = _Group()
         limit = self._queue_size // 2 if item.ephemeral else self._queue_size
-        if group.reserved + len(group.queue) >= limit:
+        if self._load(group_id, group) >= limit:
             self._forget_if_idle(group_id, group)
             return False
         self._enqueue(group_id, group, item)
@@ -124,9 +135,39 @@ class GroupRouter:
         for worker in workers:
             worker.cancel()
         await asyncio.gather(*workers, return_exceptions=True)
+        for group in self._groups.values():
+            if group.gap_timer is not None:
+                group.gap_timer.cancel()
         self._groups.clear()
 
+    def _load(self, group_id: str, group: _Group) -> int:
+        return group.reserved + len(group.queue) + self._order.held(group_id)
+
     def _enqueue(self, group_id: str, group: _Group, item: GroupFrame) -> None:
+        if not item.seq:
+            self._append(group_id, group, item)
+            return
+        for ready in self._order.admit(group_id, item.seq, item):
+            self._append(group_id, group, ready)
+        if self._order.held(group_id):
+            if group.gap_timer is None:
+                loop = asyncio.get_running_loop()
+                group.gap_timer = loop.call_later(_GAP_SECONDS, self._give_up, group_id, group)
+        elif group.gap_timer is not None:
+            group.gap_timer.cancel()
+            group.gap_timer = None
+        self._forget_if_idle(group_id, group)
+
+    def _give_up(self, group_id: str, group: _Group) -> None:
+        """Go on without a message that did not come; clients see the gap and fetch it."""
+        group.gap_timer = None
+        ready = self._order.give_up(group_id)
+        log.info("group_gap_skipped", group=group_id, held=len(ready))
+        for item in ready:
+            self._append(group_id, group, item)
+        self._forget_if_idle(group_id, group)
+
+    def _append(self, group_id: str, group: _Group, item: GroupFrame) -> None:
         if group.worker is None:
             members = self._source.cached(group_id)
             if members is not None:
@@ -174,5 +215,6 @@ class GroupRouter:
             self._hub.offer(members, item.frame, item.sender_id)
 
     def _forget_if_idle(self, group_id: str, group: _Group) -> None:
-        if group.worker is None and not group.queue and not group.reserved:
+        idle = group.worker is None and group.gap_timer is None
+        if idle and not group.queue and not group.reserved:
             self._groups.pop(group_id, None)

@@ -6,9 +6,9 @@ import msgspec
 class Delivery(msgspec.Struct, frozen=True):
     """A private message on its way to a client.
 
-    `data` is the encoded `data` object of its frame. `stored` is its exact entry in the offline
-    queue, which it leaves when it is confirmed, or None for a live message, which goes to the
-    queue if it is not.
+    `data` is the encoded `data` object of its frame. `stored` is the entry that leaves the offline
+    queue when the message is confirmed, or None for a live message, which is in no queue.
+    `queued` says that the entry is there for sure; what is not goes there if it stays unconfirmed.
     """
 
     data: bytes
@@ -16,6 +16,7 @@ class Delivery(msgspec.Struct, frozen=True):
     msg_id: str
     from_user_id: int
     stored: bytes | None = None
+    queued: bool = False
 
 
 class Ledger:
@@ -37,6 +38,9 @@ class Ledger:
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def __contains__(self, msg_id: str) -> bool:
+        return msg_id in self._entries
 
     @property
     def full(self) -> bool:

@@ -44,6 +44,13 @@ class WSHandler(Client):
             message = f"device: 1 to {MAX_DEVICE_CHARACTERS} characters are wanted"
             answer(self, HTTPStatus.BAD_REQUEST, {"code": 400, "message": message})
             return
+        resume = self.get_query_argument("resume", None)
+        if resume is not None:
+            if not (resume.isascii() and resume.isdecimal() and int(resume[:20]) < 2**63):
+                message = "resume: the largest message id that the client holds is wanted"
+                answer(self, HTTPStatus.BAD_REQUEST, {"code": 400, "message": message})
+                return
+            self.resume_after = int(resume)
         now = time.time()
         self.identify(
             user_id=identity.user_id,

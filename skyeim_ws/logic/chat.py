@@ -8,7 +8,6 @@ from msgspec import UNSET
 from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.codes import Reason
 from skyeim_ws.conn.group_router import GroupFrame, GroupRouter
-from skyeim_ws.conn.hub import Hub
 from skyeim_ws.conn.ledger import Delivery
 from skyeim_ws.conn.types import (
     Chat,
@@ -22,6 +21,7 @@ from skyeim_ws.conn.types import (
 from skyeim_ws.logic.answers import failed_frame, refuse, sent_frame
 from skyeim_ws.logic.delivery import PrivateDelivery
 from skyeim_ws.logic.ports import MessageWriter, Outgoing, Refused, SendOutcome, Stored
+from skyeim_ws.logic.reach import Reach
 from skyeim_ws.logic.requests import Requests
 
 _Key = tuple[int, str]  # sender, msgId
@@ -42,14 +42,14 @@ class Sending:
     def __init__(
         self,
         *,
-        hub: Hub,
+        reach: Reach,
         writer: MessageWriter,
         delivery: PrivateDelivery,
         router: GroupRouter,
         requests: Requests,
         recent_acks: int,
     ) -> None:
-        self._hub = hub
+        self._reach = reach
         self._writer = writer
         self._delivery = delivery
         self._router = router
@@ -129,7 +129,7 @@ class Sending:
         for client in attempt.clients:
             self._requests.done(client)
             # The sender may have reconnected meanwhile, and waits for this on the new connection.
-            self._hub.send_to_user(message.from_user_id, answer)
+            self._reach.send(message.from_user_id, answer)
         if isinstance(outcome, Stored):
             self._remember(message, outcome)
             self._deliver(message, outcome)
@@ -158,8 +158,8 @@ class Sending:
                 seq=stored.seq,
                 at_user_ids=message.at_user_ids or UNSET,
             )
-            item = GroupFrame(frame("group_chat", data), message.from_user_id)
-            self._router.route(message.group_id, item)
+            item = GroupFrame(frame("group_chat", data), message.from_user_id, stored.seq)
+            self._reach.route(message.group_id, item)
             return
         data_bytes = encode_data(
             ChatMessage(

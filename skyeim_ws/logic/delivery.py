@@ -2,35 +2,79 @@
 
 from collections.abc import Sequence
 
+from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.hub import Hub
 from skyeim_ws.conn.ledger import Delivery
 from skyeim_ws.conn.stats import Stats
 from skyeim_ws.logic.answers import status_frame
+from skyeim_ws.logic.catch_up import CatchUp, Hold
 from skyeim_ws.logic.ports import OfflineQueue
+from skyeim_ws.logic.reach import Reach
 
 
 class PrivateDelivery:
     """Route or queue, return, confirm. None of it waits; the offline queue keeps the order."""
 
-    def __init__(self, hub: Hub, queue: OfflineQueue, stats: Stats) -> None:
+    def __init__(
+        self, hub: Hub, queue: OfflineQueue, reach: Reach, catch_up: CatchUp, stats: Stats
+    ) -> None:
+        self._catch_up = catch_up
         self._hub = hub
+        self._reach = reach
         self._queue = queue
         self._stats = stats
 
     def deliver(self, user_id: int, delivery: Delivery) -> None:
-        """Bring a stored message to its receiver, or to the receiver's offline queue."""
-        if not self._hub.deliver(user_id, delivery):
-            self._queue.push(user_id, [delivery.data])
+        """Bring a stored message to its receiver here, or to the receiver's queue.
+
+        In the queue it is also for a receiver on another node, until that node has delivered it.
+        """
+        client = self._hub.get(user_id)
+        if client is None:
+            self._queue.route(user_id, delivery.data)
+        else:
+            self._hand_over(client, delivery)
+
+    def _hand_over(self, client: Client, delivery: Delivery) -> None:
+        match self._catch_up.hold(client, delivery):
+            case Hold.NOT_HELD:
+                client.deliver(delivery)
+            case Hold.FULL if not delivery.queued:
+                # The catch-up will fetch it; until it is confirmed the queue has it.
+                self._queue.push(client.user_id, [delivery.data])
+
+    def deliver_queued(self, user_id: int, entry: bytes) -> None:
+        """Deliver a message that another node has queued, if its receiver is still here."""
+        client = self._hub.get(user_id)
+        message = self._queue.read(entry)
+        if client is not None and message is not None:
+            self._hand_over(
+                client,
+                Delivery(
+                    data=message.raw,
+                    id=message.id,
+                    msg_id=message.msg_id,
+                    from_user_id=message.from_user_id,
+                    stored=message.stored,
+                    queued=True,
+                ),
+            )
 
     def return_undelivered(self, user_id: int, deliveries: Sequence[Delivery]) -> None:
         """Put back what a connection leaves unconfirmed, in order.
 
         What came from the queue is still in it.
         """
-        live = [delivery.data for delivery in deliveries if delivery.stored is None]
-        if live:
-            self._stats.deliveries_returned += len(live)
+        live = [delivery.data for delivery in deliveries if not delivery.queued]
+        if not live:
+            return
+        self._stats.deliveries_returned += len(live)
+        if user_id in self._hub:
+            # Its successor is here and about to read the queue.
             self._queue.push(user_id, live)
+            return
+        for entry in live:
+            self._queue.route(user_id, entry)
 
     def confirm(self, user_id: int, deliveries: Sequence[Delivery]) -> None:
         """Take confirmed messages out of the queue and tell their senders."""
@@ -38,6 +82,4 @@ class PrivateDelivery:
         if queued:
             self._queue.remove(user_id, queued)
         for delivery in deliveries:
-            self._hub.send_to_user(
-                delivery.from_user_id, status_frame(delivery.msg_id, "delivered")
-            )
+            self._reach.send(delivery.from_user_id, status_frame(delivery.msg_id, "delivered"))

@@ -3,7 +3,7 @@
 from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.codes import Reason
 from skyeim_ws.conn.ledger import Delivery
-from skyeim_ws.conn.types import OfflinePull, OfflineSummary, frame
+from skyeim_ws.conn.types import MAX_OFFLINE_PULL, OfflinePull, OfflineSummary, frame
 from skyeim_ws.logic.answers import refuse
 from skyeim_ws.logic.ports import OfflineQueue, Window
 from skyeim_ws.logic.requests import Requests
@@ -17,13 +17,9 @@ class OfflineMessages:
     ) -> None:
         self._queue = queue
         self._requests = requests
-        self._push_limit = push_limit
+        self.push_limit = push_limit
         # A window may fill half of the outbox, so that live messages still fit beside it.
         self._max_bytes = max_bytes // 2
-
-    async def opening_window(self, user_id: int) -> Window:
-        """Return what a new connection gets; raises Unavailable."""
-        return self.cut(await self._queue.window(user_id, None, self._push_limit))
 
     def pull(self, client: Client, data: OfflinePull) -> None:
         """Push the next older window; one pull at a time."""
@@ -36,17 +32,36 @@ class OfflineMessages:
 
     async def push_window(self, client: Client, limit: int = 0) -> None:
         """Push the next older window, or the newest if none was pushed; raises Unavailable."""
-        limit = limit or self._push_limit
+        limit = limit or self.push_limit
         window = await self._queue.window(client.user_id, client.oldest_pushed, limit)
         window = self.cut(window)
         client.send(summary_frame(window))
         for delivery in self.take(client, window):
             client.deliver(delivery)
 
+    async def push_newer(self, client: Client) -> bool:
+        """Push messages that were queued since this connection began; raises Unavailable.
+
+        Returns False if there are more of them than one window holds.
+        """
+        pushed = client.oldest_pushed
+        window = await self._queue.window(client.user_id, None, MAX_OFFLINE_PULL)
+        new = [
+            entry
+            for entry in window.entries
+            if (pushed is None or entry.id > pushed) and entry.msg_id not in client.ledger
+        ]
+        if len(new) == MAX_OFFLINE_PULL:
+            return False
+        for delivery in self.take(client, Window(new, 0)):
+            client.deliver(delivery)
+        return True
+
     def take(self, client: Client, window: Window) -> list[Delivery]:
         """Return the deliveries of a window, and note how far the queue is pushed."""
         if window.entries:
-            client.oldest_pushed = window.entries[0].id
+            first = window.entries[0].id
+            client.oldest_pushed = min(first, client.oldest_pushed or first)
         return [
             Delivery(
                 data=entry.raw,
@@ -54,6 +69,7 @@ class OfflineMessages:
                 msg_id=entry.msg_id,
                 from_user_id=entry.from_user_id,
                 stored=entry.stored,
+                queued=True,
             )
             for entry in window.entries
         ]

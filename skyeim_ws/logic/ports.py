@@ -5,7 +5,7 @@ no, `Unavailable` when it could not be asked in time. No implementation lets an 
 redis-py or grpcio through.
 """
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from typing import Protocol
 
 import msgspec
@@ -101,6 +101,11 @@ class Messages(Protocol):
         Its messages have ids below `last_msg_id`; 0 asks for the newest.
         """
 
+    async def since(
+        self, user_id: int, after_id: int, limit: int
+    ) -> tuple[list[HistoryMessage], bool]:
+        """Return private messages to the user with larger ids, ascending, and if there are more."""
+
     async def group_history(
         self, user_id: int, group_id: str, last_msg_id: int, limit: int
     ) -> tuple[list[HistoryMessage], bool]:
@@ -176,11 +181,100 @@ class QueuedMessage(msgspec.Struct, frozen=True):
     from_user_id: int
 
 
+class Claim(msgspec.Struct, frozen=True):
+    """What a login found: the head of its offline queue, and the session whose place it took.
+
+    `node` and `conn_id` are empty if there was none. `unclean` says that the last session did not
+    end well: what it had not confirmed is known to the Message service alone.
+    """
+
+    window: Window
+    node: str = ""
+    conn_id: str = ""
+    unclean: bool = False
+    here: bool = False
+    """Whether `node` is this one."""
+
+
+class SessionRegistry(Protocol):
+    """The one session of each user, over all nodes."""
+
+    async def claim(self, user_id: int, conn_id: str, limit: int) -> Claim:
+        """Take the session over and read the newest `limit` entries of the queue, in one step."""
+
+    async def reclaim(self, connections: Sequence[tuple[int, str]]) -> list[bool]:
+        """Write the sessions of open connections again; False for one that a newer login has."""
+
+    def release(self, user_id: int, conn_id: str) -> None:
+        """End the session if it is still this connection's; kept while Redis is away."""
+
+    async def anywhere(self, user_id: int) -> bool:
+        """Whether the user has a session on any node."""
+
+
+class Roster(Protocol):
+    """What others need to clean up after this node, should it die."""
+
+    def enter(self, user_id: int, conn_id: str, group_ids: Sequence[str]) -> None:
+        """Note a user with its connection and groups."""
+
+    def leave(self, user_id: int) -> None:
+        """Forget a user."""
+
+
+class Bus(Protocol):
+    """What nodes tell each other. Nothing here is durable, but for a kick."""
+
+    def to_user(self, user_id: int, frame: bytes, *, ephemeral: bool = False) -> None:
+        """Send a frame to a user of another node; dropped if the user is nowhere."""
+
+    def to_users(self, user_ids: Collection[int], frame: bytes) -> None:
+        """Send a frame to those of the users who are on other nodes."""
+
+    def to_group(
+        self, group_id: str, frame: bytes, *, sender_id: int, seq: int, ephemeral: bool
+    ) -> None:
+        """Send a frame to the members of a group who are on other nodes."""
+
+    async def kick(self, node: str, user_id: int, conn_id: str) -> bool:
+        """Tell a node that a newer login has taken its connection's place; whether it listens."""
+
+    def catch_up(self, user_id: int) -> None:
+        """Tell the node of the user that messages may have been lost with another node."""
+
+
+class BusEvents(Protocol):
+    """What the other nodes tell this one."""
+
+    def private(self, user_id: int, entry: bytes) -> None:
+        """Deliver a message that has been queued for a user of this node."""
+
+    def frame(self, user_ids: Sequence[int], frame: bytes, *, ephemeral: bool) -> None:
+        """Send a frame to those of the users who are here."""
+
+    def group(
+        self, group_id: str, frame: bytes, *, sender_id: int, seq: int, ephemeral: bool
+    ) -> None:
+        """Send a frame to the members of a group who are here."""
+
+    def kicked(self, user_id: int, conn_id: str) -> None:
+        """End the connection: a newer login on another node has taken its place."""
+
+    def lost_messages(self, user_id: int) -> None:
+        """Bring the user what the Message service has unread: another node died with it."""
+
+
 class OfflineQueue(Protocol):
     """The undelivered private messages of users. One FIFO: a window sees every earlier push."""
 
     def push(self, user_id: int, entries: Sequence[bytes]) -> None:
         """Append messages, oldest first; kept in a bounded buffer while Redis is away."""
+
+    def route(self, user_id: int, entry: bytes) -> None:
+        """Append a message and tell the node of the user's session, if there is one."""
+
+    def read(self, entry: bytes) -> QueuedMessage | None:
+        """Return what an entry says; None if it cannot be read."""
 
     def remove(self, user_id: int, entries: Sequence[bytes]) -> None:
         """Take out entries that the user has confirmed; kept likewise."""

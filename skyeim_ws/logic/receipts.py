@@ -5,18 +5,20 @@ from collections.abc import Sequence
 from msgspec import UNSET
 
 from skyeim_ws.conn.client import Client
-from skyeim_ws.conn.hub import Hub
 from skyeim_ws.conn.types import ClientAck, GroupRead, Read, ReadReceipt, frame, now_seconds
 from skyeim_ws.logic.answers import status_frame
 from skyeim_ws.logic.ports import Groups, Messages
+from skyeim_ws.logic.reach import Reach
 from skyeim_ws.logic.requests import Requests
 
 
 class Receipts:
     """Handles `ack`, `read` and `group_read`."""
 
-    def __init__(self, *, hub: Hub, messages: Messages, groups: Groups, requests: Requests) -> None:
-        self._hub = hub
+    def __init__(
+        self, *, reach: Reach, messages: Messages, groups: Groups, requests: Requests
+    ) -> None:
+        self._reach = reach
         self._messages = messages
         self._groups = groups
         self._requests = requests
@@ -43,7 +45,7 @@ class Receipts:
         receipt = ReadReceipt(
             user_id=user_id, timestamp=now_seconds(), msg_ids=list(msg_ids) or UNSET
         )
-        self._hub.send_to_user(peer_id, frame("read", receipt))
+        self._reach.send(peer_id, frame("read", receipt))
         return count
 
     async def mark_group_read(self, user_id: int, group_id: str, seq: int) -> None:
@@ -56,7 +58,7 @@ class Receipts:
             unread = await self._messages.unread(client.user_id)
             sender_id = next((m.from_user_id for m in unread if m.msg_id == msg_id), 0)
         if sender_id and await self._messages.mark_read(client.user_id, sender_id, [msg_id]):
-            self._hub.send_to_user(sender_id, status_frame(msg_id, "read"))
+            self._reach.send(sender_id, status_frame(msg_id, "read"))
 
     async def _read(self, client: Client, data: Read) -> None:
         await self.mark_read(client.user_id, data.peer_id, data.msg_ids or ())

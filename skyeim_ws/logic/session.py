@@ -11,9 +11,20 @@ from skyeim_ws.conn.codes import CloseCode
 from skyeim_ws.conn.hub import Hub
 from skyeim_ws.conn.ledger import Delivery
 from skyeim_ws.conn.types import Connected, Kicked, frame
+from skyeim_ws.logic.catch_up import CatchUp
 from skyeim_ws.logic.delivery import PrivateDelivery
 from skyeim_ws.logic.offline import OfflineMessages, summary_frame
-from skyeim_ws.logic.ports import Groups, Presence, Refused, Unavailable
+from skyeim_ws.logic.ports import (
+    Bus,
+    Claim,
+    Groups,
+    Presence,
+    Refused,
+    Roster,
+    SessionRegistry,
+    Unavailable,
+    Window,
+)
 from skyeim_ws.logic.social import Social
 from skyeim_ws.logic.tasks import Tasks
 
@@ -30,22 +41,30 @@ class Sessions:
         self,
         *,
         hub: Hub,
+        registry: SessionRegistry,
+        roster: Roster,
+        bus: Bus,
         presence: Presence,
         groups: Groups,
         social: Social,
         offline: OfflineMessages,
         delivery: PrivateDelivery,
+        catch_up: CatchUp,
         tasks: Tasks,
         receive: Callable[[Client, str], None],
         server_name: str,
         max_connections: int,
     ) -> None:
         self._hub = hub
+        self._registry = registry
+        self._roster = roster
+        self._bus = bus
         self._presence = presence
         self._groups = groups
         self._social = social
         self._offline = offline
         self._delivery = delivery
+        self._catch_up = catch_up
         self._tasks = tasks
         self._server_name = server_name
         self._max_connections = max_connections
@@ -66,28 +85,42 @@ class Sessions:
         previous = self._hub.register(client)
         if previous is not None:
             client.group_ids = previous.group_ids
-            self._kick(previous)
-        await self._start(client)
-        self._tasks.spawn(self._introduce(client, announce=previous is None))
+            self.kick(previous)
+        claim = await self._start(client)
+        was_offline = previous is None and (claim is None or not claim.conn_id)
+        self._tasks.spawn(self._introduce(client, announce=was_offline))
 
     def confirmed(self, client: Client, deliveries: list[Delivery]) -> None:
         """Settle what the client has."""
         self._delivery.confirm(client.user_id, deliveries)
+        self._catch_up.progressed(client)
 
     def ended(self, client: Client, undelivered: list[Delivery]) -> None:
         """Leave the map first, so that nothing is routed here; then return and clean up."""
         was_current = self._hub.unregister(client)
         self._window_due.discard(client)
-        self._delivery.return_undelivered(client.user_id, undelivered)
-        # A connection that was replaced is not offline: its user is here.
-        if was_current:
+        undelivered += self._catch_up.stop(client)
+        # A connection that was replaced is not offline: its user is here, or on another node.
+        if was_current and not client.replaced:
+            self._registry.release(client.user_id, client.conn_id)
             self._presence.leave(client.user_id, client.group_ids)
             if not self.draining:
                 self._tasks.spawn(self._announce(client.user_id, online=False))
+        if was_current:
+            self._roster.leave(client.user_id)
+        # Behind the release: what is returned is not for this node any more.
+        self._delivery.return_undelivered(client.user_id, undelivered)
 
-    def redis_recovered(self) -> None:
-        """Write presence anew and push the windows that could not be read."""
-        self._presence.resync({client.user_id: client.group_ids for client in self._hub})
+    def kick(self, client: Client) -> None:
+        """End a connection whose place a newer login has taken."""
+        client.replaced = True
+        client.context.stats.kicked += 1
+        reason = "a newer login took this place"
+        farewell = frame("kicked", Kicked(reason=reason))
+        client.disconnect(CloseCode.KICKED, reason, farewell)
+
+    def push_late_windows(self) -> None:
+        """Push the windows that could not be read while Redis was away."""
         due, self._window_due = self._window_due, set()
         for client in due:
             self._tasks.spawn(self._late_window(client))
@@ -107,24 +140,18 @@ class Sessions:
         for client in self._hub:
             self._send_away(client)
 
-    def _kick(self, client: Client) -> None:
-        client.context.stats.kicked += 1
-        reason = "a newer login took this place"
-        farewell = frame("kicked", Kicked(reason=reason))
-        client.disconnect(CloseCode.KICKED, reason, farewell)
-
     def _send_away(self, client: Client) -> None:
         delay = random.randint(*_RETRY_AFTER_MS)  # noqa: S311 - spreads load
         client.disconnect(CloseCode.GOING_AWAY, f"retry_after_ms={delay}")
 
-    async def _start(self, client: Client) -> None:
+    async def _start(self, client: Client) -> Claim | None:
         """Open the session; without Redis it opens all the same, and the window comes later."""
-        online, window = await asyncio.gather(
+        claim, online = await asyncio.gather(
+            self._registry.claim(client.user_id, client.conn_id, self._offline.push_limit),
             self._presence.enter(client.user_id, client.group_ids),
-            self._offline.opening_window(client.user_id),
             return_exceptions=True,
         )
-        for failure in (online, window):
+        for failure in (claim, online):
             if isinstance(failure, BaseException) and not isinstance(failure, Unavailable):
                 raise failure
         connected = Connected(
@@ -135,15 +162,41 @@ class Sessions:
             server=self._server_name,
         )
         frames = [frame("connected", connected)]
-        deliveries: list[Delivery] = []
-        if isinstance(window, BaseException):
+        if isinstance(claim, BaseException):
             log.info("offline_window_delayed", user=client.user_id, conn=client.conn_id)
             if client.state is State.CONNECTING:
                 self._window_due.add(client)
+                client.start(frames, [])
+            return None
+        self._roster.enter(client.user_id, client.conn_id, client.group_ids)
+        unclean = claim.unclean or not await self._kicked_elsewhere(client, claim)
+        if client.resume_after is not None:
+            self._begin_catch_up(client, client.resume_after, frames)
+        elif unclean:
+            # What the queue holds is unread as well, and comes in its place among the rest.
+            frames.append(summary_frame(Window([], len(claim.window.entries) + claim.window.older)))
+            self._begin_catch_up(client, None, frames)
         else:
+            window = self._offline.cut(claim.window)
             frames.append(summary_frame(window))
-            deliveries = self._offline.take(client, window)
-        client.start(frames, deliveries)
+            client.start(frames, self._offline.take(client, window))
+        return claim
+
+    def _begin_catch_up(self, client: Client, after_id: int | None, frames: list[bytes]) -> None:
+        if client.state is not State.CONNECTING:
+            return
+        self._catch_up.begin(client, after_id)
+        client.start(frames, [])
+        self._tasks.spawn(self._catch_up.run(client))
+
+    async def _kicked_elsewhere(self, client: Client, claim: Claim) -> bool:
+        """End the session that was claimed from another node; False if that node is dead."""
+        if not claim.conn_id or claim.here:
+            return True
+        try:
+            return await self._bus.kick(claim.node, client.user_id, claim.conn_id)
+        except Unavailable:
+            return False
 
     async def _introduce(self, client: Client, *, announce: bool) -> None:
         """Enter the user's groups and tell the friends; the client does not wait for it."""
@@ -151,6 +204,7 @@ class Sessions:
             group_ids = tuple(await self._groups.joined(client.user_id))
             if self._hub.get(client.user_id) is client:
                 client.group_ids = group_ids
+                self._roster.enter(client.user_id, client.conn_id, group_ids)
                 await self._presence.enter(client.user_id, group_ids)
         except (Refused, Unavailable) as error:
             log.info("group_presence_not_written", user=client.user_id, error=str(error))
@@ -163,7 +217,7 @@ class Sessions:
         except (Refused, Unavailable) as error:
             log.info("friends_not_told", user=user_id, online=online, error=str(error))
 
-    async def _sync_group(self, group_id: str, members: Set[int], here: Set[int]) -> None:
+    async def _sync_group(self, group_id: str, members: frozenset[int], here: Set[int]) -> None:
         try:
             await self._presence.sync_group(group_id, members, here)
         except Unavailable as error:

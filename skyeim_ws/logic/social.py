@@ -3,7 +3,7 @@
 from msgspec import UNSET
 
 from skyeim_ws.conn.client import Client
-from skyeim_ws.conn.group_router import GroupFrame, GroupRouter
+from skyeim_ws.conn.group_router import GroupFrame
 from skyeim_ws.conn.hub import Hub
 from skyeim_ws.conn.types import (
     Pong,
@@ -16,7 +16,8 @@ from skyeim_ws.conn.types import (
     now_seconds,
 )
 from skyeim_ws.logic.friends import FriendCache
-from skyeim_ws.logic.ports import Presence, Unavailable
+from skyeim_ws.logic.ports import Presence, SessionRegistry, Unavailable
+from skyeim_ws.logic.reach import Reach
 from skyeim_ws.logic.requests import Requests
 
 
@@ -29,22 +30,28 @@ class Social:
         hub: Hub,
         presence: Presence,
         friends: FriendCache,
-        router: GroupRouter,
+        sessions: SessionRegistry,
+        reach: Reach,
         requests: Requests,
     ) -> None:
         self._hub = hub
         self._presence = presence
         self._friends = friends
-        self._router = router
+        self._sessions = sessions
+        self._reach = reach
         self._requests = requests
 
     async def announce(self, user_id: int, *, online: bool) -> None:
         """Tell the online friends that the user came or went, if it is still so by then."""
         friends = await self._friends.friends(user_id)
-        if (user_id in self._hub) is not online:
+        if online:
+            still_so = user_id in self._hub
+        else:
+            still_so = user_id not in self._hub and not await self._sessions.anywhere(user_id)
+        if not still_so:
             return
         status = UserStatus(user_id=user_id, timestamp=now_seconds())
-        self._hub.fan_out(friends, frame("online" if online else "offline", status))
+        self._reach.send_all(friends, frame("online" if online else "offline", status))
 
     def pong(self, client: Client, _data: object) -> None:
         """Answer a ping of a client that cannot see those of the protocol."""
@@ -62,9 +69,9 @@ class Social:
         )
         if data.group_id is not None:
             item = GroupFrame(frame("typing", notice), client.user_id, ephemeral=True)
-            if not self._router.publish(data.group_id, item):
+            if not self._reach.publish(data.group_id, item):
                 client.context.stats.frames_shed += 1
-        elif data.to_user_id is not None and data.to_user_id in self._hub:
+        elif data.to_user_id is not None:
             work = self._forward_typing(client, data.to_user_id, frame("typing", notice))
             self._requests.run(client, "typing", work)
 
@@ -81,6 +88,5 @@ class Social:
     async def _forward_typing(self, client: Client, to_user_id: int, notice: bytes) -> None:
         # The receiver's list, not the sender's: it also leaves out whom the receiver has blocked.
         friends = await self._friends.friends(to_user_id)
-        receiver = self._hub.get(to_user_id)
-        if receiver is not None and client.user_id in friends:
-            receiver.offer(notice)
+        if client.user_id in friends:
+            self._reach.offer(to_user_id, notice)

@@ -7,11 +7,12 @@ import msgspec
 import structlog
 
 from skyeim_ws.logic.ports import QueuedMessage, Window
+from skyeim_ws.store import scripts
+from skyeim_ws.store.keys import NODE_PREFIX, queue_key, session_key
+from skyeim_ws.store.notes import PrivateNote, encode
 from skyeim_ws.store.pipeline import Pipeline
 
 log = structlog.get_logger()
-
-KEY_PREFIX = "offline:private:"
 
 QUEUE_SIZE = 10_000
 """Entries in one user's queue; the oldest make room, they are still in the message store."""
@@ -22,11 +23,6 @@ SLACK = 50
 """Entries read beyond those wanted: nodes that push at once leave neighbours out of order."""
 
 GROWTH = 4
-
-
-def key(user_id: int) -> str:
-    """Return the key of a user's queue."""
-    return f"{KEY_PREFIX}{user_id}"
 
 
 class _Chat(msgspec.Struct, rename="camel"):
@@ -103,15 +99,29 @@ class RedisOfflineQueue:
         self._pipeline = pipeline
         self._size = size
         self._ttl = ttl
+        self._route = scripts.read("route_private")
 
     def push(self, user_id: int, entries: Sequence[bytes]) -> None:
         """Append messages, oldest first; kept in a bounded buffer while Redis is away."""
         if entries:
             self._pipeline.submit(
-                ("LPUSH", key(user_id), *entries),
-                ("LTRIM", key(user_id), 0, self._size - 1),
-                ("EXPIRE", key(user_id), self._ttl),
+                ("LPUSH", queue_key(user_id), *entries),
+                ("LTRIM", queue_key(user_id), 0, self._size - 1),
+                ("EXPIRE", queue_key(user_id), self._ttl),
             )
+
+    def route(self, user_id: int, entry: bytes) -> None:
+        """Append a message and tell the node of the user's session, if there is one."""
+        self._pipeline.submit(
+            (
+                *("EVAL", self._route, 2, session_key(user_id), queue_key(user_id)),
+                *(entry, self._size, self._ttl, encode(PrivateNote(user_id, entry)), NODE_PREFIX),
+            )
+        )
+
+    def read(self, entry: bytes) -> QueuedMessage | None:
+        """Return what an entry says; None if it cannot be read."""
+        return decode(entry)
 
     def remove(self, user_id: int, entries: Sequence[bytes]) -> None:
         """Take out entries, as `QueuedMessage.stored` has them; kept likewise.
@@ -120,7 +130,7 @@ class RedisOfflineQueue:
         shows both.
         """
         if entries:
-            self._pipeline.submit(*(("LREM", key(user_id), 1, entry) for entry in entries))
+            self._pipeline.submit(*(("LREM", queue_key(user_id), 1, entry) for entry in entries))
 
     async def window(self, user_id: int, before_id: int | None, limit: int) -> Window:
         """Return the newest entries with an id below `before_id`, at most `limit`, oldest first.
@@ -132,13 +142,17 @@ class RedisOfflineQueue:
             # Always from the head, wider each time: positions further in move with each push and
             # removal, and an entry that slipped between two reads would never be shown.
             head, length = await self._pipeline.call(
-                ("LRANGE", key(user_id), 0, count - 1), ("LLEN", key(user_id))
+                ("LRANGE", queue_key(user_id), 0, count - 1), ("LLEN", queue_key(user_id))
             )
             choice = choose(head, length, before_id, limit)
             if choice.complete:
                 break
             count *= GROWTH
-        if choice.unreadable:
-            log.warning("offline_entries_unreadable", user_id=user_id, count=len(choice.unreadable))
-            self.remove(user_id, choice.unreadable)
+        self.discard(user_id, choice.unreadable)
         return choice.window
+
+    def discard(self, user_id: int, unreadable: Sequence[bytes]) -> None:
+        """Take out entries that nobody can read, and say so."""
+        if unreadable:
+            log.warning("offline_entries_unreadable", user_id=user_id, count=len(unreadable))
+            self.remove(user_id, unreadable)

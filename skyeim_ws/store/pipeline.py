@@ -57,7 +57,8 @@ _NOT_WRITABLE_CODES = ("MISCONF", "NOREPLICAS", "BUSY", "UNKILLABLE")
 class _Operation:
     number: int
     commands: tuple[Command, ...]
-    answer: asyncio.Future[list[Any]] | None = None  # None: durable
+    answer: asyncio.Future[list[Any]] | None = None
+    durable: bool = False
     expiry: asyncio.TimerHandle | None = None
 
 
@@ -76,6 +77,7 @@ class Pipeline:
         self.healthy = True
         self.dropped = 0
         self.failed = 0
+        self.shed = 0
         self.on_recovered: list[Callable[[], Awaitable[None] | None]] = []
         self._client = client
         self._buffer_size = buffer_size
@@ -107,8 +109,20 @@ class Pipeline:
             self._drop(1)
             return
         self._number += 1
-        self._durable.append(_Operation(self._number, commands))
+        self._durable.append(_Operation(self._number, commands, durable=True))
         self._trim()
+        self._wake.set()
+
+    def publish(self, *commands: Command) -> None:
+        """Send once, in order, and care no further: for what can be missed.
+
+        Nothing is sent while Redis is away, nor beyond the bound of calls; `shed` counts that.
+        """
+        if self._closed or not self.healthy or len(self._calls) >= MAX_CALLS:
+            self.shed += 1
+            return
+        self._number += 1
+        self._calls[self._number] = _Operation(self._number, commands)
         self._wake.set()
 
     def call(self, *commands: Command, timeout: float | None = None) -> asyncio.Future[list[Any]]:
@@ -184,7 +198,7 @@ class Pipeline:
                 batch.append(self._durable.popleft())
                 continue
             _, operation = self._calls.popitem(last=False)
-            if operation.answer is not None and not operation.answer.done():
+            if operation.answer is None or not operation.answer.done():
                 batch.append(operation)
         return batch
 
@@ -240,7 +254,7 @@ class Pipeline:
 
     def _put_back(self, batch: list[_Operation]) -> None:
         """Put durable operations back in their order; calls fail, they are sent once only."""
-        self._durable.extendleft(op for op in reversed(batch) if op.answer is None)
+        self._durable.extendleft(op for op in reversed(batch) if op.durable)
         for operation in batch:
             _fail(operation, "Redis was lost")
         self._trim()

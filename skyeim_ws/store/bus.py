@@ -1,0 +1,181 @@
+"""The channels between nodes: one for each node, and one for all."""
+
+import asyncio
+import random
+import uuid
+from collections.abc import Callable, Collection
+from typing import Any
+
+import msgspec
+import structlog
+from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection
+
+from skyeim_ws.logic.ports import BusEvents
+from skyeim_ws.store import scripts
+from skyeim_ws.store.keys import BROADCAST, NODE_PREFIX, node_channel, session_key
+from skyeim_ws.store.notes import (
+    FrameNote,
+    GroupNote,
+    KickNote,
+    LossNote,
+    Note,
+    PrivateNote,
+    ProbeNote,
+    decode,
+    encode,
+)
+from skyeim_ws.store.pipeline import Pipeline
+
+log = structlog.get_logger()
+
+PROBE_INTERVAL = 3.0
+"""Seconds of silence after which the node publishes to itself."""
+
+PROBE_PATIENCE = 3.0
+"""Seconds after which an unanswered probe means that the subscription is dead."""
+
+BACKOFF_FIRST, BACKOFF_LIMIT = 0.1, 2.0
+
+
+class RedisBus:
+    """`ports.Bus`: publishes through the pipeline, hears on a connection of its own.
+
+    Publishing is not durable: whoever misses a frame has the message in a queue, in SQL, or can
+    live without it. `start` it on a running loop with what handles the notes; `ready` is set
+    while the node hears.
+    """
+
+    def __init__(self, pipeline: Pipeline, client: Redis, node: str) -> None:
+        self.ready = asyncio.Event()
+        self._pipeline = pipeline
+        self._client = client
+        self._node = node
+        self._tell = scripts.read("tell_user")
+        self._listener: asyncio.Task[None] | None = None
+
+    def start(self, events: BusEvents, on_ready: Callable[[], None]) -> None:
+        """Begin to listen; `on_ready` is called after each new subscription."""
+        self._listener = asyncio.create_task(self._listen(events, on_ready))
+
+    async def close(self) -> None:
+        """Stop listening."""
+        if self._listener is not None:
+            self._listener.cancel()
+            await asyncio.gather(self._listener, return_exceptions=True)
+
+    def to_user(self, user_id: int, frame: bytes, *, ephemeral: bool = False) -> None:
+        """Send a frame to a user of another node; dropped if the user is nowhere."""
+        note = encode(FrameNote(self._node, [user_id], frame, ephemeral))
+        self._pipeline.publish(("EVAL", self._tell, 1, session_key(user_id), note, NODE_PREFIX))
+
+    def to_users(self, user_ids: Collection[int], frame: bytes) -> None:
+        """Send a frame to those of the users who are on other nodes."""
+        self._broadcast(FrameNote(self._node, list(user_ids), frame))
+
+    def to_group(
+        self, group_id: str, frame: bytes, *, sender_id: int, seq: int, ephemeral: bool
+    ) -> None:
+        """Send a frame to the members of a group who are on other nodes: once, not per member."""
+        self._broadcast(GroupNote(self._node, group_id, frame, sender_id, seq, ephemeral))
+
+    async def kick(self, node: str, user_id: int, conn_id: str) -> bool:
+        """Tell a node that a newer login has taken its connection's place; whether it listens."""
+        note = encode(KickNote(user_id, conn_id))
+        [listeners] = await self._pipeline.call(("PUBLISH", node_channel(node), note))
+        return bool(listeners)
+
+    def catch_up(self, user_id: int) -> None:
+        """Tell the node of the user that messages may have been lost with another node."""
+        note = encode(LossNote(user_id))
+        self._pipeline.submit(("EVAL", self._tell, 1, session_key(user_id), note, NODE_PREFIX))
+
+    def _broadcast(self, note: Note) -> None:
+        self._pipeline.publish(("PUBLISH", BROADCAST, encode(note)))
+
+    async def _listen(self, events: BusEvents, on_ready: Callable[[], None]) -> None:
+        backoff = BACKOFF_FIRST
+        lost = False
+        while True:
+            try:
+                connection = await self._subscribe()
+                try:
+                    backoff, lost = BACKOFF_FIRST, False
+                    self.ready.set()
+                    on_ready()
+                    await self._hear(connection, events)
+                finally:
+                    self.ready.clear()
+                    await connection.disconnect(nowait=True)
+            except Exception as error:  # whatever broke it, the answer is a new connection
+                if not lost:
+                    lost = True
+                    log.warning("bus_lost", error=type(error).__name__)
+            await asyncio.sleep(backoff * random.uniform(0.75, 1.25))  # noqa: S311
+            backoff = min(backoff * 2, BACKOFF_LIMIT)
+
+    async def _subscribe(self) -> AbstractConnection:
+        pool = self._client.connection_pool
+        connection: AbstractConnection = pool.connection_class(**pool.connection_kwargs)
+        try:
+            await connection.connect()  # type: ignore[no-untyped-call]
+            channels = (node_channel(self._node), BROADCAST)
+            await connection.send_command("SUBSCRIBE", *channels)
+            for _ in channels:
+                await connection.read_response()
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        log.info("bus_listening", node=self._node)
+        return connection
+
+    async def _hear(self, connection: AbstractConnection, events: BusEvents) -> None:
+        """Handle notes until the subscription proves dead: a probe to oneself stays unheard.
+
+        A Pub/Sub connection can die without a word, so silence has to be broken end to end.
+        """
+        probing = False
+        probe = encode(ProbeNote())
+        while True:
+            patience = PROBE_PATIENCE if probing else PROBE_INTERVAL
+            message = await connection.read_response(timeout=patience)
+            if message is None:
+                if probing:
+                    raise TimeoutError("the subscription is dead")
+                probing = True
+                self._pipeline.publish(("PUBLISH", node_channel(self._node), probe))
+                continue
+            probing = False
+            self._handle(message, events)
+
+    def _handle(self, message: Any, events: BusEvents) -> None:
+        if not isinstance(message, list) or message[0] != b"message":
+            return
+        try:
+            note = decode(message[2])
+        except msgspec.DecodeError:
+            log.warning("bus_note_unreadable", channel=message[1].decode(errors="replace"))
+            return
+        match note:
+            case PrivateNote():
+                events.private(note.user_id, note.entry)
+            case KickNote():
+                events.kicked(note.user_id, note.conn_id)
+            case LossNote():
+                events.lost_messages(note.user_id)
+            case FrameNote() if note.origin != self._node:
+                events.frame(note.user_ids, note.frame, ephemeral=note.ephemeral)
+            case GroupNote() if note.origin != self._node:
+                events.group(
+                    note.group_id,
+                    note.frame,
+                    sender_id=note.sender_id,
+                    seq=note.seq,
+                    ephemeral=note.ephemeral,
+                )
+
+
+def unique_node(name: str) -> str:
+    """Return a node's name: the same process after a restart is another node."""
+    safe = "".join(c if c.isalnum() or c in "._-" else "-" for c in name)
+    return f"{safe}-{uuid.uuid4().hex[:12]}"

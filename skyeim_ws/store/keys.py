@@ -1,0 +1,20 @@
+"""The keys and channels that more than one part of this room names."""
+
+QUEUE_PREFIX = "offline:private:"
+NODE_PREFIX = "ws:node:"
+BROADCAST = "ws:broadcast"
+
+
+def queue_key(user_id: int) -> str:
+    """Return the key of a user's offline queue."""
+    return f"{QUEUE_PREFIX}{user_id}"
+
+
+def session_key(user_id: int) -> str:
+    """Return the key of a user's session; in the slot of the user's offline queue."""
+    return f"{{{queue_key(user_id)}}}:session"
+
+
+def node_channel(node: str) -> str:
+    """Return the channel of a node."""
+    return NODE_PREFIX + node

@@ -1,0 +1,141 @@
+"""Which nodes live: a lease for each, and who cleans up after one that died."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+import structlog
+
+from skyeim_ws.logic.ports import Unavailable
+from skyeim_ws.store import scripts
+from skyeim_ws.store.pipeline import Command, Pipeline
+from skyeim_ws.store.presence import CHUNK, USERS_KEY, group_key
+from skyeim_ws.store.sessions import RedisSessions
+
+log = structlog.get_logger()
+
+OnBuried = Callable[[Sequence[int], Sequence[int]], Awaitable[None]]
+
+NODES_KEY = "ws:nodes"
+RENEW_SECONDS = 5.0
+DEAD_AFTER = 15.0
+_REAPER_SECONDS = 30
+"""How long one node has to clean up before another may try."""
+
+
+def roster_key(node: str) -> str:
+    """Return the key of a node's users: a hash from user to connection and groups."""
+    return f"ws:roster:{node}"
+
+
+class NodeLease:
+    """Renews the lease of this node, and cleans up after dead ones.
+
+    The users of a node that is buried are marked, so that on their next login they get what it may
+    have had in its hands.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        sessions: RedisSessions,
+        node: str,
+        *,
+        renew_seconds: float = RENEW_SECONDS,
+        dead_after: float = DEAD_AFTER,
+    ) -> None:
+        self._pipeline = pipeline
+        self._sessions = sessions
+        self._node = node
+        self._renew_seconds = renew_seconds
+        self._dead_after = dead_after
+        self._renew = scripts.read("renew_lease")
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self, *, on_lost: Callable[[], None], on_buried: OnBuried) -> None:
+        """Begin to renew.
+
+        `on_lost` is called when the others have taken this node for dead; `on_buried` with the
+        users that a dead node has left offline, and those who had moved to another one before.
+        """
+        self._task = asyncio.create_task(self._run(on_lost, on_buried))
+
+    async def close(self) -> None:
+        """Give the lease up; whoever is still listed as this node's user is cleaned up after."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        self._pipeline.submit(("ZREM", NODES_KEY, self._node), ("DEL", roster_key(self._node)))
+
+    def enter(self, user_id: int, conn_id: str, group_ids: Sequence[str]) -> None:
+        """Note what has to be cleaned up for a user if this node dies."""
+        record = json.dumps([conn_id, *group_ids])
+        self._pipeline.submit(("HSET", roster_key(self._node), user_id, record))
+
+    def leave(self, user_id: int) -> None:
+        """Forget the user."""
+        self._pipeline.submit(("HDEL", roster_key(self._node), user_id))
+
+    async def bury_all(self) -> None:
+        """Take all other nodes for dead at once; only for a Redis that no other node uses."""
+        [nodes] = await self._pipeline.call(("ZRANGE", NODES_KEY, 0, -1))
+        for node in nodes:
+            if node.decode() != self._node:
+                await self._bury(node.decode())
+
+    async def _run(self, on_lost: Callable[[], None], on_buried: OnBuried) -> None:
+        loop = asyncio.get_running_loop()
+        listed = False
+        # Only a node that was itself seen for as long may take others for dead: after an outage
+        # of Redis every lease is old, and nobody has died.
+        steady_since: float | None = None
+        while True:
+            try:
+                [[known, dead]] = await self._pipeline.call(
+                    ("EVAL", self._renew, 1, NODES_KEY, self._node, int(1000 * self._dead_after))
+                )
+                if listed and not known:
+                    log.warning("node_was_taken_for_dead", node=self._node)
+                    on_lost()
+                listed = True
+                now = loop.time()
+                steady_since = now if steady_since is None else steady_since
+                if now - steady_since >= self._dead_after:
+                    for node in dead:
+                        await on_buried(*await self._bury(node.decode()))
+            except Unavailable:
+                steady_since = None
+            except Exception:
+                log.exception("node_lease_failed")
+            await asyncio.sleep(self._renew_seconds)
+
+    async def _bury(self, node: str) -> tuple[list[int], list[int]]:
+        claim: Command = ("SET", f"ws:reaper:{node}", self._node, "NX", "EX", _REAPER_SECONDS)
+        [mine, roster] = await self._pipeline.call(claim, ("HGETALL", roster_key(node)))
+        if not mine:
+            return [], []
+        records = {
+            int(user): json.loads(record)
+            for user, record in zip(roster[::2], roster[1::2], strict=True)
+        }
+        log.warning("node_died", node=node, users=len(records))
+        gone: list[int] = []
+        moved: list[int] = []
+        for some in _chunks(list(records)):
+            sessions = [(user_id, f"{node} {records[user_id][0]}") for user_id in some]
+            buried = await self._sessions.bury(sessions)
+            gone += buried
+            moved += set(some).difference(buried)
+            if buried:
+                groups = {group_id for user_id in buried for group_id in records[user_id][1:]}
+                commands: list[Command] = [("SREM", USERS_KEY, *buried)]
+                commands += [("SREM", group_key(group_id), *buried) for group_id in groups]
+                await self._pipeline.call(*commands)
+        await self._pipeline.call(
+            ("ZREM", NODES_KEY, node), ("DEL", roster_key(node)), ("DEL", f"ws:reaper:{node}")
+        )
+        return gone, moved
+
+
+def _chunks(items: list[int]) -> Iterable[list[int]]:
+    return (items[start : start + CHUNK] for start in range(0, len(items), CHUNK))

@@ -1,0 +1,64 @@
+"""What the nodes tell each other."""
+
+import msgspec
+
+
+class PrivateNote(msgspec.Struct, frozen=True, tag="p", array_like=True):
+    """A private message that was queued for a user of the node that is told."""
+
+    user_id: int
+    entry: bytes
+
+
+class FrameNote(msgspec.Struct, frozen=True, tag="f", array_like=True):
+    """A frame for users; `origin` has served its own."""
+
+    origin: str
+    user_ids: list[int]
+    frame: bytes
+    ephemeral: bool = False
+
+
+class GroupNote(msgspec.Struct, frozen=True, tag="g", array_like=True):
+    """A frame for the members of a group; `origin` has served its own."""
+
+    origin: str
+    group_id: str
+    frame: bytes
+    sender_id: int
+    seq: int
+    ephemeral: bool
+
+
+class KickNote(msgspec.Struct, frozen=True, tag="k", array_like=True):
+    """A newer login has taken the place of a connection."""
+
+    user_id: int
+    conn_id: str
+
+
+class LossNote(msgspec.Struct, frozen=True, tag="l", array_like=True):
+    """A node died that may have held unconfirmed messages of a user who is here by now."""
+
+    user_id: int
+
+
+class ProbeNote(msgspec.Struct, frozen=True, tag="t", array_like=True):
+    """A node asks itself whether it still hears."""
+
+
+Note = PrivateNote | FrameNote | GroupNote | KickNote | LossNote | ProbeNote
+
+_decoder = msgspec.msgpack.Decoder(Note)
+_encoder = msgspec.msgpack.Encoder()
+
+
+def encode(note: Note) -> bytes:
+    """Return what travels."""
+    return _encoder.encode(note)
+
+
+def decode(data: bytes) -> Note:
+    """Return what came; raises msgspec.DecodeError."""
+    note: Note = _decoder.decode(data)
+    return note
