@@ -17,6 +17,9 @@ EXAMPLE_SECRETS = frozenset({"example-secret-for-trying-out-only--never-in-produ
 MIN_SECRET_BYTES = 32
 """RFC 7518, section 3.2: a key of HS256 is no shorter than its hash."""
 
+MAX_BATCH = 1000
+"""Messages that the embedded Message service takes in one call."""
+
 _PLACEHOLDER = re.compile(r"\$\{\w+\}")
 
 Text = Annotated[str, NonEmpty()]
@@ -247,6 +250,10 @@ def require_reachable(config: Config) -> None:
 
     Raises ConfigError.
     """
+    if config.redis is not None and config.redis.type != "node":
+        raise ConfigError(
+            config.path, "is not available yet: use a single node", field="Redis.Type"
+        )
     for name, rpc in _rpc_sections(config):
         if rpc is not None and not rpc.endpoints and not rpc.target:
             raise ConfigError(
@@ -288,6 +295,12 @@ def _check_parts(config: Config) -> None:
     if bool(config.cert_file) != bool(config.key_file):
         missing = "KeyFile" if config.cert_file else "CertFile"
         raise ConfigError(config.path, "is not set: TLS needs both files", field=missing)
+    if config.web_socket.send_batch_size > MAX_BATCH:
+        raise ConfigError(
+            config.path,
+            f"must be at most {MAX_BATCH}: the Message service takes no more at once",
+            field="WebSocket.SendBatchSize",
+        )
     if config.web_socket.pong_timeout <= config.web_socket.ping_interval:
         raise ConfigError(
             config.path,

@@ -10,7 +10,8 @@ from typing import Any
 
 import structlog
 
-from skyeim_ws.conn.client import Client, ClientContext
+from skyeim_ws.conn.client import Client
+from skyeim_ws.conn.context import ClientContext
 from skyeim_ws.handler.base import BEARER, answer, authenticate
 
 log = structlog.get_logger()

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Table, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Row, Table, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from skyeim_ws.services.errors import already_exists, invalid, not_found
@@ -55,8 +55,8 @@ async def insert_row(connection: AsyncConnection, table: Table, **values: object
     return int(key[0])
 
 
-async def page_of(
-    connection: AsyncConnection, table: Table, where: ColumnElement[bool], page: int, size: int
+def page_of(
+    connection: Connection, table: Table, where: ColumnElement[bool], page: int, size: int
 ) -> tuple[list[Row[Any]], int]:
     """Return one page of a table's rows, newest first, and how many there are on all pages.
 
@@ -65,8 +65,8 @@ async def page_of(
     if not 0 <= page <= MAX_PAGE or size < 0:
         raise invalid("page or page_size is out of range")
     limit = min(size or PAGE_SIZE, MAX_PAGE_SIZE)
-    total = await connection.scalar(select(func.count()).select_from(table).where(where))
-    rows = await connection.execute(
+    total = connection.scalar(select(func.count()).select_from(table).where(where))
+    rows = connection.execute(
         select(table)
         .where(where)
         .order_by(table.c.id.desc())

@@ -164,18 +164,18 @@ class FriendService(friend_pb2_grpc.FriendServicer):
     ) -> friend_pb2.IsFriendResp:
         """Say how the user stands to the other, from the user's own row."""
         check_users(request.user_id, request.friend_id)
-        async with self._database.read() as connection:
-            status = await connection.scalar(
-                select(friends.c.status).where(_row(request.user_id, request.friend_id))
-            )
+        own = select(friends.c.status).where(_row(request.user_id, request.friend_id))
+        # On one thread, as everything that each login and each refusal asks for.
+        status = await self._database.run_read(lambda connection: connection.scalar(own))
         return friend_pb2.IsFriendResp(is_friend=status == NORMAL, status=status or 0)
 
     async def _page(
         self, table: Table, where: ColumnElement[bool], request: Any
     ) -> tuple[list[Row[Any]], int]:
         check_users(request.user_id)
-        async with self._database.read() as connection:
-            return await page_of(connection, table, where, request.page, request.page_size)
+        return await self._database.run_read(
+            lambda connection: page_of(connection, table, where, request.page, request.page_size)
+        )
 
     async def _update_own_row(self, user_id: int, friend_id: int, **values: object) -> None:
         check_users(user_id, friend_id)

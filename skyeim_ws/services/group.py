@@ -145,7 +145,9 @@ class GroupService(MemberRpcs, InvitationRpcs, group_pb2_grpc.GroupServicer):
         joined = select(group_members.c.group_id).where(group_members.c.user_id == request.user_id)
         where = and_(groups.c.status == ACTIVE, groups.c.group_id.in_(joined))
         async with self._database.read() as connection:
-            rows, total = await page_of(connection, groups, where, request.page, request.page_size)
+            rows, total = await connection.run_sync(
+                page_of, groups, where, request.page, request.page_size
+            )
         return group_pb2.GetUserGroupListResp(groups=map(group_info, rows), total=total)
 
     async def SearchGroup(

@@ -151,8 +151,8 @@ class InvitationRpcs:
         check_users(request.user_id)
         where = group_invitations.c.invitee_id == request.user_id
         async with self._database.read() as connection:
-            rows, total = await page_of(
-                connection, group_invitations, where, request.page, request.page_size
+            rows, total = await connection.run_sync(
+                page_of, group_invitations, where, request.page, request.page_size
             )
         return group_pb2.GetReceivedInvitationsResp(list=map(_invitation, rows), total=total)
 
@@ -163,8 +163,8 @@ class InvitationRpcs:
         check_users(request.user_id)
         where = group_invitations.c.inviter_id == request.user_id
         async with self._database.read() as connection:
-            rows, total = await page_of(
-                connection, group_invitations, where, request.page, request.page_size
+            rows, total = await connection.run_sync(
+                page_of, group_invitations, where, request.page, request.page_size
             )
         return group_pb2.GetSentInvitationsResp(list=map(_invitation, rows), total=total)
 
@@ -176,8 +176,8 @@ class InvitationRpcs:
         async with self._database.read() as connection:
             await find_group(connection, request.group_id)
             await require_rank(connection, request.group_id, request.operator_id, ADMIN)
-            rows, total = await page_of(
-                connection, group_join_requests, where, request.page, request.page_size
+            rows, total = await connection.run_sync(
+                page_of, group_join_requests, where, request.page, request.page_size
             )
         return group_pb2.GetGroupJoinRequestsResp(list=map(_join_request, rows), total=total)
 
