@@ -25,7 +25,8 @@ test: $(STAMP) ## Check format, lint and types, run all tests with branch covera
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --cov --cov-report=term --cov-report=
+	@tools/install-test-servers
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --cov --cov-report=term --cov-report=
 
 format: $(STAMP) ## Format the code and mend what the linter can
 	$(BIN)/ruff format .
@@ -37,7 +38,7 @@ lint: $(STAMP) ## Check format, lint and types only
 	$(BIN)/mypy
 
 proto: $(STAMP) ## Generate skyeim_ws/rpc/pb from proto/
-	$(BIN)/python -m grpc_tools.protoc -Iskyeim_ws/rpc/pb=proto --python_out=. \
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -Iskyeim_ws/rpc/pb=proto --python_out=. \
 		--grpc_python_out=. --mypy_out=. --mypy_grpc_out=. proto/*.proto
 
 clean: ## Remove what the other targets have made, but not the data folder

@@ -200,7 +200,8 @@ def _insert(connection: Connection, drafts: Sequence[Draft]) -> dict[str, Stored
                 "content": draft.content,
                 "content_type": draft.content_type,
                 "status": UNREAD,
-                "at_user_ids": json.dumps(draft.at_user_ids) if draft.at_user_ids else None,
+                # Not NULL: some of the existing databases do not allow it.
+                "at_user_ids": json.dumps(draft.at_user_ids) if draft.at_user_ids else "[]",
                 "created_at": now,
                 "updated_at": now,
             }

@@ -27,7 +27,7 @@ log = structlog.get_logger()
 
 
 class SeqCounters:
-    """The counters of all groups in one Redis, which the caller closes. Construct it on the loop."""
+    """The counters of all groups in one Redis, the caller's own. Construct it on the loop."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis

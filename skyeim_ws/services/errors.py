@@ -6,7 +6,7 @@ from typing import Any
 
 import grpc
 import structlog
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DataError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from skyeim_ws.services.mysql import is_lost
@@ -106,6 +106,13 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
             except RefusedError as refusal:
                 metadata = (("reason", refusal.reason),) if refusal.reason else ()
                 await context.abort(refusal.code, refusal.message, metadata)
+            except DataError:
+                # The column of an existing database is shorter than ours.
+                await context.abort(
+                    grpc.StatusCode.INVALID_ARGUMENT,
+                    "the database cannot hold so long a text",
+                    (("reason", INVALID),),
+                )
             except Exception as error:
                 if not isinstance(error, DATABASE_TROUBLE) and not is_lost(error):
                     log.exception("rpc_failed", method=method)

@@ -1,0 +1,24 @@
+"""What holds for all tests."""
+
+import asyncio
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+def pytest_sessionstart() -> None:
+    """Begin without an event loop.
+
+    Else asyncio makes one when pytest-tornado asks for it, which nobody closes and the first
+    `asyncio.run` of a test throws away: a ResourceWarning in whichever test that is.
+    """
+    asyncio.set_event_loop(None)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder whose path is short enough for a socket."""
+    with tempfile.TemporaryDirectory(prefix="skyeim-") as path:
+        yield Path(path)
