@@ -8,11 +8,10 @@ from dataclasses import asdict, dataclass
 from socket import socket
 
 import structlog
-from redis.asyncio import Redis
 
 from skyeim_ws import edge
-from skyeim_ws.config import Config, RpcConf, WebSocketConf
-from skyeim_ws.conn.client import ClientContext
+from skyeim_ws.config import Config, WebSocketConf
+from skyeim_ws.conn.context import ClientContext
 from skyeim_ws.conn.flusher import Flusher
 from skyeim_ws.conn.group_router import GroupRouter
 from skyeim_ws.conn.heartbeat import Heartbeat
@@ -36,7 +35,6 @@ from skyeim_ws.logic.cluster import Cluster
 from skyeim_ws.logic.delivery import PrivateDelivery
 from skyeim_ws.logic.dispatch import Dispatcher, route
 from skyeim_ws.logic.events import EventPublisher
-from skyeim_ws.logic.friends import FriendCache
 from skyeim_ws.logic.offline import OfflineMessages
 from skyeim_ws.logic.reach import Reach
 from skyeim_ws.logic.receipts import Receipts
@@ -45,24 +43,13 @@ from skyeim_ws.logic.session import Sessions
 from skyeim_ws.logic.social import Social
 from skyeim_ws.logic.tasks import Tasks
 from skyeim_ws.ops import metrics
+from skyeim_ws.outside import open_services, open_store
 from skyeim_ws.rpc.batcher import Batcher
-from skyeim_ws.rpc.friends import FriendClient
-from skyeim_ws.rpc.groups import GroupClient
-from skyeim_ws.rpc.messages import MessageClient
-from skyeim_ws.rpc.pool import Pool
-from skyeim_ws.store.bus import RedisBus, unique_node
-from skyeim_ws.store.client import connect
+from skyeim_ws.store.bus import RedisBus
 from skyeim_ws.store.members import MemberCache
-from skyeim_ws.store.nodes import NodeLease
-from skyeim_ws.store.offline import RedisOfflineQueue
 from skyeim_ws.store.pipeline import Pipeline
-from skyeim_ws.store.presence import RedisPresence
-from skyeim_ws.store.sessions import RedisSessions
 
 log = structlog.get_logger()
-
-_FLUSH_SECONDS = 2.0
-"""How long the last writes to Redis may take at the end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +62,7 @@ class Gateway:
     sending: Sending
     router: GroupRouter
     pipeline: Pipeline
+    bus: RedisBus
     writer: Batcher
     stats: Stats
 
@@ -102,8 +90,8 @@ async def gateway(
     async with AsyncExitStack() as stack:
         ws = config.web_socket
         stats, tasks, hub = Stats(), Tasks(), Hub()
-        store = await _open_store(stack, config, where)
-        services = _open_services(stack, config, where)
+        store = await open_store(stack, config, where)
+        services = open_services(stack, config, where)
         messages, groups, friends = services.messages, services.groups, services.friends
 
         members = MemberCache(
@@ -197,6 +185,7 @@ async def gateway(
             sending=sending,
             router=router,
             pipeline=store.pipeline,
+            bus=store.bus,
             writer=services.writer,
             stats=stats,
         )
@@ -224,82 +213,6 @@ async def gateway(
         server.stop()
         await running.drain(config.shutdown.wrap_up_time, config.shutdown.wait_time)
         log.info("gateway_stopped", connections=len(hub))
-
-
-@dataclass(frozen=True, slots=True)
-class _Store:
-    """What this node shares with others, in Redis."""
-
-    redis: Redis
-    pipeline: Pipeline
-    presence: RedisPresence
-    queue: RedisOfflineQueue
-    registry: RedisSessions
-    bus: RedisBus
-    lease: NodeLease
-
-
-async def _open_store(stack: AsyncExitStack, config: Config, where: Backends) -> _Store:
-    ws = config.web_socket
-    redis = connect(
-        where.redis.host,
-        kind=where.redis.type,
-        username=where.redis.user,
-        password=where.redis.password,
-        tls=where.redis.tls,
-    )
-    stack.push_async_callback(redis.aclose)
-    pipeline = Pipeline(redis, buffer_size=ws.offline_buffer_size)
-    pipeline.start()
-    stack.push_async_callback(pipeline.close, _FLUSH_SECONDS)
-    node = unique_node(config.name)
-    queue = RedisOfflineQueue(pipeline, size=ws.offline_queue_size, ttl=int(ws.offline_ttl))
-    registry = RedisSessions(pipeline, queue, node)
-    store = _Store(
-        redis=redis,
-        pipeline=pipeline,
-        presence=RedisPresence(pipeline),
-        queue=queue,
-        registry=registry,
-        bus=RedisBus(pipeline, redis, node),
-        lease=NodeLease(pipeline, registry, node),
-    )
-    if where.private_redis:
-        # Whoever is still in there was connected to a gateway that did not end well.
-        await store.lease.bury_all()
-        await store.presence.clear()
-    return store
-
-
-@dataclass(frozen=True, slots=True)
-class _Services:
-    """The business services, over gRPC."""
-
-    messages: MessageClient
-    friends: FriendCache
-    groups: GroupClient
-    writer: Batcher
-
-
-def _open_services(stack: AsyncExitStack, config: Config, where: Backends) -> _Services:
-    message_pool = _open_pool(stack, "message", where.message_rpc)
-    friends = FriendClient(_open_pool(stack, "friend", where.friend_rpc))
-    groups = GroupClient(_open_pool(stack, "group", where.group_rpc))
-    writer = Batcher(
-        message_pool,
-        friends,
-        groups,
-        batch_size=config.web_socket.send_batch_size,
-        backlog=config.web_socket.send_backlog,
-    )
-    cache = FriendCache(friends, asyncio.get_running_loop().time)
-    return _Services(MessageClient(message_pool), cache, groups, writer)
-
-
-def _open_pool(stack: AsyncExitStack, name: str, rpc: RpcConf) -> Pool:
-    pool = Pool(name, rpc.endpoints or (rpc.target,), rpc.timeout / 1000)
-    stack.push_async_callback(pool.close)
-    return pool
 
 
 def _dispatcher(

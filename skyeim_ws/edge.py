@@ -13,7 +13,7 @@ from tornado.routing import Rule
 from tornado.web import Application, RequestHandler, url
 
 from skyeim_ws.config import Config
-from skyeim_ws.conn.client import ClientContext
+from skyeim_ws.conn.context import ClientContext
 from skyeim_ws.handler.base import JsonHandler
 from skyeim_ws.handler.health_handler import HealthHandler
 from skyeim_ws.handler.message_handler import (

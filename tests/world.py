@@ -2,12 +2,16 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import grpc
+from redis.asyncio import Redis
+from sqlalchemy import Executable, Row, insert
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 from tornado.netutil import bind_sockets
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
@@ -26,10 +30,17 @@ from skyeim_ws.config import (
     WebSocketConf,
 )
 from skyeim_ws.embedded import Backends
+from skyeim_ws.rpc.pb.group_pb2_grpc import GroupStub
 from skyeim_ws.services.db import Database, open_database
 from skyeim_ws.services.demo import seed_demo
 from skyeim_ws.services.events import Events
 from skyeim_ws.services.server import serve_services
+from skyeim_ws.services.tables import group_members, groups
+from skyeim_ws.store.client import connect as connect_redis
+from tests.waiting import until
+
+if TYPE_CHECKING:
+    from skyeim_ws.rpc.pb.group_pb2_grpc import GroupAsyncStub
 
 SECRET = "a secret for tests, longer than 32 bytes"
 PUSH_SECRET = "the services' secret, longer than 32 bytes"
@@ -105,7 +116,10 @@ class World:
         self.folder = folder
         self.config = config
         self.gateway: Gateway
+        self.backends: Backends
         self.database: Database
+        self.redis: Redis
+        self.group: GroupAsyncStub
         self.port = 0
         self.http: AsyncHTTPClient = SimpleAsyncHTTPClient(force_instance=True)
         stack.callback(self.http.close)
@@ -133,19 +147,50 @@ class World:
             services, self._services = self._services, None
             await services.aclose()
 
+    async def rows(self, statement: Executable) -> list[Row[Any]]:
+        """Return what a statement finds in the database of the services."""
+        async with self.database.read() as connection:
+            return list((await connection.execute(statement)).all())
+
+    async def execute(self, statement: Executable) -> None:
+        """Change the database behind the services' back."""
+        async with self.database.write() as connection:
+            await connection.execute(statement)
+
+    async def add_group(self, group_id: str, *user_ids: int) -> None:
+        """Enter a group into the database; the first user owns it."""
+        owner, count = user_ids[0], len(user_ids)
+        await self.execute(
+            insert(groups).values(
+                group_id=group_id, name=group_id, owner_id=owner, member_count=count
+            )
+        )
+        seats = [{"group_id": group_id, "user_id": user_id} for user_id in user_ids]
+        await self.execute(insert(group_members).values(seats))
+
+    async def add_node(self) -> Gateway:
+        """Start another gateway on the same Redis and services."""
+        listeners = bind_sockets(0, "127.0.0.1")
+        return await self._stack.enter_async_context(gateway(self.config, self.backends, listeners))
+
     def token(self, user_id: int, **options: Any) -> str:
         """Return a token of the user."""
         return tokens.issue(SECRET, user_id, **({"ttl": 3600.0} | options))
 
-    def url(self, user_id: int, **query: str) -> str:
-        """Return the address for the user's connection."""
+    def url(self, user_id: int, node: Gateway | None = None, **query: str) -> str:
+        """Return the address for the user's connection, to the first node if none is named."""
         more = "".join(f"&{name}={value}" for name, value in query.items())
-        return f"ws://127.0.0.1:{self.port}/ws?token={self.token(user_id)}{more}"
+        port = self.port if node is None else node.port
+        return f"ws://127.0.0.1:{port}/ws?token={self.token(user_id)}{more}"
 
-    async def dial(self, user_id: int, url: str | None = None, **options: Any) -> User:
+    async def dial(
+        self, user_id: int, url: str | None = None, node: Gateway | None = None, **options: Any
+    ) -> User:
         """Open a connection and read nothing; it is closed with the world."""
-        settings = {"compression": None, "max_size": None, "ping_interval": None} | options
-        connection = await connect(url or self.url(user_id), **settings)
+        # Unbounded, or what nobody has read would hold up the closing.
+        settings: dict[str, Any] = {"max_queue": None, "max_size": None}
+        settings |= {"compression": None, "ping_interval": None} | options
+        connection = await connect(url or self.url(user_id, node), **settings)
         self._stack.push_async_callback(connection.close)
         return User(user_id, connection)
 
@@ -179,11 +224,20 @@ class World:
 
 @asynccontextmanager
 async def world(
-    redis: Path, folder: Path, *, group_rpc: RpcConf | None = None, **ws: Any
+    redis: Path,
+    folder: Path,
+    *,
+    group_rpc: RpcConf | None = None,
+    rpc_timeout: int = 5000,
+    settings: Mapping[str, Any] | None = None,
+    **ws: Any,
 ) -> AsyncIterator[World]:
-    """Run a chat; `ws` overrides the WebSocket section, `group_rpc` where groups are asked for."""
+    """Run a chat; `ws` overrides the WebSocket section, `group_rpc` where groups are asked for.
+
+    `settings` overrides the top level of the configuration, `rpc_timeout` is in milliseconds.
+    """
     async with AsyncExitStack() as stack:
-        rpc = RpcConf(endpoints=(f"unix:{folder}/services.sock",), timeout=5000)
+        rpc = RpcConf(endpoints=(f"unix:{folder}/services.sock",), timeout=rpc_timeout)
         config = Config(
             name="test-gateway",
             host="127.0.0.1",
@@ -198,16 +252,37 @@ async def world(
             push_event=PushEventConf(secret=PUSH_SECRET),
             shutdown=ShutdownConf(wrap_up_time=0.2, wait_time=2),
         )
+        config = replace(config, **(settings or {}))
         listeners = bind_sockets(0, "127.0.0.1")
         result = World(stack, folder, config)
         result.port = listeners[0].getsockname()[1]
+        stack.push_async_callback(_database_threads_ended)
         result.database = await open_database(str(folder / "skyeim.db"))
         stack.push_async_callback(result.database.close)
         await seed_demo(result.database)
         await result.start_services()
         stack.push_async_callback(result.stop_services)
-        where = Backends(
-            RedisConf(host=str(redis)), rpc, rpc, config.group_rpc or rpc, private_redis=False
+        result.redis = connect_redis(str(redis))
+        stack.push_async_callback(result.redis.aclose)
+        channel = await stack.enter_async_context(grpc.aio.insecure_channel(result.service_address))
+        result.group = GroupStub(channel)
+        result.backends = Backends(
+            RedisConf(host=str(redis)),
+            config.message_rpc or rpc,
+            config.friend_rpc or rpc,
+            config.group_rpc or rpc,
+            private_redis=False,
         )
-        result.gateway = await stack.enter_async_context(gateway(config, where, listeners))
+        result.gateway = await stack.enter_async_context(
+            gateway(config, result.backends, listeners)
+        )
         yield result
+
+
+async def _database_threads_ended() -> None:
+    """Wait for the threads of connections that were being opened when their caller was cancelled.
+
+    Nobody else does, and they want the loop when they end.
+    """
+    name = "_connection_worker_thread"
+    await until(lambda: not any(name in thread.name for thread in threading.enumerate()))

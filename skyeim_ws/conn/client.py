@@ -1,10 +1,9 @@
 """One WebSocket connection: frames in, a bounded write queue out, and its state."""
 
 import random
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from enum import IntEnum
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import structlog
 from tornado.concurrent import Future
@@ -13,14 +12,12 @@ from tornado.web import HTTPError
 from tornado.websocket import WebSocketHandler, WebSocketProtocol
 
 from skyeim_ws.conn.codes import CloseCode
-from skyeim_ws.conn.flusher import Flusher
+from skyeim_ws.conn.context import ClientContext
 from skyeim_ws.conn.framing import Opcode, encode
 from skyeim_ws.conn.ledger import Delivery, Ledger
-from skyeim_ws.conn.limits import Limits
 from skyeim_ws.conn.outbox import Outbox, Put
 from skyeim_ws.conn.rate import TokenBucket, Verdict
-from skyeim_ws.conn.stats import Stats
-from skyeim_ws.conn.types import chat_frame
+from skyeim_ws.conn.types import chat_frame, hint_frames
 from skyeim_ws.conn.wire import Wire
 
 log = structlog.get_logger()
@@ -36,36 +33,6 @@ class State(IntEnum):
     OPEN = 1
     DRAINING = 2  # our close frame is on its way; nothing new is queued
     CLOSED = 3
-
-
-class SessionEvents(Protocol):
-    """What a connection reports."""
-
-    async def opened(self, client: "Client") -> None:
-        """Set the session up; frames are not read before this returns."""
-
-    def received(self, client: "Client", text: str) -> None:
-        """Handle a text frame; never waits."""
-
-    def confirmed(self, client: "Client", deliveries: list[Delivery]) -> None:
-        """Note that the client has these messages."""
-
-    def ended(self, client: "Client", undelivered: list[Delivery]) -> None:
-        """Take the client out of service; called once, when it begins to close."""
-
-
-@dataclass(frozen=True, slots=True)
-class ClientContext:
-    """What all connections of a process share."""
-
-    events: SessionEvents
-    flusher: Flusher
-    limits: Limits
-    stats: Stats
-    clock: Callable[[], float]
-    """Monotonic seconds; the IOLoop's time."""
-    awaiting_confirmation: set["Client"] = field(default_factory=set)
-    """Connections with unconfirmed messages that no ping covers yet."""
 
 
 class Client(WebSocketHandler):
@@ -202,10 +169,32 @@ class Client(WebSocketHandler):
         """Queue a frame that must arrive; a client that is too slow for it is dropped."""
         if self.state >= State.DRAINING:
             return
-        if self.outbox.put(frame) is Put.OVERFLOW:
+        put = self.outbox.put(frame)
+        if put is Put.OVERFLOW:
+            # One turn of the loop may bring more than the outbox holds, as when a group's queue
+            # is released; only a peer that does not take what is written is slow.
+            self._write()
+            put = self.outbox.put(frame)
+        if put is Put.OVERFLOW:
             self._drop_slow()
             return
         self.context.stats.frames_queued += 1
+        self._request_flush()
+
+    def send_group(self, frame: bytes, group_id: str, seq: int) -> None:
+        """Queue a message of a group; a client that is too slow gets a hint of it instead."""
+        if self.state >= State.DRAINING:
+            return
+        if self.outbox.half_full:
+            self._write()
+        put = self.outbox.put_group(frame, group_id, seq)
+        if put is Put.FOLDED:
+            self.context.stats.group_frames_folded += 1
+        elif put is Put.ACCEPTED:
+            self.context.stats.frames_queued += 1
+        else:
+            self._drop_slow()
+            return
         self._request_flush()
 
     def offer(self, frame: bytes) -> None:
@@ -290,7 +279,7 @@ class Client(WebSocketHandler):
     def write_queued(self) -> None:
         """Write what is queued; called by the flusher, once per turn of the loop."""
         self._flush_pending = False
-        if self.state is not State.OPEN or self._wire is None:
+        if self.state is not State.OPEN:
             return
         if self.ledger and not self.ledger.ping_under_way:
             now = self.context.clock()
@@ -298,8 +287,16 @@ class Client(WebSocketHandler):
                 self._put_ping(now)
             else:
                 self.context.awaiting_confirmation.add(self)
+        self._write()
+
+    def _write(self) -> None:
+        """Write what is queued and nothing else: no ping that would confirm what is not in it."""
+        if self.state is not State.OPEN or self._wire is None:
+            return
         try:
-            while self.outbox and not self._writing:
+            while (self.outbox.size or self.outbox.behind) and not self._writing:
+                if not self.outbox.size:
+                    self.outbox.prepend(hint_frames(self.outbox.take_behind()))
                 pending = self._wire.send(self.outbox.take(_FLUSH_BYTES))
                 if pending is not None:
                     self._writing = True

@@ -2,7 +2,7 @@
 
 from tornado.ioloop import PeriodicCallback
 
-from skyeim_ws.conn.client import ClientContext
+from skyeim_ws.conn.context import ClientContext
 from skyeim_ws.conn.hub import Hub
 from skyeim_ws.conn.limits import Limits
 

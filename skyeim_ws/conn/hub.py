@@ -1,6 +1,6 @@
 """Which user is on which connection of this process, and nothing else."""
 
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Iterator, Set
 
 from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.ledger import Delivery
@@ -60,20 +60,31 @@ class Hub:
         client.deliver(delivery)
         return True
 
-    def fan_out(self, members: Set[int], frame: bytes, sender_id: int = 0) -> int:
-        """Queue one frame for all members who are here, but not for its sender; their number."""
-        return self._each(members, sender_id, lambda client: client.send(frame))
-
-    def offer(self, members: Set[int], frame: bytes, sender_id: int = 0) -> int:
-        """Queue a frame that may be shed, likewise."""
-        return self._each(members, sender_id, lambda client: client.offer(frame))
-
-    def _each(self, members: Set[int], sender_id: int, put: Callable[[Client], None]) -> int:
-        clients = self._clients
-        # The intersection of a key view and a set walks the smaller of the two. It is a copy:
-        # a slow consumer leaves the map while the frames are put.
-        here = clients.keys() & members
-        here.discard(sender_id)
-        for user_id in here:
-            put(clients[user_id])
+    def fan_out(self, user_ids: Set[int], frame: bytes, sender_id: int = 0) -> int:
+        """Queue one frame for all of the users who are here, but not for its sender."""
+        here = self._here(user_ids, sender_id)
+        for client in here:
+            client.send(frame)
         return len(here)
+
+    def fan_out_group(
+        self, members: Set[int], frame: bytes, *, group_id: str, seq: int, sender_id: int
+    ) -> int:
+        """Queue a message of a group for all members who are here, but not for its sender."""
+        here = self._here(members, sender_id)
+        for client in here:
+            client.send_group(frame, group_id, seq)
+        return len(here)
+
+    def offer(self, user_ids: Set[int], frame: bytes, sender_id: int = 0) -> int:
+        """Queue a frame that may be shed."""
+        here = self._here(user_ids, sender_id)
+        for client in here:
+            client.offer(frame)
+        return len(here)
+
+    def _here(self, user_ids: Set[int], sender_id: int) -> list[Client]:
+        clients = self._clients
+        # The intersection of a key view and a set walks the smaller of the two. The list is a
+        # copy: a slow consumer leaves the map while the frames are put.
+        return [clients[user_id] for user_id in clients.keys() & user_ids if user_id != sender_id]

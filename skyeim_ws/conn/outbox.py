@@ -9,6 +9,7 @@ class Put(Enum):
 
     ACCEPTED = auto()
     SHED = auto()
+    FOLDED = auto()
     OVERFLOW = auto()
 
 
@@ -20,13 +21,15 @@ class Outbox:
 
     # A list, not a deque: an empty one is a tenth of the size, and ten thousand idle connections
     # have one each. A prefix is taken rarely, and from at most some hundred frames.
-    __slots__ = ("_frames", "_max_bytes", "_max_frames", "size")
+    __slots__ = ("_frames", "_max_bytes", "_max_frames", "behind", "size")
 
     def __init__(self, max_frames: int, max_bytes: int) -> None:
         self._frames: list[bytes] = []
         self._max_frames = max_frames
         self._max_bytes = max_bytes
         self.size = 0
+        # Groups of which messages were folded: the newest seq of each. None while there is none.
+        self.behind: dict[str, int] | None = None
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -47,6 +50,26 @@ class Outbox:
         frames.append(frame)
         self.size += len(frame)
         return Put.ACCEPTED
+
+    def put_group(self, frame: bytes, group_id: str, seq: int) -> Put:
+        """Append a group message, or fold it into a hint once the outbox is half full.
+
+        So the messages of groups, which a client can fetch by their seq, never take the room of
+        private ones. While a group's hint waits, all that follows in the group goes into it: the
+        client sees no message of the group before the hint that covers its predecessors.
+        """
+        behind = self.behind
+        if (behind is not None and group_id in behind) or self.half_full:
+            if behind is None:
+                behind = self.behind = {}
+            behind[group_id] = seq
+            return Put.FOLDED
+        return self.put(frame)
+
+    def take_behind(self) -> dict[str, int]:
+        """Return and forget the hints, once every frame before them has been taken."""
+        behind, self.behind = self.behind, None
+        return behind or {}
 
     def offer(self, frame: bytes) -> Put:
         """Append a frame that may be shed: it is, once the outbox is half full."""
@@ -83,4 +106,5 @@ class Outbox:
     def clear(self) -> None:
         """Drop everything."""
         self._frames.clear()
+        self.behind = None
         self.size = 0

@@ -13,6 +13,7 @@ class Stats:
     frames_received: int = 0
     frames_queued: int = 0
     frames_shed: int = 0
+    group_frames_folded: int = 0
     slow_consumers: int = 0
     flooding: int = 0
     heartbeat_timeouts: int = 0

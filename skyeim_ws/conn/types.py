@@ -3,6 +3,7 @@
 import re
 import time
 import uuid
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -141,6 +142,16 @@ class GroupMessage(Outbound):
     at_user_ids: tuple[int, ...] | UnsetType = UNSET
 
 
+class GroupBehind(Outbound):
+    """Messages of a group that this connection was too slow for; `group_behind`.
+
+    `seq` is the newest of them: the client fetches what it lacks.
+    """
+
+    group_id: str
+    seq: int
+
+
 class Connected(Outbound):
     """The first frame of a connection; `connected`."""
 
@@ -241,6 +252,14 @@ def frame(kind: str, data: Outbound) -> bytes:
 def chat_frame(data: bytes) -> bytes:
     """Return the frame of an encoded private message."""
     return encode(Opcode.TEXT, b'{"type":"chat","data":%b}' % data)
+
+
+def hint_frames(behind: Mapping[str, int]) -> list[bytes]:
+    """Return a `group_behind` frame for each group of which messages were left out."""
+    return [
+        frame("group_behind", GroupBehind(group_id=group_id, seq=seq))
+        for group_id, seq in behind.items()
+    ]
 
 
 def error_frame(reason: Reason, message: str = "", msg_id: str | None = None) -> bytes:

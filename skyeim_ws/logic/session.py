@@ -35,7 +35,7 @@ _RETRY_AFTER_MS = (500, 5000)
 
 
 class Sessions:
-    """The events of all connections; implements `conn.client.SessionEvents`."""
+    """The events of all connections; implements `conn.context.SessionEvents`."""
 
     def __init__(
         self,

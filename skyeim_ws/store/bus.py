@@ -13,6 +13,7 @@ from redis.asyncio.connection import AbstractConnection
 
 from skyeim_ws.logic.ports import BusEvents
 from skyeim_ws.store import scripts
+from skyeim_ws.store.ending import end
 from skyeim_ws.store.keys import BROADCAST, NODE_PREFIX, node_channel, session_key
 from skyeim_ws.store.notes import (
     FrameNote,
@@ -61,8 +62,7 @@ class RedisBus:
     async def close(self) -> None:
         """Stop listening."""
         if self._listener is not None:
-            self._listener.cancel()
-            await asyncio.gather(self._listener, return_exceptions=True)
+            await end(self._listener)
 
     def to_user(self, user_id: int, frame: bytes, *, ephemeral: bool = False) -> None:
         """Send a frame to a user of another node; dropped if the user is nowhere."""

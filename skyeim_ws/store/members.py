@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 
 from skyeim_ws.logic.ports import Refused, Unavailable
 from skyeim_ws.store import scripts
+from skyeim_ws.store.ending import end
 from skyeim_ws.store.pipeline import Pipeline
 from skyeim_ws.store.tracking import Change, changes
 
@@ -30,9 +31,6 @@ UNVERIFIED_TTL = 30
 
 UNTRACKED_TTL = 1.0
 """Seconds that a list is used locally when no change to it would be told."""
-
-CANCEL_AGAIN = 0.1
-"""Seconds after which a task that has missed its cancellation is cancelled again."""
 
 MAX_FILLS = 64
 """Fills of Redis under way at a time; a group beyond that is filled by a later look-up."""
@@ -82,17 +80,10 @@ class MemberCache:
 
     async def close(self) -> None:
         """Stop following and give up what is under way."""
-        tasks = [*self._tasks, *self._fills.values()]
+        tasks: list[asyncio.Task[Any]] = [*self._tasks, *self._fills.values()]
         if self._follower is not None:
             tasks.append(self._follower)
-        under_way = set[asyncio.Task[Any]](tasks)
-        while under_way:
-            # redis-py sends through asyncio.wait_for, which before Python 3.12 loses a cancellation
-            # that comes just as the send is done.
-            for task in under_way:
-                task.cancel()
-            _, under_way = await asyncio.wait(under_way, timeout=CANCEL_AGAIN)
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*tasks)
         self._change(Change(None, tracking=False))
 
     def cached(self, group_id: str) -> frozenset[int] | None:

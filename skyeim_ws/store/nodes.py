@@ -114,10 +114,7 @@ class NodeLease:
         [mine, roster] = await self._pipeline.call(claim, ("HGETALL", roster_key(node)))
         if not mine:
             return [], []
-        records = {
-            int(user): json.loads(record)
-            for user, record in zip(roster[::2], roster[1::2], strict=True)
-        }
+        records = {int(user): json.loads(record) for user, record in roster.items()}
         log.warning("node_died", node=node, users=len(records))
         gone: list[int] = []
         moved: list[int] = []

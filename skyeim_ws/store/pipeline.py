@@ -24,6 +24,7 @@ from redis.exceptions import (
 )
 
 from skyeim_ws.logic.ports import Unavailable
+from skyeim_ws.store.ending import end
 
 log = structlog.get_logger()
 
@@ -151,8 +152,7 @@ class Pipeline:
         self._wake.set()
         if self._task is not None:
             await asyncio.wait({self._task}, timeout=timeout)
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end(self._task)
         for call in self._calls.values():
             _fail(call, "closed")
         self._calls.clear()

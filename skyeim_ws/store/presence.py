@@ -63,8 +63,11 @@ class RedisPresence:
         """Write all users of this node, with their groups, again after an outage.
 
         Not awaited, so that a `leave` that follows stands behind it in the queue: written in
-        steps, it could bring back a user who left in between.
+        steps, it could bring back a user who left in between. Does nothing while Redis is away.
         """
+        if not self._pipeline.healthy:
+            # The recovery asks again; until then the room in the queue is for what nobody else has.
+            return
         groups: defaultdict[str, list[int]] = defaultdict(list)
         for user_id, group_ids in users.items():
             for group_id in group_ids:

@@ -17,6 +17,8 @@ class OutboxMachine(RuleBasedStateMachine):
         super().__init__()
         self.outbox = Outbox(MAX_FRAMES, MAX_BYTES)
         self.model: list[bytes] = []
+        self.behind: dict[str, int] = {}
+        self.seq = 0
 
     def fits(self, frame: bytes) -> bool:
         size = sum(map(len, self.model))
@@ -56,10 +58,29 @@ class OutboxMachine(RuleBasedStateMachine):
         if self.model:
             assert len(data) + len(self.model[0]) > limit
 
+    @rule(frame=frames, group_id=st.sampled_from("gh"))
+    def put_group(self, frame: bytes, group_id: str) -> None:
+        """A message of a group never takes the second half, nor overtakes a hint of its group."""
+        self.seq += 1
+        folds = group_id in self.behind or self.outbox.half_full
+        answer = self.outbox.put_group(frame, group_id, self.seq)
+        assert (answer is Put.FOLDED) is folds
+        if folds:
+            self.behind[group_id] = self.seq
+        elif answer is Put.ACCEPTED:
+            self.model.append(frame)
+
+    @rule()
+    def take_behind(self) -> None:
+        if not self.model:
+            assert self.outbox.take_behind() == self.behind
+            self.behind = {}
+
     @rule()
     def clear(self) -> None:
         self.outbox.clear()
         self.model.clear()
+        self.behind.clear()
 
     @invariant()
     def counts_are_right(self) -> None:

@@ -1,0 +1,141 @@
+"""Real connections without the rest of a gateway: a server whose session only takes notes."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+from tornado.web import Application
+
+from skyeim_ws.conn.client import Client
+from skyeim_ws.conn.context import ClientContext
+from skyeim_ws.conn.flusher import Flusher
+from skyeim_ws.conn.hub import Hub
+from skyeim_ws.conn.ledger import Delivery
+from skyeim_ws.conn.limits import Limits
+from skyeim_ws.conn.stats import Stats
+from tests.gateway.raw import RawUser
+from tests.waiting import until
+
+TOKEN_SECONDS = 3600.0
+
+
+class Clock:
+    """Time that passes only when told to; in seconds."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Notes:
+    """The session events of all connections."""
+
+    def __init__(self) -> None:
+        self.hub = Hub()
+        self.received_texts: list[str] = []
+        self.confirmed_ids: list[str] = []
+        self.returned: dict[int, list[str]] = {}
+
+    async def opened(self, client: Client) -> None:
+        self.hub.register(client)
+        client.start([], [])
+
+    def received(self, client: Client, text: str) -> None:
+        self.received_texts.append(text)
+
+    def confirmed(self, client: Client, deliveries: list[Delivery]) -> None:
+        self.confirmed_ids += [delivery.msg_id for delivery in deliveries]
+
+    def ended(self, client: Client, undelivered: list[Delivery]) -> None:
+        self.hub.unregister(client)
+        self.returned[client.user_id] = [delivery.msg_id for delivery in undelivered]
+
+
+class Admitted(Client):
+    """A client that is whoever it says it is."""
+
+    def prepare(self) -> None:
+        self.identify(
+            user_id=int(self.get_query_argument("user")),
+            conn_id="c",
+            device="",
+            connected_at=0,
+            expires_at=self.context.clock() + TOKEN_SECONDS,
+        )
+
+
+class Endpoint:
+    """A server of connections, and the way to connect to it."""
+
+    def __init__(self, stack: AsyncExitStack, context: ClientContext, notes: Notes) -> None:
+        self.context = context
+        self.notes = notes
+        self.hub = notes.hub
+        self.stats = context.stats
+        self._stack = stack
+        listeners = bind_sockets(0, "127.0.0.1")
+        self._port = listeners[0].getsockname()[1]
+        server = HTTPServer(Application([(r"/ws", Admitted, {"context": context})]))
+        server.add_sockets(listeners)
+        stack.push_async_callback(server.close_all_connections)
+        stack.callback(server.stop)
+
+    async def dial(self, user_id: int, receive_buffer: int = 0) -> tuple[RawUser, Client]:
+        """Connect; return both ends. `receive_buffer` is in bytes."""
+        connection = await self.upgrade(user_id, receive_buffer)
+        limit = receive_buffer or 65_536
+        reader, writer = await asyncio.open_connection(sock=connection, limit=limit)
+        user = RawUser(reader, writer)
+        self._stack.push_async_callback(user.cut)
+        client = self.hub.get(user_id)
+        assert client is not None
+        return user, client
+
+    async def upgrade(self, user_id: int, receive_buffer: int = 0) -> socket.socket:
+        """Connect and return the bare socket, when the session is open."""
+        loop = asyncio.get_running_loop()
+        connection = socket.socket()
+        if receive_buffer:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        connection.setblocking(False)
+        await loop.sock_connect(connection, ("127.0.0.1", self._port))
+        request = (
+            f"GET /ws?user={user_id} HTTP/1.1\r\nHost: localhost\r\n"
+            "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        )
+        await loop.sock_sendall(connection, request.encode())
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += await loop.sock_recv(connection, 1)
+        assert head.startswith(b"HTTP/1.1 101 "), head
+        await until(lambda: user_id in self.hub)
+        return connection
+
+
+@asynccontextmanager
+async def endpoint(clock: Any = None, **limits: Any) -> AsyncIterator[Endpoint]:
+    """Serve connections with these limits; the time is the loop's, unless a clock is given."""
+    loop = asyncio.get_running_loop()
+    notes = Notes()
+    context = ClientContext(
+        events=notes,
+        flusher=Flusher(loop.call_soon),
+        limits=Limits(**limits),
+        stats=Stats(),
+        clock=clock or loop.time,
+    )
+    async with AsyncExitStack() as stack:
+        yield Endpoint(stack, context, notes)
+
+
+def delivery(number: int, size: int = 5) -> Delivery:
+    """Return a private message with this number as its id; `size` is that of its content."""
+    data = b'{"id":%d,"content":"%b"}' % (number, b"x" * size)
+    return Delivery(data=data, id=number, msg_id=f"m-{number}", from_user_id=9)

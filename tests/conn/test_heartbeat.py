@@ -1,0 +1,182 @@
+"""Pings, signs of life and time limits of connections, on a clock that the test moves."""
+
+import asyncio
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from websockets.frames import Opcode
+
+from skyeim_ws.conn.client import Client, State
+from skyeim_ws.conn.codes import CloseCode
+from skyeim_ws.conn.heartbeat import Heartbeat, tick_seconds
+from skyeim_ws.conn.limits import Limits
+from tests.conn.endpoint import TOKEN_SECONDS, Clock, delivery, endpoint
+from tests.gateway.raw import RawUser
+from tests.waiting import until
+
+seconds = st.floats(0.01, 10_000)
+
+
+async def sign_of_life(user: RawUser, client: Client, clock: Clock) -> None:
+    """Send a pong that answers nothing, and wait until it is seen."""
+    user.send_frame(Opcode.PONG, b"unasked")
+    await until(lambda: client.last_seen == clock.now)
+
+
+@pytest.mark.gen_test
+async def test_pings_of_a_crowd_that_came_at_once_are_spread_over_the_interval() -> None:
+    clock = Clock()
+    async with endpoint(clock, ping_interval=50, pong_timeout=1_000) as running:
+        ends = [await running.dial(user_id) for user_id in range(1, 41)]
+        heartbeat = Heartbeat(running.hub, running.context)
+        start = clock.now
+        assert all(0 <= client.next_ping - start < 50 for _, client in ends)
+        pinged: Counter[int] = Counter()
+        for second in range(1, 51):
+            clock.now = start + second
+            heartbeat.sweep()
+            before = pinged.total()
+            for user, client in ends:
+                if client.last_ping == clock.now:
+                    pinged[client.user_id] += 1
+                    assert await user.read_frame() == (Opcode.PING, b"1")
+            # Evenly spread it would be one of them in each second.
+            assert pinged.total() - before < len(ends) / 2
+        assert pinged == dict.fromkeys(range(1, 41), 1)
+        # From then on each keeps its own beat.
+        assert all(start + 50 <= client.next_ping <= start + 101 for _, client in ends)
+
+
+@pytest.mark.gen_test
+async def test_an_unanswered_ping_is_not_followed_by_another() -> None:
+    clock = Clock()
+    async with endpoint(clock, ping_interval=10, pong_timeout=1_000) as running:
+        user, client = await running.dial(1)
+        heartbeat = Heartbeat(running.hub, running.context)
+        for _ in range(5):
+            clock.now += 10
+            client.deliver(delivery(int(clock.now)))
+            heartbeat.sweep()
+        user.send("marker")
+        await until(lambda: running.notes.received_texts)
+        client.disconnect(CloseCode.NORMAL, "end of the test")
+        frames = [await user.read_frame() for _ in range(7)]
+        assert [opcode for opcode, _ in frames].count(Opcode.PING) == 1
+        assert frames[-1][0] is Opcode.CLOSE
+
+
+@pytest.mark.gen_test
+async def test_an_answered_ping_is_followed_by_another_after_the_interval() -> None:
+    clock = Clock()
+    async with endpoint(clock, ping_interval=10, pong_timeout=1_000) as running:
+        user, client = await running.dial(1)
+        heartbeat = Heartbeat(running.hub, running.context)
+        for number in range(1, 4):
+            clock.now += 10
+            heartbeat.sweep()
+            ping = await user.next_ping()
+            assert ping == b"%d" % number
+            heartbeat.sweep()
+            user.send_frame(Opcode.PONG, ping)
+            await until(lambda: not client.ledger.ping_under_way)
+
+
+@pytest.mark.gen_test
+async def test_who_gives_no_sign_of_life_is_closed_and_whoever_gives_one_is_not() -> None:
+    clock = Clock()
+    async with endpoint(clock, ping_interval=54, pong_timeout=60) as running:
+        silent, lost = await running.dial(1)
+        alive, kept = await running.dial(2)
+        heartbeat = Heartbeat(running.hub, running.context)
+        clock.now += 59.9
+        heartbeat.sweep()
+        assert (lost.state, kept.state) == (State.OPEN, State.OPEN)
+        await sign_of_life(alive, kept, clock)
+        lost.deliver(delivery(1))
+        clock.now += 0.1
+        heartbeat.sweep()
+        assert (lost.state, kept.state) == (State.DRAINING, State.OPEN)
+        assert (await silent.close_frame()).code == CloseCode.HEARTBEAT_TIMEOUT
+        assert running.notes.returned == {1: ["m-1"]}
+        assert running.stats.heartbeat_timeouts == 1
+        clock.now += 59.9
+        heartbeat.sweep()
+        assert kept.state is State.DRAINING
+
+
+@pytest.mark.gen_test
+async def test_any_frame_is_a_sign_of_life() -> None:
+    clock = Clock()
+    async with endpoint(clock, pong_timeout=60) as running:
+        user, client = await running.dial(1)
+        for opcode in (Opcode.TEXT, Opcode.PING, Opcode.PONG):
+            clock.now += 59
+            user.send_frame(opcode, b"here")
+            await until(lambda: client.last_seen == clock.now)
+        Heartbeat(running.hub, running.context).sweep()
+        assert client.state is State.OPEN
+
+
+@pytest.mark.gen_test
+async def test_a_connection_ends_with_its_token() -> None:
+    clock = Clock()
+    async with endpoint(clock, pong_timeout=2 * TOKEN_SECONDS) as running:
+        user, client = await running.dial(1)
+        heartbeat = Heartbeat(running.hub, running.context)
+        clock.now = client.expires_at - 1
+        heartbeat.sweep()
+        assert client.state is State.OPEN
+        clock.now = client.expires_at
+        heartbeat.sweep()
+        assert (await user.close_frame()).code == CloseCode.TOKEN_EXPIRED
+
+
+@pytest.mark.gen_test
+async def test_what_waits_for_confirmation_is_pinged_when_the_confirm_interval_is_over() -> None:
+    clock = Clock()
+    async with endpoint(clock, confirm_interval=0.5, ping_interval=1_000) as running:
+        user, client = await running.dial(1)
+        heartbeat = Heartbeat(running.hub, running.context)
+        client.deliver(delivery(1))
+        user.send_frame(Opcode.PONG, await user.next_ping())
+        await until(lambda: running.notes.confirmed_ids == ["m-1"])
+        client.deliver(delivery(2))
+        await user.read_frame()
+        for _ in range(2):
+            clock.now += 0.2
+            heartbeat.sweep()
+            # The flusher has its turn, and finds that it is too early.
+            await until(lambda: running.context.awaiting_confirmation == {client})
+            assert not client.ledger.ping_under_way
+        clock.now += 0.1
+        heartbeat.sweep()
+        user.send_frame(Opcode.PONG, await user.next_ping())
+        await until(lambda: running.notes.confirmed_ids == ["m-1", "m-2"])
+        heartbeat.sweep()
+        assert running.context.awaiting_confirmation == set()
+
+
+@pytest.mark.gen_test
+async def test_a_started_heartbeat_sweeps_by_itself_until_it_is_stopped() -> None:
+    async with endpoint(ping_interval=0.05, pong_timeout=0.2) as running:
+        user, client = await running.dial(1)
+        heartbeat = Heartbeat(running.hub, running.context)
+        heartbeat.start()
+        try:
+            assert await user.next_ping() == b"1"
+            async with asyncio.timeout(20):
+                assert (await user.close_frame()).code == CloseCode.HEARTBEAT_TIMEOUT
+        finally:
+            heartbeat.stop()
+        assert client.user_id not in running.hub
+
+
+@given(ping=seconds, pong=seconds, confirm=seconds)
+def test_a_tick_is_short_enough_for_every_time_limit(
+    ping: float, pong: float, confirm: float
+) -> None:
+    limits = Limits(ping_interval=ping, pong_timeout=pong, confirm_interval=confirm)
+    tick = tick_seconds(limits)
+    assert 0 < tick <= min(1, ping / 4, pong / 4, confirm)
