@@ -263,8 +263,11 @@ async def _open_sqlite(url: URL) -> Database:
 
 
 async def _open_mysql(url: URL) -> Database:
-    # A connection of its own, closed at the end: the lock of the migrations belongs to it.
-    migrating = mysql_engine(url, poolclass=NullPool)
+    try:
+        # A connection of its own, closed at the end: the lock of the migrations belongs to it.
+        migrating = mysql_engine(url, poolclass=NullPool)
+    except ModuleNotFoundError as error:
+        raise DataSourceError(f"MySQL needs the package {error.name}: skyeim-ws[mysql]") from error
     try:
         async with asyncio.timeout(MIGRATION_DEADLINE), migrating.begin() as connection:
             integer_times = await connection.run_sync(_migrate)

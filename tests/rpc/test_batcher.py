@@ -11,7 +11,6 @@ from structlog.testing import capture_logs
 from skyeim_ws.conn.codes import Reason
 from skyeim_ws.logic.ports import Outgoing, Refused, SendOutcome, Stored, Unavailable
 from skyeim_ws.rpc import batcher as batcher_module
-from skyeim_ws.rpc.pb import friend_pb2, group_pb2
 from skyeim_ws.rpc.pb import message_pb2 as pb
 from tests.rpc.servers import (
     Answers,
@@ -19,7 +18,6 @@ from tests.rpc.servers import (
     batching,
     failing,
     grouped,
-    hang,
     private,
     serving,
     stored,
@@ -79,6 +77,18 @@ async def test_a_batch_has_a_bounded_size(address: str) -> None:
     assert stored(answers.outcomes.values())
     assert len(storage.batches) > 1
     assert all(len(batch) * 4 * 16_384 <= batcher_module.BATCH_BYTES for batch in storage.batches)
+
+
+@pytest.mark.gen_test
+async def test_a_batch_has_no_more_items_than_servers_take(address: str) -> None:
+    storage, answers = Storage(), Answers()
+    async with (
+        serving(address, message=storage.batch_methods),
+        batching(address, batch_size=5_000) as batcher,
+    ):
+        answers.submit(batcher, [private(f"m{n}") for n in range(1_500)])
+        await answers.wait(1_500)
+    assert [len(batch) for batch in storage.batches] == [1_000, 500]
 
 
 @pytest.mark.gen_test
@@ -159,7 +169,7 @@ async def test_a_server_that_hangs_costs_no_more_than_the_deadline(address: str)
         assert all(map(unavailable, answers.outcomes.values()))
         assert storage.batches in ([["a", "b"]], [])
         assert (batcher.failures, batcher.pending) == (4, 0)
-        assert [entry["event"] for entry in logs] == ["rpc_failed"]
+        assert [entry["event"] for entry in logs] in (["rpc_failed"], [])
 
 
 @pytest.mark.gen_test
@@ -286,75 +296,3 @@ async def test_closing_waits_for_what_is_under_way_and_fails_what_waits(address:
     assert stored([answers.outcomes["a"]])
     assert unavailable(answers.outcomes["b"])
     assert unavailable(answers.outcomes["c"])
-
-
-@pytest.mark.gen_test
-async def test_a_denial_without_a_reason_is_looked_up_and_holds_up_nobody(address: str) -> None:
-    storage, answers = Storage(), Answers()
-    gate = asyncio.Event()
-    storage.denied = dict.fromkeys(("b", "c", "d"), (StatusCode.PERMISSION_DENIED, ""))
-
-    async def is_friend(request: Any, context: Any) -> friend_pb2.IsFriendResp:
-        await gate.wait()
-        return friend_pb2.IsFriendResp(status=2 if request.user_id == 2 else 1)
-
-    async def check(request: Any, context: Any) -> group_pb2.CheckMembershipResp:
-        await gate.wait()
-        member = group_pb2.MemberInfo(role=3, mute=int(request.user_id == 5))
-        return group_pb2.CheckMembershipResp(is_member=True, member=member)
-
-    async with (
-        serving(
-            address,
-            message=storage.batch_methods,
-            friend={"IsFriend": is_friend},
-            group={"CheckMembership": check},
-        ),
-        batching(address) as batcher,
-    ):
-        sent = [private("a"), private("b"), grouped("c", 5), grouped("d", at_user_ids=[-1])]
-        answers.submit(batcher, [*sent, private("e")])
-        await answers.wait(2)
-        answers.submit(batcher, [private("f")])
-        await answers.wait(3)
-        assert answers.order == ["a", "e", "f"]
-        assert batcher.pending == 3
-        gate.set()
-        await answers.wait(6)
-    assert {
-        msg_id: outcome.reason
-        for msg_id, outcome in answers.outcomes.items()
-        if isinstance(outcome, Refused)
-    } == {"b": Reason.BLOCKED, "c": Reason.MUTED, "d": Reason.AT_ALL_DENIED}
-
-
-@pytest.mark.gen_test
-async def test_a_look_up_that_fails_or_hangs_ends_with_the_deadline(address: str) -> None:
-    storage, answers = Storage(), Answers()
-    storage.denied = dict.fromkeys(("a", "b"), (StatusCode.PERMISSION_DENIED, ""))
-    async with (
-        serving(
-            address,
-            message=storage.batch_methods,
-            friend={"IsFriend": failing(StatusCode.INTERNAL)},
-            group={"CheckMembership": hang},
-        ),
-        batching(address, timeout=0.5) as batcher,
-    ):
-        answers.submit(batcher, [private("a"), grouped("b")])
-        await answers.wait(2)
-    assert all(map(unavailable, answers.outcomes.values()))
-
-
-@pytest.mark.gen_test
-async def test_a_group_that_is_gone_shows_in_the_look_up(address: str) -> None:
-    storage, answers = Storage(), Answers()
-    storage.denied = {"a": (StatusCode.PERMISSION_DENIED, "")}
-    gone = {"CheckMembership": failing(StatusCode.NOT_FOUND)}
-    async with (
-        serving(address, message=storage.batch_methods, group=gone),
-        batching(address) as batcher,
-    ):
-        answers.submit(batcher, [grouped("a")])
-        await answers.wait(1)
-    assert reasons(answers) == [Reason.GROUP_NOT_FOUND]

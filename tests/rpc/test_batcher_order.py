@@ -88,7 +88,9 @@ async def run(script: list[Step], *, batches: bool, address: str) -> tuple[list[
 def test_answers_keep_the_order_of_submission(batches: bool, script: list[Step]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         address = f"unix:{Path(folder) / 's'}"
-        messages, answers = asyncio.run(run(script, batches=batches, address=address))
+        # Not asyncio.run: it would drop the loop that the fixtures of other tests have left.
+        with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+            messages, answers = runner.run(run(script, batches=batches, address=address))
     submitted = [message.msg_id for message in messages]
     if batches:
         assert answers.order == submitted

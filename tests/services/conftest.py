@@ -1,5 +1,6 @@
-"""A running server of all three services over SQLite, and rows that tests start from."""
+"""A running server of all three services over a database, and rows that tests start from."""
 
+import os
 from collections.abc import Awaitable, Iterable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from skyeim_ws.services.tables import (
     group_members,
     groups,
 )
+from tests.services.mariadb import MariaDB, find_server, running_mariadb
 
 if TYPE_CHECKING:
     from skyeim_ws.rpc.pb.friend_pb2_grpc import FriendAsyncStub
@@ -45,6 +47,25 @@ class Services:
     group: "GroupAsyncStub"
 
 
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[MariaDB]:
+    """Run a MariaDB of this test process; tests that kill it start it again."""
+    if find_server() is None:
+        reason = "there is no MariaDB server: run tools/install-test-servers"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with running_mariadb() as server:
+        yield server
+
+
+@pytest.fixture
+def mariadb(mariadb_server: MariaDB) -> MariaDB:
+    """A MariaDB whose usual database has no rows, and perhaps no tables."""
+    mariadb_server.clear()
+    return mariadb_server
+
+
 @pytest.fixture
 def services(io_loop: IOLoop, tmp_path: Path) -> Iterator[Services]:
     """Start the services on a unix socket over an empty database; no Redis, no pushes."""
@@ -56,17 +77,26 @@ def services(io_loop: IOLoop, tmp_path: Path) -> Iterator[Services]:
 
 @pytest.fixture
 def database(io_loop: IOLoop, tmp_path: Path) -> Iterator[Database]:
-    """Open an empty SQLite database."""
-    opened = io_loop.run_sync(lambda: open_database(str(tmp_path / "im.db")))
+    """Open an empty database."""
+    opened = io_loop.run_sync(lambda: open_database(data_source_in(tmp_path)))
     yield opened
     io_loop.run_sync(opened.close)
+
+
+def data_source_in(folder: Path) -> str:
+    """Return the database that belongs to a folder: a SQLite file, unless another is named there.
+
+    The modules `test_engines_*` name one, and so run the tests of other modules on it unchanged.
+    """
+    named = folder / "data_source"
+    return named.read_text() if named.exists() else str(folder / "im.db")
 
 
 async def start_services(
     stack: AsyncExitStack, folder: Path, events: Events | None = None
 ) -> Services:
     """Start the services in `folder`; leaving the stack stops them."""
-    database = await open_database(str(folder / "im.db"))
+    database = await open_database(data_source_in(folder))
     stack.push_async_callback(database.close)
     events = events or Events(None, None, None)
     stack.push_async_callback(events.close)

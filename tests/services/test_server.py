@@ -189,6 +189,19 @@ async def test_the_program_says_why_it_does_not_start(
 
 
 @pytest.mark.gen_test
+async def test_the_log_is_as_plain_and_as_quiet_as_it_is_told(tmp_path: Path) -> None:
+    arguments = ("--data-source", str(tmp_path / "none" / "im.db"), "--listen", "127.0.0.1:0")
+    said = []
+    for level in ("error", "severe"):
+        async with process(*arguments, "--log-encoding", "plain", "--log-level", level) as child:
+            _, stderr = await asyncio.wait_for(child.communicate(), DEADLINE)
+        assert child.returncode == 1
+        said.append(stderr.decode())
+    assert "[error    ] services_failed error=" in said[0]
+    assert said[1] == ""
+
+
+@pytest.mark.gen_test
 async def test_what_was_answered_survives_kill_9_and_seq_has_no_gaps(tmp_path: Path) -> None:
     """Senders keep a stream of calls going while the process is killed, then retry all."""
     address, source = f"unix:{tmp_path / 's.sock'}", str(tmp_path / "im.db")

@@ -76,3 +76,21 @@ async def test_a_leave_during_an_outage_is_made_up_for(mortal: Server) -> None:
         mortal.start()
         await until(lambda: pipeline.healthy)
         assert await presence.online([1]) == []
+
+
+@pytest.mark.gen_test
+async def test_nothing_is_written_again_before_the_outage_is_over(mortal: Server) -> None:
+    """Else it would push undelivered messages out of the bounded queue."""
+    async with pipelined(mortal) as pipeline:
+        presence = RedisPresence(pipeline)
+        await presence.enter(1, ["a"])
+        mortal.kill()
+        presence.leave(2, ["a"])
+        await until(lambda: not pipeline.healthy)
+        presence.resync({1: ["a"]})
+        assert pipeline.waiting == 1
+        mortal.start()
+        await until(lambda: pipeline.healthy)
+        presence.resync({1: ["a"]})
+        await until(lambda: not pipeline.waiting)
+        assert await presence.online([1]) == [1]

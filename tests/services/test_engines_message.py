@@ -1,0 +1,9 @@
+"""The Message service keeps its rules on MariaDB as well: the same tests, unchanged."""
+# ruff: noqa: F401, F403
+
+import pytest
+
+from tests.services.mariadb import tmp_path
+from tests.services.test_message import *
+
+pytestmark = pytest.mark.xdist_group("mariadb")
