@@ -10,5 +10,5 @@ from tests.services.test_membership import *
 
 pytestmark = pytest.mark.xdist_group("mariadb")
 
-# It drops a table, which the tests after it would miss; a kill does the same in `test_engines`.
+# It drops a table, which the tests after it would miss.
 test_cached_members_go_when_the_fate_of_a_commit_is_unknown = None  # type: ignore[assignment]
