@@ -40,12 +40,14 @@ class Receipts:
         self._requests.run(client, "group_read", work)
 
     async def mark_read(self, user_id: int, peer_id: int, msg_ids: Sequence[str]) -> int:
-        """Mark messages as read, all if none is named, tell the peer, and return their number."""
+        """Mark messages as read, all if none is named; tell the peer and return how many were not."""
         count = await self._messages.mark_read(user_id, peer_id, msg_ids)
-        receipt = ReadReceipt(
-            user_id=user_id, timestamp=now_seconds(), msg_ids=list(msg_ids) or UNSET
-        )
-        self._reach.send(peer_id, frame("read", receipt))
+        if count:
+            # A stranger, of whom there is nothing to read, is not to be bothered.
+            receipt = ReadReceipt(
+                user_id=user_id, timestamp=now_seconds(), msg_ids=list(msg_ids) or UNSET
+            )
+            self._reach.send(peer_id, frame("read", receipt))
         return count
 
     async def mark_group_read(self, user_id: int, group_id: str, seq: int) -> None:

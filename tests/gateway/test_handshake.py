@@ -1,0 +1,270 @@
+"""Who is let in, and how the others are told."""
+
+import json
+import logging
+import ssl
+import time
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+from structlog.testing import capture_logs
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidMessage, InvalidStatus
+from websockets.http11 import Response
+from websockets.typing import Origin, Subprotocol
+
+from skyeim_ws import tokens
+from skyeim_ws.config import Auth
+from skyeim_ws.ops import logs
+from tests.gateway.conftest import MakeWorld
+from tests.world import SECRET, World
+
+OLD_SECRET = "the secret of last year, longer than 32 bytes"
+TLS = Path(__file__).parent / "tls"
+
+
+def signed(secret: str = SECRET, algorithm: str = "HS256", **claims: Any) -> str:
+    """Return a token that is good but for these claims; None leaves a claim out."""
+    good = {"userId": 1001, "tokenType": 0, "exp": int(time.time()) + 3600}
+    left = {name: value for name, value in (good | claims).items() if value is not None}
+    # Zeros at the end change nothing in HMAC and keep the library quiet about the length.
+    return jwt.encode(left, secret.encode().ljust(64, b"\0"), algorithm=algorithm)
+
+
+def unsigned() -> str:
+    return jwt.encode({"userId": 1001, "exp": int(time.time()) + 3600}, None, algorithm="none")
+
+
+def tampered() -> str:
+    """Return a token whose claims were changed after it was signed."""
+    head, _, signature = signed().split(".")
+    return ".".join((head, signed(userId=1002).split(".")[1], signature))
+
+
+async def refusal(world: World, query: str = "", **options: Any) -> Response:
+    """Return the answer to a handshake that must not succeed."""
+    with pytest.raises(InvalidStatus) as refused:
+        await connect(f"ws://127.0.0.1:{world.port}/ws{query}", **options)
+    return refused.value.response
+
+
+def body(response: Response) -> dict[str, Any]:
+    assert response.headers["Content-Type"].startswith("application/json")
+    decoded: dict[str, Any] = json.loads(response.body or b"")
+    return decoded
+
+
+@pytest.mark.gen_test
+async def test_the_first_frame_says_who_and_where_one_is(make_world: MakeWorld) -> None:
+    async with make_world() as world:
+        before = int(time.time())
+        await world.login(1002)
+        alice = await world.dial(1001)
+        frame = await alice.receive()
+        assert frame["type"] == "connected"
+        data = frame["data"]
+        assert data == {
+            "userId": 1001,
+            "onlineCount": 2,
+            "connectedAt": data["connectedAt"],
+            "connId": data["connId"],
+            "server": "test-gateway",
+        }
+        assert before <= data["connectedAt"] <= time.time()
+        assert data["connId"]
+
+
+@pytest.mark.gen_test
+async def test_a_token_is_taken_from_query_header_or_subprotocol(make_world: MakeWorld) -> None:
+    async with make_world() as world:
+        address = f"ws://127.0.0.1:{world.port}/ws"
+        token = world.token(1001)
+        by_query = await world.login(1001, url=f"{address}?token={token}")
+        assert by_query.connection.subprotocol is None
+        header = {"Authorization": f"Bearer {token}"}
+        by_header = await world.login(1001, url=address, additional_headers=header)
+        assert by_header.connection.subprotocol is None
+        # RFC 7235: the name of the scheme is in any case.
+        await world.login(
+            1001, url=address, additional_headers={"Authorization": f"bEARER {token}"}
+        )
+        offered = [Subprotocol("bearer"), Subprotocol(token)]
+        by_subprotocol = await world.login(1001, url=address, subprotocols=offered)
+        assert by_subprotocol.connection.subprotocol == "bearer"
+
+
+@pytest.mark.gen_test
+async def test_good_tokens_of_other_issuers_are_taken(make_world: MakeWorld) -> None:
+    async with make_world() as world:
+        now = int(time.time())
+        for claims in (
+            {"userId": "1001"},
+            {"tokenType": None},
+            {"iss": "im-auth", "username": "alice", "iat": now - 5, "nbf": now - 5},
+        ):
+            address = f"ws://127.0.0.1:{world.port}/ws?token={signed(**claims)}"
+            await world.login(1001, url=address)
+
+
+@pytest.mark.gen_test
+async def test_every_bad_token_gets_401_before_the_upgrade(make_world: MakeWorld) -> None:
+    now = int(time.time())
+    bad = {
+        "empty": "",
+        "malformed": "no.token.atall",
+        "not even three parts": "abc",
+        "expired": signed(exp=now - 60),
+        "without expiry": signed(exp=None),
+        "not yet valid": signed(nbf=now + 600),
+        "wrong signature": signed("another secret, just as long as this one"),
+        "tampered": tampered(),
+        "alg none": unsigned(),
+        "alg HS512": signed(algorithm="HS512"),
+        "alg HS384": signed(algorithm="HS384"),
+        "refresh token": signed(tokenType=1),
+        "refresh token in words": signed(tokenType="1"),
+        "previous secret that is not set": signed(OLD_SECRET),
+        "no user": signed(userId=None),
+        "user 0": signed(userId=0),
+        "user below 0": signed(userId=-1),
+        "user in words": signed(userId="alice"),
+        "user with a fraction": signed(userId=1.5),
+        "user of two words": signed(userId="1001 1002"),
+        "user true": signed(userId=True),
+        "user past int64": signed(userId=2**63),
+        "user list": signed(userId=[1001]),
+    }
+    async with make_world() as world:
+        for name, token in bad.items():
+            response = await refusal(world, f"?token={token}")
+            assert response.status_code == 401, name
+            answer = body(response)
+            assert answer.keys() == {"code", "message"}, name
+            assert answer["code"] == 401, name
+            assert answer["message"], name
+            assert token not in answer["message"] or not token, name
+        assert len(world.gateway.hub) == 0
+
+
+@pytest.mark.gen_test
+async def test_no_token_at_all_gets_401_wherever_it_is_missing(make_world: MakeWorld) -> None:
+    async with make_world() as world:
+        for options in (
+            {},
+            {"additional_headers": {"Authorization": "Basic YTpi"}},
+            {"additional_headers": {"Authorization": "Bearer"}},
+            {"subprotocols": ["bearer"]},
+            {"subprotocols": ["chat", world.token(1001)]},
+        ):
+            response = await refusal(world, **options)
+            assert response.status_code == 401, options
+            assert body(response)["code"] == 401
+
+
+@pytest.mark.gen_test
+async def test_the_previous_secret_is_accepted_where_it_is_set(make_world: MakeWorld) -> None:
+    auth = Auth(access_secret=SECRET, prev_secret=OLD_SECRET)
+    async with make_world(settings={"auth": auth}) as world:
+        for secret in (SECRET, OLD_SECRET):
+            token = tokens.issue(secret, 1001, ttl=60)
+            await world.login(1001, url=f"ws://127.0.0.1:{world.port}/ws?token={token}")
+        third = signed("a third secret, longer than 32 bytes, too")
+        assert (await refusal(world, f"?token={third}")).status_code == 401
+
+
+@pytest.mark.gen_test
+async def test_without_a_list_any_origin_may_connect(make_world: MakeWorld) -> None:
+    async with make_world() as world:
+        await world.login(1001, origin=Origin("https://anywhere.example"))
+
+
+@pytest.mark.gen_test
+async def test_only_listed_origins_may_connect(make_world: MakeWorld) -> None:
+    origins = ("https://chat.example.com", "https://*.example.org")
+    async with make_world(origins=origins) as world:
+        await world.login(1001, origin=Origin("https://chat.example.com"))
+        await world.login(1001, origin=Origin("https://eu.example.org"))
+        await world.login(1001)  # no browser, no origin
+        for origin in (
+            "https://example.com",
+            "http://chat.example.com",
+            "https://chat.example.com.evil.example",
+            "https://example.org.evil.example",
+            "null",
+        ):
+            response = await refusal(world, f"?token={world.token(1002)}", origin=Origin(origin))
+            assert response.status_code == 403, origin
+        assert 1002 not in world.gateway.hub
+
+
+@pytest.mark.gen_test
+async def test_a_device_has_1_to_64_characters(make_world: MakeWorld) -> None:
+    async with make_world() as world:
+        await world.login(1001, url=world.url(1001, device="d" * 64))
+        client = world.gateway.hub.get(1001)
+        assert client is not None
+        assert client.device == "d" * 64
+        for device in ("d" * 65, "", "%ff"):
+            response = await refusal(world, f"?token={world.token(1001)}&device={device}")
+            assert response.status_code == 400, device
+            assert body(response)["code"] == 400
+
+
+@pytest.mark.gen_test
+async def test_a_token_shows_up_in_no_log(
+    make_world: MakeWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with make_world(origins=("https://chat.example.com",)) as world:
+        good, bad = world.token(1001), signed("another secret, just as long as this one")
+        with capture_logs() as events:
+            await world.login(1001, url=f"ws://127.0.0.1:{world.port}/ws?token={good}")
+            await refusal(world, f"?token={bad}")
+            await refusal(world, additional_headers={"Authorization": f"Bearer {bad}"})
+            await refusal(world, subprotocols=["bearer", bad])
+            await refusal(world, f"?token={good}", origin=Origin("https://evil.example"))
+            await refusal(world, f"?token={good}&device=%ff")
+            await world.get(f"/ws?token={good}")
+            await world.get(f"/nowhere?token={good}")
+            await world.get(f"/message/offline?token={good}&skip=%ff")
+            again = await world.login(1001, url=f"ws://127.0.0.1:{world.port}/ws?token={good}")
+            await again.connection.close()
+        # What Tornado says passes through the same mask on its way to the log.
+        said = [
+            logs.mask_secrets(logging.getLogger(), "info", {"event": record.getMessage()})
+            for record in caplog.records
+            if record.name.startswith("tornado")
+        ]
+        assert {"connection_opened", "token_refused"} <= {event["event"] for event in events}
+        written = repr([events, said])
+        for token in (good, bad):
+            assert token not in written
+            assert token.rsplit(".", 1)[1] not in written
+
+
+@pytest.mark.gen_test
+async def test_with_a_certificate_everything_goes_over_tls(make_world: MakeWorld) -> None:
+    certificate = TLS / "localhost-cert.pem"
+    files = {"cert_file": str(certificate), "key_file": str(TLS / "localhost-key.pem")}
+    trust = ssl.create_default_context(cafile=str(certificate))
+    async with make_world(settings=files) as world:
+        alice, bob = [
+            await world.login(
+                user_id,
+                url=world.url(user_id).replace("ws://", "wss://"),
+                ssl=trust,
+            )
+            for user_id in (1001, 1002)
+        ]
+        # More than one TLS record holds, many times over.
+        content = "x" * 16384
+        sent = [await alice.chat(1002, content) for _ in range(5)]
+        received = [await bob.expect("chat") for _ in sent]
+        assert [message["id"] for message in received] == [ack["id"] for ack in sent]
+        assert {message["content"] for message in received} == {content}
+        health = await world.http.fetch(f"https://127.0.0.1:{world.port}/health", ssl_options=trust)
+        assert json.loads(health.body)["online"] == 2
+        with pytest.raises((InvalidMessage, ConnectionError)):
+            await connect(world.url(1003))

@@ -1,0 +1,287 @@
+"""Redis or the services go away and come back: chat goes on, nothing that was promised is lost."""
+
+import json
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from grpc import StatusCode
+from structlog.testing import capture_logs
+
+from skyeim_ws.config import RpcConf
+from skyeim_ws.ops import valkey
+from skyeim_ws.rpc.pb import group_pb2 as pb
+from tests.gateway.conftest import MakeWorld
+from tests.rpc.servers import hang, serving
+from tests.store.servers import Server, running_server, until_async
+from tests.waiting import until
+from tests.world import User, World
+from tests.world import world as run_world
+
+RPC_TIMEOUT = 1_000
+"""Milliseconds; what a call may take until its sender is told."""
+
+
+@pytest.fixture
+def mortal_redis() -> Iterator[Server]:
+    with running_server() as server:
+        yield server
+
+
+@pytest.fixture
+def make_mortal_world(mortal_redis: Server, tmp_path: Path) -> MakeWorld:
+    """Run a chat over a Redis that the test may kill."""
+    return partial(run_world, mortal_redis.socket, tmp_path)
+
+
+async def kill(server: Server, world: World) -> None:
+    server.kill()
+    await until(lambda: not world.gateway.pipeline.healthy)
+
+
+async def bring_back(server: Server, world: World) -> None:
+    """Start Redis on the same data, and wait until the gateway has noticed and caught up."""
+    server.start()
+    await until_async(lambda: valkey.is_ready(server.socket))
+    pipeline = world.gateway.pipeline
+    await until(lambda: pipeline.healthy and not pipeline.waiting)
+
+
+async def health(world: World) -> dict[str, Any]:
+    answer = await world.get("/health")
+    assert answer.code == 200
+    found: dict[str, Any] = json.loads(answer.body)
+    return found
+
+
+async def members_of(world: World, key: str) -> set[int]:
+    """Return a set of users, by a connection that the outage has not touched."""
+    return {int(member) for member in await world.redis.smembers(key)}
+
+
+async def send_until_stored(user: User, msg_id: str, kind: str, **data: Any) -> dict[str, Any]:
+    """Send a message again under the same msgId while it is told `rpc_error`; return the ack."""
+    while True:
+        await user.send(kind, msgId=msg_id, content="hello", **data)
+        ack = await user.expect("ack", msgId=msg_id)
+        if ack["status"] == "sent":
+            return ack
+        assert ack["reason"] == "rpc_error"
+
+
+# Redis.
+
+
+@pytest.mark.gen_test
+async def test_without_redis_chat_goes_on_and_the_queue_is_whole_when_it_is_back(
+    make_mortal_world: MakeWorld, mortal_redis: Server
+) -> None:
+    async with make_mortal_world() as world:
+        alice, bob = await world.login(1001), await world.login(1002)
+        await alice.chat(1003, "while all is well", msgId="kept-1")
+        assert await health(world) == {"status": "ok", "online": 2}
+        await kill(mortal_redis, world)
+
+        assert await health(world) == {"status": "degraded", "online": 2}
+        await alice.chat(1002, "hello", msgId="private-1")
+        await bob.expect("chat", msgId="private-1")
+        await alice.send("group_chat", groupId="g_demo", content="hello", msgId="group-1")
+        await bob.expect("group_chat", msgId="group-1")
+        for number in (2, 3):
+            await alice.chat(1003, "while Redis is away", msgId=f"kept-{number}")
+        await bob.connection.close()
+        await until(lambda: 1002 not in world.gateway.hub)
+
+        await bring_back(mortal_redis, world)
+        assert await health(world) == {"status": "ok", "online": 1}
+        carol = await world.dial(1003)
+        await carol.expect("offline_messages", totalCount=3, pushCount=3)
+        for number in (1, 2, 3):
+            assert (await carol.expect("chat"))["msgId"] == f"kept-{number}"
+        # Who left meanwhile is gone, and whoever stayed never lost a connection.
+        assert await members_of(world, "online:users") == {1001, 1003}
+        assert 1002 not in await members_of(world, "group:online:g_demo")
+        await alice.quiet()
+        assert world.gateway.stats.connections_opened == 3
+
+
+@pytest.mark.gen_test
+async def test_who_logs_in_without_redis_gets_the_offline_window_when_it_is_back(
+    make_mortal_world: MakeWorld, mortal_redis: Server
+) -> None:
+    async with make_mortal_world() as world:
+        alice = await world.login(1001)
+        await alice.chat(1003, "queued", msgId="queued-1")
+        await kill(mortal_redis, world)
+        await alice.chat(1003, "kept", msgId="kept-1")
+
+        carol = await world.dial(1003)
+        assert (await carol.expect("connected"))["onlineCount"] == 2
+        await alice.expect("online", userId=1003)
+        await alice.chat(1003, "live", msgId="live-1")
+        await carol.expect("chat", msgId="live-1")
+        assert await carol.quiet() == []
+
+        await bring_back(mortal_redis, world)
+        await carol.expect("offline_messages", totalCount=2, pushCount=2)
+        for msg_id in ("queued-1", "kept-1"):
+            assert (await carol.expect("chat"))["msgId"] == msg_id
+        await until_async(lambda: _is_online(world, 1003))
+        # What was confirmed leaves the queue, although it was pushed late.
+        await until_async(lambda: _queue_is_empty(world, 1003))
+
+
+async def _is_online(world: World, user_id: int) -> bool:
+    present = [await members_of(world, key) for key in ("online:users", "group:online:g_demo")]
+    return all(user_id in users for users in present)
+
+
+async def _queue_is_empty(world: World, user_id: int) -> bool:
+    return not await world.redis.exists(f"offline:private:{user_id}")
+
+
+@pytest.mark.gen_test
+async def test_presence_is_written_anew_to_a_redis_that_has_lost_everything(
+    make_mortal_world: MakeWorld, mortal_redis: Server
+) -> None:
+    async with make_mortal_world() as world:
+        for user_id in (1001, 1002):
+            await world.login(user_id)
+        await until_async(lambda: _is_online(world, 1002))
+        await world.redis.flushall()
+        await kill(mortal_redis, world)
+        await bring_back(mortal_redis, world)
+        for user_id in (1001, 1002):
+            await until_async(lambda user=user_id: _is_online(world, user))  # type: ignore[misc]
+
+
+@pytest.mark.gen_test
+async def test_a_full_buffer_drops_the_oldest_says_so_once_and_counts_them(
+    make_mortal_world: MakeWorld, mortal_redis: Server
+) -> None:
+    async with make_mortal_world(offline_buffer_size=5) as world:
+        alice = await world.login(1001)
+        await until_async(lambda: _is_online(world, 1001))
+        await kill(mortal_redis, world)
+        with capture_logs() as logs:
+            for number in range(8):
+                await alice.chat(1003, "hello", msgId=f"m-{number}")
+        dropped = [line for line in logs if line["event"] == "redis_operations_dropped"]
+        assert [(line["log_level"], line["buffer_size"]) for line in dropped] == [("error", 5)]
+        pipeline = world.gateway.pipeline
+        assert (pipeline.dropped, pipeline.waiting) == (3, 5)
+
+        await bring_back(mortal_redis, world)
+        carol = await world.dial(1003)
+        await carol.expect("offline_messages", totalCount=5)
+        for number in range(3, 8):
+            assert (await carol.expect("chat"))["msgId"] == f"m-{number}"
+        # The message store still has what the queue has not.
+        unread = json.loads((await world.get("/message/offline", 1003)).body)["data"]
+        assert [message["msgId"] for message in unread["list"]] == [f"m-{n}" for n in range(8)]
+        assert pipeline.dropped == 3
+
+
+# The services.
+
+
+@pytest.mark.gen_test
+async def test_without_services_sends_fail_in_time_and_the_same_msg_id_succeeds_later(
+    make_world: MakeWorld,
+) -> None:
+    async with make_world(rpc_timeout=RPC_TIMEOUT) as world:
+        alice, bob = await world.login(1001), await world.login(1002)
+        await world.stop_services()
+        await alice.send("chat", toUserId=1002, content="hello", msgId="private-1")
+        await alice.send("group_chat", groupId="g_demo", content="hello", msgId="group-1")
+        for msg_id in ("private-1", "group-1"):
+            failed = await alice.expect("ack", msgId=msg_id)
+            assert (failed["status"], failed["reason"]) == ("failed", "rpc_error")
+            assert (await alice.expect("error"))["msgId"] == msg_id
+        await alice.send("read", peerId=1002)
+        assert (await alice.expect("error"))["code"] == 30011
+
+        # A login needs none of them.
+        carol = await world.login(1003)
+        assert await carol.quiet() == []
+        for path in ("/message/group/sync?groupId=g_demo", "/message/offline"):
+            answer = await world.get(path, 1001)
+            assert (answer.code, json.loads(answer.body)["code"]) == (503, 30011)
+        assert (await health(world))["status"] == "ok"
+
+        await world.start_services()
+        private = await send_until_stored(alice, "private-1", "chat", toUserId=1002)
+        group = await send_until_stored(alice, "group-1", "group_chat", groupId="g_demo")
+        message = await bob.expect("chat", msgId="private-1")
+        assert message["id"] == private["id"]
+        message = await bob.expect("group_chat", msgId="group-1")
+        assert (message["id"], message["seq"]) == (group["id"], group["seq"])
+        again = [f for f in await bob.quiet() if f["type"] in ("chat", "group_chat")]
+        assert again == []
+        assert (await world.get("/message/group/sync?groupId=g_demo", 1001)).code == 200
+
+
+@pytest.mark.gen_test
+async def test_a_service_that_never_answers_fails_what_waits_for_it_at_the_deadline(
+    make_world: MakeWorld, tmp_path: Path
+) -> None:
+    methods = {"SendBatch": hang, "GetUnreadMessages": hang, "MarkAsRead": hang}
+    async with serving(f"unix:{tmp_path}/hanging.sock", message=methods) as address:
+        hanging = RpcConf(endpoints=(address,), timeout=300)
+        async with make_world(settings={"message_rpc": hanging}) as world:
+            alice = await world.login(1001)
+            await alice.send("chat", toUserId=1002, content="hello", msgId="m-1")
+            await alice.send("read", peerId=1002)
+            frames = [await alice.receive() for _ in range(3)]
+            assert sorted(frame["type"] for frame in frames) == ["ack", "error", "error"]
+            [failed] = [frame["data"] for frame in frames if frame["type"] == "ack"]
+            assert (failed["status"], failed["reason"]) == ("failed", "rpc_error")
+            errors = [frame["data"] for frame in frames if frame["type"] == "error"]
+            assert [error["code"] for error in errors] == [30011, 30011]
+            assert {error.get("msgId") for error in errors} == {"m-1", None}
+            assert (await world.get("/message/offline", 1001)).code == 503
+            assert world.gateway.sending.under_way == 0
+
+
+class FailingMembers:
+    """A Group service that knows the members of `g_demo`, but fails to tell them at first."""
+
+    def __init__(self, failures: int) -> None:
+        self.failures = failures
+
+    async def get_member_list(self, request: Any, context: Any) -> pb.GetMemberListResp:
+        if self.failures:
+            self.failures -= 1
+            await context.abort(StatusCode.INTERNAL, "out of order")
+        members = [pb.MemberInfo(user_id=user_id) for user_id in (1001, 1002, 1003)]
+        return pb.GetMemberListResp(members=members, total=len(members))
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("failures", "received"),
+    [
+        pytest.param(2, [1, 2, 3], id="and the messages wait for it"),
+        pytest.param(4, [2, 3], id="and a message that waited too long is left to the sync"),
+    ],
+)
+async def test_a_look_up_of_members_may_fail_for_a_while(
+    make_world: MakeWorld, tmp_path: Path, failures: int, received: list[int]
+) -> None:
+    members = FailingMembers(failures)
+    methods = {"GetMemberList": members.get_member_list}
+    async with (
+        serving(f"unix:{tmp_path}/groups.sock", group=methods) as address,
+        make_world(group_rpc=RpcConf(endpoints=(address,), timeout=5_000)) as world,
+    ):
+        alice, bob = await world.login(1001), await world.login(1002)
+        for number in range(3):
+            await alice.send("group_chat", groupId="g_demo", content="hello", msgId=f"m-{number}")
+        for seq in received:
+            assert (await bob.expect("group_chat"))["seq"] == seq
+        assert world.gateway.stats.group_dropped == 3 - len(received)
+        synced = await world.get("/message/group/sync?groupId=g_demo&seq=0", 1002)
+        found = json.loads(synced.body)["data"]["list"]
+        assert [message["seq"] for message in found] == [1, 2, 3]

@@ -1,0 +1,158 @@
+"""What readers say of the messages they have, and what becomes of it in the database."""
+
+import json
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+from websockets.frames import Opcode
+
+from skyeim_ws.services.tables import READ, UNREAD, group_members, messages
+from tests.gateway.conftest import MakeWorld
+from tests.gateway.raw import raw_user
+from tests.store.servers import until_async
+from tests.world import World
+
+
+async def statuses(world: World) -> dict[str, int]:
+    """Return the status of each stored message by its msgId."""
+    rows = await world.rows(select(messages.c.msg_id, messages.c.status))
+    return {row.msg_id: row.status for row in rows}
+
+
+async def read_mark(world: World, user_id: int) -> int:
+    [row] = await world.rows(
+        select(group_members.c.read_seq).where(group_members.c.user_id == user_id)
+    )
+    return int(row.read_seq)
+
+
+@pytest.mark.gen_test
+async def test_ack_read_marks_the_message_and_tells_its_sender(make_world: MakeWorld) -> None:
+    async with make_world() as world:
+        alice = await world.login(1001)
+        async with raw_user(world, 1002) as bob:
+            for msg_id in ("m-1", "m-2"):
+                await alice.chat(1002, "hello", msgId=msg_id)
+                await bob.expect("chat", msgId=msg_id)
+            bob.send("ack", msgId="m-1", status="read")
+            await alice.expect("ack", msgId="m-1", status="delivered")
+            read = await alice.expect("ack", msgId="m-1", status="read")
+            assert read.keys() == {"msgId", "status", "timestamp"}
+            assert await statuses(world) == {"m-1": READ, "m-2": UNREAD}
+
+
+@pytest.mark.gen_test
+async def test_ack_read_works_for_what_a_pong_has_confirmed_before(make_world: MakeWorld) -> None:
+    async with make_world() as world:
+        alice = await world.login(1001)
+        async with raw_user(world, 1002) as bob:
+            await alice.chat(1002, "hello", msgId="m-1")
+            bob.send_frame(Opcode.PONG, await bob.next_ping())
+            await alice.expect("ack", msgId="m-1", status="delivered")
+            bob.send("ack", msgId="m-1", status="read")
+            await alice.expect("ack", msgId="m-1", status="read")
+            assert await statuses(world) == {"m-1": READ}
+
+
+@pytest.mark.gen_test
+async def test_read_marks_the_named_messages_and_tells_the_peer(make_world: MakeWorld) -> None:
+    async with make_world() as world:
+        alice, bob = await world.login(1001), await world.login(1002)
+        for number in range(3):
+            await alice.chat(1002, "hello", msgId=f"m-{number}")
+        await bob.send("read", peerId=1001, msgIds=["m-0", "m-2"])
+        receipt = await alice.expect("read")
+        assert receipt == {
+            "userId": 1002,
+            "msgIds": ["m-0", "m-2"],
+            "timestamp": receipt["timestamp"],
+        }
+        assert await statuses(world) == {"m-0": READ, "m-1": UNREAD, "m-2": READ}
+
+
+@pytest.mark.gen_test
+async def test_read_without_names_marks_all_messages_from_the_peer_alone(
+    make_world: MakeWorld,
+) -> None:
+    async with make_world() as world:
+        alice, bob, carol = [await world.login(user_id) for user_id in (1001, 1002, 1003)]
+        await alice.chat(1002, "hello", msgId="from-alice-1")
+        await alice.chat(1002, "hello", msgId="from-alice-2")
+        await carol.chat(1002, "hello", msgId="from-carol")
+        await bob.chat(1001, "hello", msgId="from-bob")
+        await bob.send("read", peerId=1001)
+        receipt = await alice.expect("read")
+        assert receipt == {"userId": 1002, "timestamp": receipt["timestamp"]}
+        assert await statuses(world) == {
+            "from-alice-1": READ,
+            "from-alice-2": READ,
+            "from-carol": UNREAD,
+            "from-bob": UNREAD,
+        }
+        assert "read" not in [frame["type"] for frame in await carol.quiet()]
+
+
+@pytest.mark.gen_test
+async def test_nobody_can_read_the_messages_of_others(make_world: MakeWorld) -> None:
+    async with make_world() as world:
+        alice, carol = await world.login(1001), await world.login(1003)
+        await alice.chat(1002, "hello", msgId="m-1")
+        own: dict[str, Any] = {"peerId": 1001, "msgIds": ["m-1"]}
+        await carol.send("read", **own)
+        await alice.chat(1003, "a round trip later", msgId="m-2")
+        await carol.send("read", peerId=1001)
+
+        async def second_is_read() -> bool:
+            return (await statuses(world))["m-2"] == READ
+
+        await until_async(second_is_read)
+        assert (await statuses(world))["m-1"] == UNREAD
+
+
+@pytest.mark.gen_test
+async def test_group_read_moves_the_mark_forward_only(make_world: MakeWorld) -> None:
+    async with make_world() as world:
+        alice, bob = await world.login(1001), await world.login(1002)
+        for _ in range(3):
+            await alice.send("group_chat", groupId="g_demo", content="x")
+            await bob.expect("group_chat")
+
+        async def mark_is(seq: int) -> bool:
+            return await read_mark(world, 1002) == seq
+
+        await bob.send("group_read", groupId="g_demo", readSeq=2)
+        await until_async(lambda: mark_is(2))
+        # Back it does not go, nor beyond the last message.
+        await bob.send("group_read", groupId="g_demo", readSeq=1)
+        await bob.send("group_read", groupId="g_demo", readSeq=2**62)
+        await until_async(lambda: mark_is(3))
+        assert await read_mark(world, 1003) == 0
+
+
+@pytest.mark.gen_test
+async def test_group_read_of_a_group_that_is_not_there_gets_an_error(
+    make_world: MakeWorld,
+) -> None:
+    async with make_world() as world:
+        alice = await world.login(1001)
+        await alice.send("group_read", groupId="g_none", readSeq=1)
+        assert (await alice.expect("error"))["code"] == 30005
+
+
+@pytest.mark.gen_test
+async def test_a_stranger_hears_of_no_read(make_world: MakeWorld) -> None:
+    """There is nothing of theirs to read, so the receipt would only be a way to bother them."""
+    async with make_world() as world:
+        alice = await world.login(1001)
+        stranger = await world.login(2001)
+        await alice.send("read", peerId=2001)
+        await alice.send("read", peerId=2001, msgIds=["m-1"])
+        response = await world.fetch(
+            "/message/read",
+            method="POST",
+            body='{"peerId":2001}',
+            headers={"Authorization": f"Bearer {world.token(1001)}"},
+        )
+        assert (response.code, json.loads(response.body)["data"]) == (200, {"count": 0})
+        assert await stranger.quiet() == []
