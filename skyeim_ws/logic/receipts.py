@@ -40,7 +40,7 @@ class Receipts:
         self._requests.run(client, "group_read", work)
 
     async def mark_read(self, user_id: int, peer_id: int, msg_ids: Sequence[str]) -> int:
-        """Mark messages as read, all if none is named; tell the peer and return how many were not."""
+        """Mark messages as read, all if none is named; return how many, and tell the peer."""
         count = await self._messages.mark_read(user_id, peer_id, msg_ids)
         if count:
             # A stranger, of whom there is nothing to read, is not to be bothered.

@@ -1,5 +1,6 @@
 """Redis or the services go away and come back: chat goes on, nothing that was promised is lost."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from functools import partial
@@ -206,8 +207,8 @@ async def test_without_services_sends_fail_in_time_and_the_same_msg_id_succeeds_
         # A login needs none of them.
         carol = await world.login(1003)
         assert await carol.quiet() == []
-        for path in ("/message/group/sync?groupId=g_demo", "/message/offline"):
-            answer = await world.get(path, 1001)
+        paths = ("/message/group/sync?groupId=g_demo", "/message/offline")
+        for answer in await asyncio.gather(*(world.get(path, 1001) for path in paths)):
             assert (answer.code, json.loads(answer.body)["code"]) == (503, 30011)
         assert (await health(world))["status"] == "ok"
 
