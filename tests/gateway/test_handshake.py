@@ -34,7 +34,7 @@ def signed(secret: str = SECRET, algorithm: str = "HS256", **claims: Any) -> str
 
 
 def unsigned() -> str:
-    return jwt.encode({"userId": 1001, "exp": int(time.time()) + 3600}, None, algorithm="none")
+    return jwt.encode({"userId": 1001, "exp": int(time.time()) + 3600}, "", algorithm="none")
 
 
 def tampered() -> str:
