@@ -43,7 +43,7 @@ from skyeim_ws.logic.session import Sessions
 from skyeim_ws.logic.social import Social
 from skyeim_ws.logic.tasks import Tasks
 from skyeim_ws.ops import metrics
-from skyeim_ws.outside import open_services, open_store
+from skyeim_ws.outside import forget_everyone, open_services, open_store
 from skyeim_ws.rpc.batcher import Batcher
 from skyeim_ws.store.bus import RedisBus
 from skyeim_ws.store.members import MemberCache
@@ -90,7 +90,9 @@ async def gateway(
     async with AsyncExitStack() as stack:
         ws = config.web_socket
         stats, tasks, hub = Stats(), Tasks(), Hub()
-        store = await open_store(stack, config, where)
+        if where.private_redis:
+            await forget_everyone(config, where)
+        store = open_store(stack, config, where)
         services = open_services(stack, config, where)
         messages, groups, friends = services.messages, services.groups, services.friends
 
@@ -106,7 +108,13 @@ async def gateway(
 
         requests = Requests(tasks, ws.max_in_flight)
         reach = Reach(hub, router, store.bus)
-        catch_up = CatchUp(messages)
+        offline = OfflineMessages(
+            queue=store.queue,
+            requests=requests,
+            push_limit=ws.offline_push_limit,
+            max_bytes=ws.send_queue_bytes,
+        )
+        catch_up = CatchUp(messages, offline, store.registry, tasks)
         delivery = PrivateDelivery(hub, store.queue, reach, catch_up, stats)
         sending = Sending(
             reach=reach,
@@ -123,12 +131,6 @@ async def gateway(
             sessions=store.registry,
             reach=reach,
             requests=requests,
-        )
-        offline = OfflineMessages(
-            queue=store.queue,
-            requests=requests,
-            push_limit=ws.offline_push_limit,
-            max_bytes=ws.send_queue_bytes,
         )
         receipts = Receipts(reach=reach, messages=messages, groups=groups, requests=requests)
         sessions = Sessions(
@@ -156,7 +158,7 @@ async def gateway(
             presence=store.presence,
             sessions=sessions,
             delivery=delivery,
-            offline=offline,
+            sending=sending,
             catch_up=catch_up,
             social=social,
             tasks=tasks,

@@ -10,6 +10,9 @@ from typing import Annotated, ClassVar, Literal
 
 from skyeim_ws.conf_loader import ConfigError as ConfigError  # noqa: PLC0414 - re-exported
 from skyeim_ws.conf_loader import Duration, NonEmpty, Range, bind, read
+from skyeim_ws.conf_redis import RedisConf as RedisConf  # noqa: PLC0414 - re-exported
+from skyeim_ws.conf_redis import SentinelConf as SentinelConf  # noqa: PLC0414 - re-exported
+from skyeim_ws.conf_redis import check_redis
 
 EXAMPLE_SECRETS = frozenset({"example-secret-for-trying-out-only--never-in-production"})
 """Secrets that the example files print; whoever knows them could log in as anyone."""
@@ -67,19 +70,6 @@ class RpcConf:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RedisConf:
-    """The Redis server, or several `host:port` of a cluster with commas between them."""
-
-    IGNORED: ClassVar = frozenset({"nonblock", "pingtimeout", "maintnotifications"})
-
-    host: Text
-    type: Literal["node", "cluster"] = "node"
-    user: str = ""
-    password: str = field(default="", repr=False, metadata={"key": "Pass"})
-    tls: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class WebSocketConf:
     """The limits of connections and of the queues behind them; sizes in bytes, times in seconds.
 
@@ -108,6 +98,8 @@ class WebSocketConf:
     recent_acks: Count = 10000
     member_cache_size: Count = 10000
     confirm_interval: Seconds = 0.5
+    node_renew_interval: Seconds = 5.0
+    node_dead_after: Seconds = 15.0
     origins: tuple[str, ...] = ()
     rate_limit: CountOrOff = 200
     rate_burst: Count = 400
@@ -202,6 +194,7 @@ class Config:
     mode: Literal["dev", "test", "rt", "pre", "pro"] = "pro"
     timeout: CountOrOff = 3000
     max_conns: CountOrOff = 10000
+    workers: CountOrOff = 1  # 0: one for each core
     cert_file: str = ""
     key_file: str = ""
     auth: Auth
@@ -250,10 +243,6 @@ def require_reachable(config: Config) -> None:
 
     Raises ConfigError.
     """
-    if config.redis is not None and config.redis.type != "node":
-        raise ConfigError(
-            config.path, "is not available yet: use a single node", field="Redis.Type"
-        )
     for name, rpc in _rpc_sections(config):
         if rpc is not None and not rpc.endpoints and not rpc.target:
             raise ConfigError(
@@ -285,6 +274,8 @@ def _check_parts(config: Config) -> None:
     for name, section in sections:
         if section is None and config.embedded is None:
             raise ConfigError(config.path, "is not set", field=name)
+    if config.redis is not None:
+        check_redis(config.path, config.redis)
     for name, rpc in _rpc_sections(config):
         if rpc is None:
             continue
@@ -306,6 +297,12 @@ def _check_parts(config: Config) -> None:
             config.path,
             "must be more than PingInterval: idle clients would be closed before they are asked",
             field="WebSocket.PongTimeout",
+        )
+    if config.web_socket.node_dead_after <= config.web_socket.node_renew_interval:
+        raise ConfigError(
+            config.path,
+            "must be more than NodeRenewInterval: nodes that live would be taken for dead",
+            field="WebSocket.NodeDeadAfter",
         )
 
 

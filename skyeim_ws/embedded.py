@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import grpc
 
@@ -39,7 +39,7 @@ class Backends:
     friend_rpc: RpcConf
     group_rpc: RpcConf
     private_redis: bool
-    """No other node uses this Redis."""
+    """No other process than the one that has started this Redis has been told of it."""
 
 
 @asynccontextmanager
@@ -111,10 +111,20 @@ def data_source(config: Config) -> str:
 
 
 def redis_url(redis: RedisConf) -> str:
-    """Return the address of a Redis as a URL."""
+    """Return the address of a Redis as a URL, as `services.shared_redis` reads it."""
     if redis.host.startswith("/"):
         return f"unix://{redis.host}"
     login = f"{quote(redis.user, '')}:{quote(redis.password, '')}@" if redis.password else ""
+    query = {"tls": "1"} if redis.tls else {}
+    if redis.sentinel is not None:
+        asked = redis.sentinel
+        if asked.password:
+            query["sentinel_password"] = asked.password
+        name = quote(asked.master, "")
+        return f"redis-sentinel://{login}{','.join(asked.hosts)}/{name}?{urlencode(query)}"
+    if redis.type == "cluster":
+        nodes = redis.host.replace(" ", "")
+        return f"redis-cluster://{login}{nodes}?{urlencode(query)}"
     return f"{'rediss' if redis.tls else 'redis'}://{login}{redis.host}"
 
 

@@ -3,10 +3,9 @@
 import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from typing import Any
 
-from redis.asyncio import Redis
-
-from skyeim_ws.config import Config, RpcConf
+from skyeim_ws.config import Config, RedisConf, RpcConf
 from skyeim_ws.embedded import Backends
 from skyeim_ws.logic.friends import FriendCache
 from skyeim_ws.rpc.batcher import Batcher
@@ -15,7 +14,7 @@ from skyeim_ws.rpc.groups import GroupClient
 from skyeim_ws.rpc.messages import MessageClient
 from skyeim_ws.rpc.pool import Pool
 from skyeim_ws.store.bus import RedisBus, unique_node
-from skyeim_ws.store.client import connect
+from skyeim_ws.store.client import Client, connect, connect_cluster, connect_sentinel
 from skyeim_ws.store.nodes import NodeLease
 from skyeim_ws.store.offline import RedisOfflineQueue
 from skyeim_ws.store.pipeline import Pipeline
@@ -30,7 +29,7 @@ _FLUSH_SECONDS = 2.0
 class Store:
     """What this node shares with others, in Redis."""
 
-    redis: Redis
+    redis: Client
     pipeline: Pipeline
     presence: RedisPresence
     queue: RedisOfflineQueue
@@ -39,16 +38,21 @@ class Store:
     lease: NodeLease
 
 
-async def open_store(stack: AsyncExitStack, config: Config, where: Backends) -> Store:
+async def forget_everyone(config: Config, where: Backends) -> None:
+    """Clean up after gateways that did not end well; only for a Redis that no node uses now.
+
+    Raises Unavailable.
+    """
+    async with AsyncExitStack() as stack:
+        store = open_store(stack, config, where)
+        await store.lease.bury_all()
+        await store.presence.clear()
+
+
+def open_store(stack: AsyncExitStack, config: Config, where: Backends) -> Store:
     """Connect to Redis; at the end, what is still to be written gets a moment."""
     ws = config.web_socket
-    redis = connect(
-        where.redis.host,
-        kind=where.redis.type,
-        username=where.redis.user,
-        password=where.redis.password,
-        tls=where.redis.tls,
-    )
+    redis = open_redis(where.redis)
     stack.push_async_callback(redis.aclose)
     pipeline = Pipeline(redis, buffer_size=ws.offline_buffer_size)
     pipeline.start()
@@ -56,20 +60,38 @@ async def open_store(stack: AsyncExitStack, config: Config, where: Backends) -> 
     node = unique_node(config.name)
     queue = RedisOfflineQueue(pipeline, size=ws.offline_queue_size, ttl=int(ws.offline_ttl))
     registry = RedisSessions(pipeline, queue, node)
-    store = Store(
+    return Store(
         redis=redis,
         pipeline=pipeline,
         presence=RedisPresence(pipeline),
         queue=queue,
         registry=registry,
         bus=RedisBus(pipeline, redis, node),
-        lease=NodeLease(pipeline, registry, node),
+        lease=NodeLease(
+            pipeline,
+            registry,
+            node,
+            renew_seconds=ws.node_renew_interval,
+            dead_after=ws.node_dead_after,
+        ),
     )
-    if where.private_redis:
-        # Whoever is still in there was connected to a gateway that did not end well.
-        await store.lease.bury_all()
-        await store.presence.clear()
-    return store
+
+
+def open_redis(conf: RedisConf) -> Client:
+    """Return the client of whatever kind of Redis is configured; nothing is sent yet."""
+    login: dict[str, Any] = {
+        "username": conf.user,
+        "password": conf.password,
+        "tls": conf.tls,
+    }
+    if conf.sentinel is not None:
+        asked = conf.sentinel
+        return connect_sentinel(
+            asked.hosts, asked.master, sentinel_password=asked.password, **login
+        )
+    if conf.type == "cluster":
+        return connect_cluster(conf.host, **login)
+    return connect(conf.host, **login)
 
 
 @dataclass(frozen=True, slots=True)

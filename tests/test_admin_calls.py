@@ -48,7 +48,11 @@ def test_without_services_it_says_how_to_start_them(
 
 
 def test_a_data_folder_that_cannot_be_used_is_named(
-    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    file: Path,
+    tmp_path: Path,
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (tmp_path / "data").mkdir()
     run = tmp_path / "data" / "run"
@@ -60,7 +64,8 @@ def test_a_data_folder_that_cannot_be_used_is_named(
     deep = tmp_path / ("d" * 110)
     deep.mkdir()
     file.write_text(file.read_text().replace(str(tmp_path / "data"), str(deep)))
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    # A short one: the socket's path has to fit, or that is what is said.
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
     outside = Path(services_address(deep).removeprefix("unix:")).parent
     outside.chmod(0o777)
     assert unread(file, capsys).startswith(f"error: the folder {outside} is not this user's alone")

@@ -250,6 +250,37 @@ class TestRefusals:
         del content[name]
         assert refused(tmp_path, content) == f'field "{name}" is not set'
 
+    @pytest.mark.parametrize(
+        ("redis", "said"),
+        [
+            ({}, 'field "Redis.Host" is not set'),
+            ({"Host": ""}, 'field "Redis.Host" is not set'),
+            ({"Type": "ring"}, 'field "Redis.Type" must be one of node, cluster'),
+            ({"Sentinel": {"Hosts": ["a:1"]}}, 'field "Redis.Sentinel.Master" is not set'),
+            ({"Sentinel": {"Master": "m"}}, 'field "Redis.Sentinel.Hosts" is not set'),
+            (
+                {"Sentinel": {"Hosts": [], "Master": "m"}},
+                'field "Redis.Sentinel.Hosts" must be a list of host:port',
+            ),
+            (
+                {"Sentinel": {"Hosts": ["a:b"], "Master": "m"}},
+                'field "Redis.Sentinel.Hosts" must be a list of host:port',
+            ),
+            ({"Host": "a:1,b:2"}, 'field "Redis.Host" must be host:port, or the path'),
+            ({"Host": "redis://a:1"}, 'field "Redis.Host" must be host:port, or the path'),
+            ({"Host": "a:1,", "Type": "cluster"}, 'field "Redis.Host" must be host:port of some'),
+            ({"Host": "/s", "Type": "cluster"}, 'field "Redis.Host" must be host:port of some'),
+            (
+                {"Type": "cluster", "Sentinel": {"Hosts": ["a:1"], "Master": "m"}},
+                'field "Redis.Type" is cluster, which has no sentinels',
+            ),
+        ],
+    )
+    def test_which_redis_is_meant_has_to_be_clear(
+        self, tmp_path: Path, redis: dict[str, Any], said: str
+    ) -> None:
+        assert refused(tmp_path, minimal(Redis=redis)).startswith(said)
+
     def test_services_known_to_etcd_alone_load_but_cannot_be_reached(self, tmp_path: Path) -> None:
         config = loaded(tmp_path, GO_GATEWAY)
         with pytest.raises(ConfigError, match=r'field "MessageRpc.Endpoints" is not set: .*Etcd'):

@@ -15,7 +15,7 @@ SECRET = "a-secret-of-more-than-thirty-two-bytes"
 
 def signed(secret: str = SECRET, algorithm: str = "HS256", **claims: Any) -> str:
     """Return a token as another program would sign it."""
-    claims = {"userId": 1001, "exp": int(time.time()) + 60} | claims
+    claims = {"userId": 1001, "exp": int(time.time()) + 3600} | claims
     return jwt.encode({k: v for k, v in claims.items() if v is not None}, secret, algorithm)
 
 
@@ -71,7 +71,7 @@ def test_a_short_secret_signs_as_everywhere_and_warns_nobody() -> None:
         (signed("another-secret-of-more-than-32-bytes"), "wrong signature"),
         (signed("x" * 64, algorithm="HS512"), "malformed"),
         (signed("", algorithm="none"), "malformed"),
-        (issue(SECRET, 1, ttl=60, token_type=REFRESH), "not an access token"),
+        (issue(SECRET, 1, ttl=3600, token_type=REFRESH), "not an access token"),
         (signed(tokenType="0"), "not an access token"),
         (signed(tokenType=False), "not an access token"),
         (signed(userId=None), "no valid user"),

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import grpc
 from redis.asyncio import Redis
@@ -29,14 +29,14 @@ from skyeim_ws.config import (
     ShutdownConf,
     WebSocketConf,
 )
-from skyeim_ws.embedded import Backends
+from skyeim_ws.embedded import Backends, redis_url
 from skyeim_ws.rpc.pb.group_pb2_grpc import GroupStub
 from skyeim_ws.services.db import Database, open_database
 from skyeim_ws.services.demo import seed_demo
 from skyeim_ws.services.events import Events
 from skyeim_ws.services.server import serve_services
+from skyeim_ws.services.shared_redis import open_redis
 from skyeim_ws.services.tables import group_members, groups
-from skyeim_ws.store.client import connect as connect_redis
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class World:
         async with AsyncExitStack() as stack:
             redis = self.config.redis
             assert redis is not None
-            events = Events(f"unix://{redis.host}", f"http://127.0.0.1:{self.port}", PUSH_SECRET)
+            events = Events(redis_url(redis), f"http://127.0.0.1:{self.port}", PUSH_SECRET)
             stack.push_async_callback(events.close)
             await stack.enter_async_context(
                 serve_services(self.database, events, [self.service_address], grace=0)
@@ -224,7 +224,7 @@ class World:
 
 @asynccontextmanager
 async def world(
-    redis: Path,
+    redis: Path | RedisConf,
     folder: Path,
     *,
     group_rpc: RpcConf | None = None,
@@ -232,12 +232,14 @@ async def world(
     settings: Mapping[str, Any] | None = None,
     **ws: Any,
 ) -> AsyncIterator[World]:
-    """Run a chat; `ws` overrides the WebSocket section, `group_rpc` where groups are asked for.
+    """Run a chat on a Redis, or on the one with that socket.
 
+    `ws` overrides the WebSocket section, `group_rpc` where groups are asked for,
     `settings` overrides the top level of the configuration, `rpc_timeout` is in milliseconds.
     """
     async with AsyncExitStack() as stack:
         rpc = RpcConf(endpoints=(f"unix:{folder}/services.sock",), timeout=rpc_timeout)
+        redis_conf = redis if isinstance(redis, RedisConf) else RedisConf(host=str(redis))
         config = Config(
             name="test-gateway",
             host="127.0.0.1",
@@ -247,7 +249,7 @@ async def world(
             message_rpc=rpc,
             friend_rpc=rpc,
             group_rpc=group_rpc or rpc,
-            redis=RedisConf(host=str(redis)),
+            redis=redis_conf,
             web_socket=replace(WebSocketConf(), **ws),
             push_event=PushEventConf(secret=PUSH_SECRET),
             shutdown=ShutdownConf(wrap_up_time=0.2, wait_time=2),
@@ -262,12 +264,13 @@ async def world(
         await seed_demo(result.database)
         await result.start_services()
         stack.push_async_callback(result.stop_services)
-        result.redis = connect_redis(str(redis))
+        # The client of a cluster has the same methods.
+        result.redis = cast(Redis, open_redis(redis_url(redis_conf)))
         stack.push_async_callback(result.redis.aclose)
         channel = await stack.enter_async_context(grpc.aio.insecure_channel(result.service_address))
         result.group = GroupStub(channel)
         result.backends = Backends(
-            RedisConf(host=str(redis)),
+            redis_conf,
             config.message_rpc or rpc,
             config.friend_rpc or rpc,
             config.group_rpc or rpc,

@@ -289,6 +289,11 @@ def salvage_msg_id(data: msgspec.Raw) -> str | None:
     return None
 
 
+def new_conn_id() -> str:
+    """Return the id of a new connection; ids of later connections are greater."""
+    return new_msg_id().replace("-", "")
+
+
 def new_msg_id() -> str:
     """Return a time-ordered UUID (RFC 9562, version 7)."""
     millis = time.time_ns() // 1_000_000

@@ -1,7 +1,6 @@
 """The handshake of a client: token, origin, device, then the upgrade."""
 
 import time
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -12,6 +11,7 @@ import structlog
 
 from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.context import ClientContext
+from skyeim_ws.conn.types import new_conn_id
 from skyeim_ws.handler.base import BEARER, answer, authenticate
 
 log = structlog.get_logger()
@@ -55,7 +55,7 @@ class WSHandler(Client):
         now = time.time()
         self.identify(
             user_id=identity.user_id,
-            conn_id=uuid.uuid4().hex,
+            conn_id=new_conn_id(),
             device=device or "",
             connected_at=int(now),
             expires_at=self.context.clock() + identity.expires_at - now,

@@ -1,6 +1,7 @@
 """Sending: check, store, acknowledge, then deliver; a msgId is stored and answered once."""
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
+from functools import partial
 
 import msgspec
 from msgspec import UNSET
@@ -20,11 +21,21 @@ from skyeim_ws.conn.types import (
 )
 from skyeim_ws.logic.answers import failed_frame, refuse, sent_frame
 from skyeim_ws.logic.delivery import PrivateDelivery
-from skyeim_ws.logic.ports import MessageWriter, Outgoing, Refused, SendOutcome, Stored
+from skyeim_ws.logic.ports import (
+    MessageWriter,
+    Outgoing,
+    Refused,
+    SendOutcome,
+    Stored,
+    Unavailable,
+)
 from skyeim_ws.logic.reach import Reach
 from skyeim_ws.logic.requests import Requests
 
 _Key = tuple[int, str]  # sender, msgId
+
+_MAX_BEHIND = 1000
+"""Acks that one sender waits for and frames behind them; beyond it the order is given up."""
 
 
 class _Attempt(msgspec.Struct):
@@ -55,6 +66,8 @@ class Sending:
         self._router = router
         self._requests = requests
         self._under_way: dict[_Key, _Attempt] = {}
+        # Frames for senders whose `ack` waits for Redis, which stands as None before them.
+        self._behind: dict[int, deque[bytes | None]] = {}
         # What was answered lately: a retry is answered from here and routes nothing again.
         self._answered: OrderedDict[_Key, Stored] = OrderedDict()
         self._recent_acks = recent_acks
@@ -117,11 +130,58 @@ class Sending:
         kind = "group_chat" if message.group_id else "chat"
         refuse(client, kind, Reason.BUSY, msg_id=message.msg_id)
 
+    def follow(self, user_id: int, frame: bytes) -> bool:
+        """Send a frame of another node behind the acks that its receiver still waits for.
+
+        Else a `delivered` could overtake its `sent`. Returns False if there are none.
+        """
+        behind = self._behind.get(user_id)
+        if behind is None or len(behind) >= _MAX_BEHIND:
+            return False
+        behind.append(frame)
+        return True
+
     def _settle(self, message: Outgoing, outcome: SendOutcome) -> None:
-        """Answer the sender, then deliver."""
+        """Answer the sender, then deliver; but queue before the answer if it has to be queued.
+
+        After `sent` nobody sends the message again: should this node die, it must be known to
+        Redis, or its receiver must be one of those who have died with it.
+        """
+        if not isinstance(outcome, Stored):
+            self._answer(message, outcome)
+            if message.group_id:
+                self._router.release(message.group_id)
+        elif message.group_id:
+            self._answer(message, outcome)
+            self._route(message, outcome)
+        elif self._delivery.is_here(message.to_user_id):
+            self._answer(message, outcome)
+            self._delivery.deliver(message.to_user_id, _delivery(message, outcome))
+        else:
+            self._behind.setdefault(message.from_user_id, deque()).append(None)
+            self._delivery.queue(
+                message.to_user_id,
+                _delivery(message, outcome),
+                partial(self._queued, message, outcome),
+            )
+
+    def _queued(self, message: Outgoing, stored: Stored, kept: bool) -> None:
+        """Answer the sender of a message that was to be queued."""
+        behind = self._behind[message.from_user_id]
+        behind.popleft()
+        # Else the sender has to try again: the message is stored, and then queued as well.
+        self._answer(message, stored if kept else Unavailable("the queue could not take it"))
+        while behind and (frame := behind[0]) is not None:
+            behind.popleft()
+            self._reach.send(message.from_user_id, frame)
+        if not behind:
+            del self._behind[message.from_user_id]
+
+    def _answer(self, message: Outgoing, outcome: SendOutcome) -> None:
         attempt = self._under_way.pop((message.from_user_id, message.msg_id))
         if isinstance(outcome, Stored):
             answer = sent_frame(outcome)
+            self._remember(message, outcome)
         elif isinstance(outcome, Refused):
             answer = failed_frame(message.msg_id, outcome.reason, str(outcome))
         else:
@@ -130,54 +190,44 @@ class Sending:
             self._requests.done(client)
             # The sender may have reconnected meanwhile, and waits for this on the new connection.
             self._reach.send(message.from_user_id, answer)
-        if isinstance(outcome, Stored):
-            self._remember(message, outcome)
-            self._deliver(message, outcome)
-        elif message.group_id:
-            self._router.release(message.group_id)
 
     def _remember(self, message: Outgoing, stored: Stored) -> None:
         self._answered[message.from_user_id, message.msg_id] = stored
         if len(self._answered) > self._recent_acks:
             self._answered.popitem(last=False)
 
-    def _deliver(self, message: Outgoing, stored: Stored) -> None:
-        """Route a stored message; also one that an earlier attempt stored elsewhere.
+    def _route(self, message: Outgoing, stored: Stored) -> None:
+        data = GroupMessage(
+            id=stored.id,
+            msg_id=stored.msg_id,
+            from_user_id=message.from_user_id,
+            group_id=message.group_id,
+            content=message.content,
+            content_type=message.content_type,
+            created_at=stored.created_at,
+            seq=stored.seq,
+            at_user_ids=message.at_user_ids or UNSET,
+        )
+        item = GroupFrame(frame("group_chat", data), message.from_user_id, stored.seq)
+        self._reach.route(message.group_id, item)
 
-        Whoever stored it may have died before routing it; receivers drop duplicates by msgId.
-        """
-        if message.group_id:
-            data = GroupMessage(
-                id=stored.id,
-                msg_id=stored.msg_id,
-                from_user_id=message.from_user_id,
-                group_id=message.group_id,
-                content=message.content,
-                content_type=message.content_type,
-                created_at=stored.created_at,
-                seq=stored.seq,
-                at_user_ids=message.at_user_ids or UNSET,
-            )
-            item = GroupFrame(frame("group_chat", data), message.from_user_id, stored.seq)
-            self._reach.route(message.group_id, item)
-            return
-        data_bytes = encode_data(
-            ChatMessage(
-                id=stored.id,
-                msg_id=stored.msg_id,
-                from_user_id=message.from_user_id,
-                to_user_id=message.to_user_id,
-                content=message.content,
-                content_type=message.content_type,
-                created_at=stored.created_at,
-            )
+
+def _delivery(message: Outgoing, stored: Stored) -> Delivery:
+    """Return the delivery of a stored message; also of one that an earlier attempt stored.
+
+    Whoever stored it may have died before routing it; receivers drop duplicates by msgId.
+    """
+    data = encode_data(
+        ChatMessage(
+            id=stored.id,
+            msg_id=stored.msg_id,
+            from_user_id=message.from_user_id,
+            to_user_id=message.to_user_id,
+            content=message.content,
+            content_type=message.content_type,
+            created_at=stored.created_at,
         )
-        self._delivery.deliver(
-            message.to_user_id,
-            Delivery(
-                data=data_bytes,
-                id=stored.id,
-                msg_id=stored.msg_id,
-                from_user_id=message.from_user_id,
-            ),
-        )
+    )
+    return Delivery(
+        data=data, id=stored.id, msg_id=stored.msg_id, from_user_id=message.from_user_id
+    )

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 
 import structlog
 
-from skyeim_ws.conn.client import Client
+from skyeim_ws.conn.client import State
 from skyeim_ws.conn.group_router import GroupFrame, GroupRouter
 from skyeim_ws.conn.hub import Hub
 from skyeim_ws.logic.catch_up import CatchUp
+from skyeim_ws.logic.chat import Sending
 from skyeim_ws.logic.delivery import PrivateDelivery
-from skyeim_ws.logic.offline import OfflineMessages
 from skyeim_ws.logic.ports import Bus, Presence, Refused, Roster, SessionRegistry, Unavailable
 from skyeim_ws.logic.session import Sessions
 from skyeim_ws.logic.social import Social
@@ -19,7 +19,7 @@ from skyeim_ws.logic.tasks import Tasks
 log = structlog.get_logger()
 
 _RECLAIM_AT_ONCE = 500
-_REREAD_AT_ONCE = 50
+_ANNOUNCE_AT_ONCE = 50
 """Users per step, so that a node with many does not hold Redis up after an outage."""
 
 _RETRY_SECONDS = 1.0
@@ -39,7 +39,7 @@ class Cluster:
         presence: Presence,
         sessions: Sessions,
         delivery: PrivateDelivery,
-        offline: OfflineMessages,
+        sending: Sending,
         catch_up: CatchUp,
         social: Social,
         tasks: Tasks,
@@ -52,7 +52,7 @@ class Cluster:
         self._presence = presence
         self._sessions = sessions
         self._delivery = delivery
-        self._offline = offline
+        self._sending = sending
         self._catch_up = catch_up
         self._social = social
         self._tasks = tasks
@@ -69,7 +69,7 @@ class Cluster:
         """Send a frame to those of the users who are here."""
         if ephemeral:
             self._hub.offer(set(user_ids), frame)
-        else:
+        elif len(user_ids) != 1 or not self._sending.follow(user_ids[0], frame):
             self._hub.fan_out(set(user_ids), frame)
 
     def group(
@@ -80,17 +80,24 @@ class Cluster:
         if not self._router.publish(group_id, item) and not ephemeral:
             log.warning("group_frame_dropped", group=group_id, seq=seq)
 
-    def kicked(self, user_id: int, conn_id: str) -> None:
-        """End the connection: a newer login on another node has taken its place."""
+    def kicked(self, user_id: int, conn_id: str, node: str) -> None:
+        """End the connection: a newer login on that node has taken its place."""
         client = self._hub.get(user_id)
         if client is not None and client.conn_id == conn_id:
             self._sessions.kick(client)
+        if node:
+            # Also for one that has ended before: what it held is on its way into the queue.
+            self._bus.handed_over(node, user_id)
+
+    def handed_over(self, user_id: int) -> None:
+        """Note that the session before this one's has put back what it held."""
+        self._sessions.handed_over(user_id)
 
     def lost_messages(self, user_id: int) -> None:
         """Bring the user what the Message service has unread: another node died with it."""
         client = self._hub.get(user_id)
-        if client is not None and self._catch_up.begin(client, None):
-            self._tasks.spawn(self._catch_up.run(client))
+        if client is not None:
+            self._catch_up.fetch(client, self._registry.note_missed(user_id))
 
     # What follows an outage or a death.
 
@@ -101,6 +108,8 @@ class Cluster:
         dead: in between messages may have been queued of which nobody has told us.
         """
         self._presence.resync({client.user_id: client.group_ids for client in self._hub})
+        for client in self._hub:
+            self._catch_up.begin(client)
         self._reclaim_again = True
         if not self._reclaiming:
             self._reclaiming = True
@@ -111,16 +120,20 @@ class Cluster:
 
         Those who had already moved to another node may miss what the dead one had in its hands.
         """
-        for user_id in gone:
-            try:
-                await self._social.announce(user_id, online=False)
-            except (Refused, Unavailable) as error:
-                log.info("friends_not_told", user=user_id, online=False, error=str(error))
+        for start in range(0, len(gone), _ANNOUNCE_AT_ONCE):
+            some = gone[start : start + _ANNOUNCE_AT_ONCE]
+            await asyncio.gather(*(self._announce_gone(user_id) for user_id in some))
         for user_id in moved:
             if user_id in self._hub:
                 self.lost_messages(user_id)
             else:
                 self._bus.catch_up(user_id)
+
+    async def _announce_gone(self, user_id: int) -> None:
+        try:
+            await self._social.announce(user_id, online=False)
+        except (Refused, Unavailable) as error:
+            log.info("friends_not_told", user=user_id, online=False, error=str(error))
 
     async def _reclaim_all(self) -> None:
         try:
@@ -130,6 +143,10 @@ class Cluster:
                     await self._reclaim_once()
                 except Unavailable:
                     self._reclaim_again = True
+                    # Redis is away again: chat between the users of this node goes on.
+                    for client in self._hub:
+                        if client.state is State.OPEN:
+                            self._catch_up.finish(client)
                     await asyncio.sleep(_RETRY_SECONDS)
         finally:
             self._reclaiming = False
@@ -139,20 +156,20 @@ class Cluster:
         for start in range(0, len(clients), _RECLAIM_AT_ONCE):
             some = clients[start : start + _RECLAIM_AT_ONCE]
             answers = await self._registry.reclaim([(c.user_id, c.conn_id) for c in some])
-            for client, ours in zip(some, answers, strict=True):
+            for client, answer in zip(some, answers, strict=True):
                 if self._hub.get(client.user_id) is not client:
                     continue
-                if ours:
-                    self._roster.enter(client.user_id, client.conn_id, client.group_ids)
-                else:
+                if not answer.ours:
                     self._sessions.kick(client)
-        self._sessions.push_late_windows()
-        for start in range(0, len(clients), _REREAD_AT_ONCE):
-            some = clients[start : start + _REREAD_AT_ONCE]
-            await asyncio.gather(*(self._reread(client) for client in some))
-
-    async def _reread(self, client: Client) -> None:
-        """Deliver what was queued for a client while this node did not hear of it."""
-        here = self._hub.get(client.user_id) is client
-        if here and not await self._offline.push_newer(client):
-            self.lost_messages(client.user_id)
+                    continue
+                self._roster.enter(client.user_id, client.conn_id, client.group_ids)
+                missed = answer.missed
+                if answer.conn_id:
+                    # This login came while Redis was away; only now the older one can be told.
+                    heard = await self._bus.kick(answer.node, client.user_id, answer.conn_id)
+                    missed = missed or ("" if heard else self._registry.note_missed(client.user_id))
+                window_follows = self._sessions.push_late_window(client)
+                if missed:
+                    self._catch_up.fetch(client, missed)
+                elif not window_follows:
+                    self._catch_up.reread(client)

@@ -1,6 +1,6 @@
 """A private message on its way to its receiver: routed here, or queued, and confirmed once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.hub import Hub
@@ -24,16 +24,27 @@ class PrivateDelivery:
         self._queue = queue
         self._stats = stats
 
-    def deliver(self, user_id: int, delivery: Delivery) -> None:
-        """Bring a stored message to its receiver here, or to the receiver's queue.
+    def is_here(self, user_id: int) -> bool:
+        """Whether a message for the user can be delivered without a queue.
 
-        In the queue it is also for a receiver on another node, until that node has delivered it.
+        Not while this node does not hear the others: what they have queued comes first.
         """
+        return user_id in self._hub and not self._reach.deaf
+
+    def deliver(self, user_id: int, delivery: Delivery) -> None:
+        """Deliver a stored message to its receiver, who is here."""
         client = self._hub.get(user_id)
         if client is None:
-            self._queue.route(user_id, delivery.data)
+            self._queue.route(user_id, delivery.data)  # the answer to its sender was too much
         else:
             self._hand_over(client, delivery)
+
+    def queue(self, user_id: int, delivery: Delivery, done: Callable[[bool], None]) -> None:
+        """Bring a stored message to its receiver's queue, whence it is delivered on any node.
+
+        `done` is called once, later, with whether the message is kept.
+        """
+        self._queue.route(user_id, delivery.data, done)
 
     def _hand_over(self, client: Client, delivery: Delivery) -> None:
         match self._catch_up.hold(client, delivery):

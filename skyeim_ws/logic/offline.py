@@ -39,10 +39,14 @@ class OfflineMessages:
         for delivery in self.take(client, window):
             client.deliver(delivery)
 
-    async def push_newer(self, client: Client) -> bool:
-        """Push messages that were queued since this connection began; raises Unavailable.
+    async def newest(self, client: Client) -> Window:
+        """Return the newest window of the client's queue; raises Unavailable."""
+        return await self._queue.window(client.user_id, None, self.push_limit)
 
-        Returns False if there are more of them than one window holds.
+    async def newer(self, client: Client) -> list[Delivery] | None:
+        """Return what was queued since this connection began; raises Unavailable.
+
+        Returns None if there is more of it than one window holds.
         """
         pushed = client.oldest_pushed
         window = await self._queue.window(client.user_id, None, MAX_OFFLINE_PULL)
@@ -51,11 +55,7 @@ class OfflineMessages:
             for entry in window.entries
             if (pushed is None or entry.id > pushed) and entry.msg_id not in client.ledger
         ]
-        if len(new) == MAX_OFFLINE_PULL:
-            return False
-        for delivery in self.take(client, Window(new, 0)):
-            client.deliver(delivery)
-        return True
+        return None if len(new) == MAX_OFFLINE_PULL else self.take(client, Window(new, 0))
 
     def take(self, client: Client, window: Window) -> list[Delivery]:
         """Return the deliveries of a window, and note how far the queue is pushed."""

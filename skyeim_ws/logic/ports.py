@@ -184,16 +184,33 @@ class QueuedMessage(msgspec.Struct, frozen=True):
 class Claim(msgspec.Struct, frozen=True):
     """What a login found: the head of its offline queue, and the session whose place it took.
 
-    `node` and `conn_id` are empty if there was none. `unclean` says that the last session did not
+    `node` and `conn_id` are empty if there was none. `missed` is not empty if a session did not
     end well: what it had not confirmed is known to the Message service alone.
     """
 
     window: Window
     node: str = ""
     conn_id: str = ""
-    unclean: bool = False
+    missed: str = ""
     here: bool = False
     """Whether `node` is this one."""
+
+    @property
+    def unclean(self) -> bool:
+        """Whether messages may be in no queue."""
+        return bool(self.missed)
+
+
+class Reclaimed(msgspec.Struct, frozen=True):
+    """Whether the session is this connection's again, and whose it was if another node's.
+
+    `missed` is as in a `Claim`.
+    """
+
+    ours: bool
+    node: str = ""
+    conn_id: str = ""
+    missed: str = ""
 
 
 class SessionRegistry(Protocol):
@@ -202,11 +219,23 @@ class SessionRegistry(Protocol):
     async def claim(self, user_id: int, conn_id: str, limit: int) -> Claim:
         """Take the session over and read the newest `limit` entries of the queue, in one step."""
 
-    async def reclaim(self, connections: Sequence[tuple[int, str]]) -> list[bool]:
-        """Write the sessions of open connections again; False for one that a newer login has."""
+    async def reclaim(self, connections: Sequence[tuple[int, str]]) -> list[Reclaimed]:
+        """Write the sessions of open connections again, but never over that of a newer login.
 
-    def release(self, user_id: int, conn_id: str) -> None:
-        """End the session if it is still this connection's; kept while Redis is away."""
+        Connection ids are ordered by time.
+        """
+
+    def release(self, user_id: int, conn_id: str, done: Callable[[bool], None]) -> None:
+        """End the session if it is still this connection's; kept while Redis is away.
+
+        `done` is called once, later: whether it was, as far as is known.
+        """
+
+    def note_missed(self, user_id: int) -> str:
+        """Note, until it is forgotten, that the user may have missed messages; return how."""
+
+    def forget_missed(self, user_id: int, missed: str) -> None:
+        """Note that the user has what was missed, but for what was noted later."""
 
     async def anywhere(self, user_id: int) -> bool:
         """Whether the user has a session on any node."""
@@ -236,8 +265,15 @@ class Bus(Protocol):
     ) -> None:
         """Send a frame to the members of a group who are on other nodes."""
 
+    @property
+    def deaf(self) -> bool:
+        """Whether others may be telling what this node does not hear."""
+
     async def kick(self, node: str, user_id: int, conn_id: str) -> bool:
         """Tell a node that a newer login has taken its connection's place; whether it listens."""
+
+    def handed_over(self, node: str, user_id: int) -> None:
+        """Tell a node that all is in the queue that a connection held whose place it has taken."""
 
     def catch_up(self, user_id: int) -> None:
         """Tell the node of the user that messages may have been lost with another node."""
@@ -257,8 +293,11 @@ class BusEvents(Protocol):
     ) -> None:
         """Send a frame to the members of a group who are here."""
 
-    def kicked(self, user_id: int, conn_id: str) -> None:
-        """End the connection: a newer login on another node has taken its place."""
+    def kicked(self, user_id: int, conn_id: str, node: str) -> None:
+        """End the connection: a newer login on that node has taken its place."""
+
+    def handed_over(self, user_id: int) -> None:
+        """Note that the session before this one's has put back what it held."""
 
     def lost_messages(self, user_id: int) -> None:
         """Bring the user what the Message service has unread: another node died with it."""
@@ -270,8 +309,12 @@ class OfflineQueue(Protocol):
     def push(self, user_id: int, entries: Sequence[bytes]) -> None:
         """Append messages, oldest first; kept in a bounded buffer while Redis is away."""
 
-    def route(self, user_id: int, entry: bytes) -> None:
-        """Append a message and tell the node of the user's session, if there is one."""
+    def route(self, user_id: int, entry: bytes, done: Callable[[bool], None] | None = None) -> None:
+        """Append a message and tell the node of the user's session, if there is one.
+
+        `done` is called once, later: with True when the message is kept, with False if the queue
+        could not take it.
+        """
 
     def read(self, entry: bytes) -> QueuedMessage | None:
         """Return what an entry says; None if it cannot be read."""

@@ -15,6 +15,11 @@ class Reach:
         self._router = router
         self._bus = bus
 
+    @property
+    def deaf(self) -> bool:
+        """Whether other nodes may be telling what this one does not hear."""
+        return self._bus.deaf
+
     def send(self, user_id: int, frame: bytes) -> None:
         """Send a frame to a user, if the user is online."""
         if not self._hub.send_to_user(user_id, frame):

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Callable, Set
+from functools import partial
 
 import structlog
 
@@ -32,6 +33,12 @@ log = structlog.get_logger()
 
 _RETRY_AFTER_MS = (500, 5000)
 """When clients of a stopping node come back: spread, so that they do not come at once."""
+
+
+_HANDOVER_SECONDS = 2.0
+"""How long another node has to put back what it holds for a user who is here now."""
+
+_NO_WINDOW = Window([], 0)
 
 
 class Sessions:
@@ -71,6 +78,8 @@ class Sessions:
         self.draining = False
         # Clients that came while Redis was away and have not seen their offline queue.
         self._window_due: set[Client] = set()
+        # Users whose session on another node was told to end, and has not answered yet.
+        self._handovers: dict[int, asyncio.Event] = {}
         self.received = receive
 
     async def opened(self, client: Client) -> None:
@@ -83,6 +92,7 @@ class Sessions:
             client.disconnect(CloseCode.OVERLOADED, "too many connections")
             return
         previous = self._hub.register(client)
+        self._catch_up.begin(client)
         if previous is not None:
             client.group_ids = previous.group_ids
             self.kick(previous)
@@ -100,16 +110,16 @@ class Sessions:
         was_current = self._hub.unregister(client)
         self._window_due.discard(client)
         undelivered += self._catch_up.stop(client)
+        # First of all: should this node die before the rest, the session still tells of it.
+        self._delivery.return_undelivered(client.user_id, undelivered)
         # A connection that was replaced is not offline: its user is here, or on another node.
         if was_current and not client.replaced:
-            self._registry.release(client.user_id, client.conn_id)
+            self._registry.release(
+                client.user_id, client.conn_id, partial(self._released, client.user_id)
+            )
             self._presence.leave(client.user_id, client.group_ids)
-            if not self.draining:
-                self._tasks.spawn(self._announce(client.user_id, online=False))
         if was_current:
             self._roster.leave(client.user_id)
-        # Behind the release: what is returned is not for this node any more.
-        self._delivery.return_undelivered(client.user_id, undelivered)
 
     def kick(self, client: Client) -> None:
         """End a connection whose place a newer login has taken."""
@@ -119,11 +129,19 @@ class Sessions:
         farewell = frame("kicked", Kicked(reason=reason))
         client.disconnect(CloseCode.KICKED, reason, farewell)
 
-    def push_late_windows(self) -> None:
-        """Push the windows that could not be read while Redis was away."""
-        due, self._window_due = self._window_due, set()
-        for client in due:
-            self._tasks.spawn(self._late_window(client))
+    def handed_over(self, user_id: int) -> None:
+        """Note that the session before this one's has put back what it held."""
+        handover = self._handovers.get(user_id)
+        if handover is not None:
+            handover.set()
+
+    def push_late_window(self, client: Client) -> bool:
+        """Push the window that could not be read while Redis was away; False if none is due."""
+        if client not in self._window_due:
+            return False
+        self._window_due.remove(client)
+        self._tasks.spawn(self._late_window(client))
+        return True
 
     def members_known(self, group_id: str, members: frozenset[int]) -> None:
         """Bring the group's presence in line with its members, who may have changed."""
@@ -144,8 +162,15 @@ class Sessions:
         delay = random.randint(*_RETRY_AFTER_MS)  # noqa: S311 - spreads load
         client.disconnect(CloseCode.GOING_AWAY, f"retry_after_ms={delay}")
 
+    def _released(self, user_id: int, ended: bool) -> None:
+        """Tell the friends, unless the user is on a newer connection, here or elsewhere."""
+        if ended and user_id not in self._hub and not self.draining:
+            self._tasks.spawn(self._announce(user_id, online=False))
+
     async def _start(self, client: Client) -> Claim | None:
         """Open the session; without Redis it opens all the same, and the window comes later."""
+        # First: whoever cleans up after this node should it die must know of everyone.
+        self._roster.enter(client.user_id, client.conn_id, client.group_ids)
         claim, online = await asyncio.gather(
             self._registry.claim(client.user_id, client.conn_id, self._offline.push_limit),
             self._presence.enter(client.user_id, client.group_ids),
@@ -164,50 +189,73 @@ class Sessions:
         frames = [frame("connected", connected)]
         if isinstance(claim, BaseException):
             log.info("offline_window_delayed", user=client.user_id, conn=client.conn_id)
-            if client.state is State.CONNECTING:
+            if client.resume_after is not None:
+                # What is resumed comes from the Message service, which needs no Redis.
+                self._open(client, frames, missed="")
+            elif client.state is State.CONNECTING:
                 self._window_due.add(client)
                 client.start(frames, [])
+                self._catch_up.finish(client)
             return None
-        self._roster.enter(client.user_id, client.conn_id, client.group_ids)
-        unclean = claim.unclean or not await self._kicked_elsewhere(client, claim)
-        if client.resume_after is not None:
-            self._begin_catch_up(client, client.resume_after, frames)
-        elif unclean:
-            # What the queue holds is unread as well, and comes in its place among the rest.
-            frames.append(summary_frame(Window([], len(claim.window.entries) + claim.window.older)))
-            self._begin_catch_up(client, None, frames)
-        else:
-            window = self._offline.cut(claim.window)
-            frames.append(summary_frame(window))
-            client.start(frames, self._offline.take(client, window))
+        window, missed = claim.window, claim.missed
+        if claim.conn_id and not claim.here:
+            try:
+                window = await self._take_over(client, claim)
+            except Unavailable:
+                missed = missed or self._registry.note_missed(client.user_id)
+        self._open(client, frames, missed, window)
         return claim
 
-    def _begin_catch_up(self, client: Client, after_id: int | None, frames: list[bytes]) -> None:
+    async def _take_over(self, client: Client, claim: Claim) -> Window:
+        """End the session on another node, and return the queue with what it has put back.
+
+        Raises Unavailable if it did not: its node is dead, or cannot be reached.
+        """
+        handover = self._handovers[client.user_id] = asyncio.Event()
+        try:
+            if not await self._bus.kick(claim.node, client.user_id, claim.conn_id):
+                raise Unavailable("nobody hears it")
+            async with asyncio.timeout(_HANDOVER_SECONDS):
+                await handover.wait()
+        except TimeoutError:
+            raise Unavailable("no answer in time") from None
+        finally:
+            if self._handovers.get(client.user_id) is handover:
+                del self._handovers[client.user_id]
+        return await self._offline.newest(client)
+
+    def _open(
+        self, client: Client, frames: list[bytes], missed: str, window: Window = _NO_WINDOW
+    ) -> None:
         if client.state is not State.CONNECTING:
             return
-        self._catch_up.begin(client, after_id)
-        client.start(frames, [])
-        self._tasks.spawn(self._catch_up.run(client))
-
-    async def _kicked_elsewhere(self, client: Client, claim: Claim) -> bool:
-        """End the session that was claimed from another node; False if that node is dead."""
-        if not claim.conn_id or claim.here:
-            return True
-        try:
-            return await self._bus.kick(claim.node, client.user_id, claim.conn_id)
-        except Unavailable:
-            return False
+        if client.resume_after is not None:
+            client.start(frames, [])
+            self._catch_up.fetch(client, missed, client.resume_after)
+        elif missed:
+            # What the queue holds is unread as well, and comes in its place among the rest.
+            client.start([*frames, summary_frame(_NO_WINDOW)], [])
+            self._catch_up.fetch(client, missed)
+        else:
+            window = self._offline.cut(window)
+            client.start([*frames, summary_frame(window)], self._offline.take(client, window))
+            self._catch_up.finish(client)
 
     async def _introduce(self, client: Client, *, announce: bool) -> None:
         """Enter the user's groups and tell the friends; the client does not wait for it."""
         try:
             group_ids = tuple(await self._groups.joined(client.user_id))
-            if self._hub.get(client.user_id) is client:
-                client.group_ids = group_ids
-                self._roster.enter(client.user_id, client.conn_id, group_ids)
-                await self._presence.enter(client.user_id, group_ids)
         except (Refused, Unavailable) as error:
             log.info("group_presence_not_written", user=client.user_id, error=str(error))
+            group_ids = client.group_ids
+        if self._hub.get(client.user_id) is client:
+            client.group_ids = group_ids
+            self._roster.enter(client.user_id, client.conn_id, group_ids)
+            try:
+                # Once more: the session that was taken over may just have taken the user out.
+                await self._presence.enter(client.user_id, group_ids)
+            except Unavailable as error:
+                log.info("group_presence_not_written", user=client.user_id, error=str(error))
         if announce:
             await self._announce(client.user_id, online=True)
 
@@ -230,3 +278,4 @@ class Sessions:
             # Gone again: the next recovery serves it.
             if self._hub.get(client.user_id) is client:
                 self._window_due.add(client)
+        self._catch_up.finish(client)

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from importlib import resources
 
 import structlog
-from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
+
+from skyeim_ws.services.shared_redis import REDIS_DEADLINE, SharedRedis
 
 GROUPS = 10_000
 """Groups that may wait; further ones are left out, and follow with their next message."""
@@ -17,7 +18,6 @@ GROUPS = 10_000
 BATCH = 500
 """Counters raised in one exchange with Redis."""
 
-REDIS_DEADLINE = 1.0
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 2.0
 
@@ -29,7 +29,7 @@ log = structlog.get_logger()
 class SeqCounters:
     """The counters of all groups in one Redis, the caller's own. Construct it on the loop."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: SharedRedis) -> None:
         self._redis = redis
         self._waiting: dict[str, int] = {}
         self._noted = asyncio.Event()

@@ -11,14 +11,12 @@ from dataclasses import dataclass
 
 import msgspec
 import structlog
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
 from skyeim_ws.services.counters import SeqCounters
+from skyeim_ws.services.shared_redis import REDIS_DEADLINE, SharedRedis, open_redis
 
 QUEUE_SIZE = 1_000
 """Events that may wait; more are dropped, with a log event."""
@@ -26,7 +24,6 @@ QUEUE_SIZE = 1_000
 STALE_SIZE = 10_000
 """Groups whose member cache may wait to be deleted; these outlive the event that named them."""
 
-REDIS_DEADLINE = 1.0
 PUSH_DEADLINE = 2.0
 CLOSE_DEADLINE = 2.0
 CANCEL_AGAIN = 0.1
@@ -77,15 +74,10 @@ class Events:
         self._queue: asyncio.Queue[_Event] = asyncio.Queue(QUEUE_SIZE)
         self._stale: set[str] = set()
         self._troubled = False
-        self._redis: Redis | None = None
+        self._redis: SharedRedis | None = None
         self._counters: SeqCounters | None = None
         if redis_url is not None:
-            self._redis = Redis.from_url(
-                redis_url,
-                socket_connect_timeout=REDIS_DEADLINE,
-                socket_timeout=REDIS_DEADLINE,
-                retry=Retry(NoBackoff(), 0),
-            )
+            self._redis = open_redis(redis_url)
             self._counters = SeqCounters(self._redis)
         self._http: SimpleAsyncHTTPClient | None = None
         self._push_url = ""

@@ -8,16 +8,18 @@ from typing import Any
 
 import msgspec
 import structlog
-from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 
 from skyeim_ws.logic.ports import BusEvents
 from skyeim_ws.store import scripts
+from skyeim_ws.store.client import Client, dedicated
+from skyeim_ws.store.cluster import Cluster
 from skyeim_ws.store.ending import end
 from skyeim_ws.store.keys import BROADCAST, NODE_PREFIX, node_channel, session_key
 from skyeim_ws.store.notes import (
     FrameNote,
     GroupNote,
+    HandedOverNote,
     KickNote,
     LossNote,
     Note,
@@ -47,17 +49,23 @@ class RedisBus:
     while the node hears.
     """
 
-    def __init__(self, pipeline: Pipeline, client: Redis, node: str) -> None:
+    def __init__(self, pipeline: Pipeline, client: Client, node: str) -> None:
         self.ready = asyncio.Event()
         self._pipeline = pipeline
         self._client = client
         self._node = node
         self._tell = scripts.read("tell_user")
+        self._tell_node = scripts.read("tell_node")
         self._listener: asyncio.Task[None] | None = None
 
     def start(self, events: BusEvents, on_ready: Callable[[], None]) -> None:
         """Begin to listen; `on_ready` is called after each new subscription."""
         self._listener = asyncio.create_task(self._listen(events, on_ready))
+
+    @property
+    def deaf(self) -> bool:
+        """Whether others may be telling what this node does not hear, since Redis is there."""
+        return self._pipeline.healthy and not self.ready.is_set()
 
     async def close(self) -> None:
         """Stop listening."""
@@ -80,10 +88,25 @@ class RedisBus:
         self._broadcast(GroupNote(self._node, group_id, frame, sender_id, seq, ephemeral))
 
     async def kick(self, node: str, user_id: int, conn_id: str) -> bool:
-        """Tell a node that a newer login has taken its connection's place; whether it listens."""
-        note = encode(KickNote(user_id, conn_id))
+        """Tell a node that a newer login has taken its connection's place; whether it listens.
+
+        A cluster cannot tell, and counts as heard. If the node is dead after all, its lease runs
+        out, and whoever cleans up after it brings the user what it may have lost.
+        """
+        note = encode(KickNote(user_id, conn_id, self._node))
         [listeners] = await self._pipeline.call(("PUBLISH", node_channel(node), note))
-        return bool(listeners)
+        # A node of a cluster counts the listeners on itself alone.
+        return bool(listeners) or isinstance(self._client, Cluster)
+
+    def handed_over(self, node: str, user_id: int) -> None:
+        """Tell a node that all is in the queue that a connection held whose place it has taken.
+
+        Goes the way of what was put back, and arrives behind it.
+        """
+        note = encode(HandedOverNote(user_id))
+        self._pipeline.publish(
+            ("EVAL", self._tell_node, 1, session_key(user_id), node_channel(node), note)
+        )
 
     def catch_up(self, user_id: int) -> None:
         """Tell the node of the user that messages may have been lost with another node."""
@@ -115,8 +138,7 @@ class RedisBus:
             backoff = min(backoff * 2, BACKOFF_LIMIT)
 
     async def _subscribe(self) -> AbstractConnection:
-        pool = self._client.connection_pool
-        connection: AbstractConnection = pool.connection_class(**pool.connection_kwargs)
+        connection = await dedicated(self._client)
         try:
             await connection.connect()  # type: ignore[no-untyped-call]
             channels = (node_channel(self._node), BROADCAST)
@@ -160,7 +182,9 @@ class RedisBus:
             case PrivateNote():
                 events.private(note.user_id, note.entry)
             case KickNote():
-                events.kicked(note.user_id, note.conn_id)
+                events.kicked(note.user_id, note.conn_id, note.origin)
+            case HandedOverNote():
+                events.handed_over(note.user_id)
             case LossNote():
                 events.lost_messages(note.user_id)
             case FrameNote() if note.origin != self._node:

@@ -15,6 +15,14 @@ def session_key(user_id: int) -> str:
     return f"{{{queue_key(user_id)}}}:session"
 
 
+def missed_key(user_id: int) -> str:
+    """Return the key that says, until it is made up for, that a user has missed messages.
+
+    Its value is another one each time.
+    """
+    return f"{{{queue_key(user_id)}}}:missed"
+
+
 def node_channel(node: str) -> str:
     """Return the channel of a node."""
     return NODE_PREFIX + node

@@ -13,6 +13,8 @@ from redis.asyncio import Redis
 
 from skyeim_ws.logic.ports import Refused, Unavailable
 from skyeim_ws.store import scripts
+from skyeim_ws.store.client import Client
+from skyeim_ws.store.cluster import Cluster
 from skyeim_ws.store.ending import end
 from skyeim_ws.store.pipeline import Pipeline
 from skyeim_ws.store.tracking import Change, changes
@@ -46,14 +48,15 @@ def key(group_id: str) -> str:
 class MemberCache:
     """`ports.Members`; `load(group_id, asker_id)` asks the Group service.
 
-    What was read from Redis while it tells of changes is kept until a change; anything else for
-    `UNTRACKED_TTL`. `on_filled` is told each list that is newly kept. `start` it on a running loop.
+    What was read from Redis while it tells of changes is kept until a change; anything else, and
+    all that a cluster has, for `UNTRACKED_TTL`. `on_filled` is told each list that is newly kept.
+    `start` it on a running loop.
     """
 
     def __init__(
         self,
         pipeline: Pipeline,
-        client: Redis,
+        client: Client,
         load: Load,
         *,
         capacity: int = CAPACITY,
@@ -76,7 +79,8 @@ class MemberCache:
 
     def start(self) -> None:
         """Begin to follow changes."""
-        self._follower = asyncio.create_task(self._follow())
+        if not isinstance(self._client, Cluster):
+            self._follower = asyncio.create_task(self._follow(self._client))
 
     async def close(self) -> None:
         """Stop following and give up what is under way."""
@@ -191,8 +195,8 @@ class MemberCache:
         except Refused:
             return None
 
-    async def _follow(self) -> None:
-        async with aclosing(changes(self._client, KEY_PREFIX)) as stream:
+    async def _follow(self, client: Redis) -> None:
+        async with aclosing(changes(client, KEY_PREFIX)) as stream:
             async for change in stream:
                 self._change(change)
 

@@ -2,12 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 import structlog
 
 from skyeim_ws.logic.ports import Unavailable
 from skyeim_ws.store import scripts
+from skyeim_ws.store.ending import end
 from skyeim_ws.store.pipeline import Command, Pipeline
 from skyeim_ws.store.presence import CHUNK, USERS_KEY, group_key
 from skyeim_ws.store.sessions import RedisSessions
@@ -51,6 +52,7 @@ class NodeLease:
         self._dead_after = dead_after
         self._renew = scripts.read("renew_lease")
         self._task: asyncio.Task[None] | None = None
+        self._burials: dict[str, asyncio.Task[None]] = {}
 
     def start(self, *, on_lost: Callable[[], None], on_buried: OnBuried) -> None:
         """Begin to renew.
@@ -63,8 +65,8 @@ class NodeLease:
     async def close(self) -> None:
         """Give the lease up; whoever is still listed as this node's user is cleaned up after."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end(self._task)
+        await end(*self._burials.values())
         self._pipeline.submit(("ZREM", NODES_KEY, self._node), ("DEL", roster_key(self._node)))
 
     def enter(self, user_id: int, conn_id: str, group_ids: Sequence[str]) -> None:
@@ -102,18 +104,42 @@ class NodeLease:
                 steady_since = now if steady_since is None else steady_since
                 if now - steady_since >= self._dead_after:
                     for node in dead:
-                        await on_buried(*await self._bury(node.decode()))
+                        self._begin_burial(node.decode(), on_buried)
             except Unavailable:
                 steady_since = None
             except Exception:
                 log.exception("node_lease_failed")
             await asyncio.sleep(self._renew_seconds)
 
+    def _begin_burial(self, node: str, on_buried: OnBuried) -> None:
+        """Clean up beside the renewals: for many users it may take longer than a lease lasts."""
+        if node not in self._burials:
+            burial = asyncio.create_task(self._bury_and_tell(node, on_buried))
+            self._burials[node] = burial
+            burial.add_done_callback(lambda _: self._burials.pop(node, None))
+
+    async def _bury_and_tell(self, node: str, on_buried: OnBuried) -> None:
+        try:
+            await on_buried(*await self._bury(node))
+        except Unavailable as error:
+            log.warning("node_burial_delayed", node=node, error=str(error))
+        except Exception:
+            log.exception("node_lease_failed")
+
     async def _bury(self, node: str) -> tuple[list[int], list[int]]:
         claim: Command = ("SET", f"ws:reaper:{node}", self._node, "NX", "EX", _REAPER_SECONDS)
         [mine, roster] = await self._pipeline.call(claim, ("HGETALL", roster_key(node)))
         if not mine:
             return [], []
+        try:
+            return await self._clean_up(node, roster)
+        finally:
+            # Also when it failed: whoever tries next need not wait for the claim to expire.
+            self._pipeline.submit(("DEL", f"ws:reaper:{node}"))
+
+    async def _clean_up(
+        self, node: str, roster: Mapping[bytes, bytes]
+    ) -> tuple[list[int], list[int]]:
         records = {int(user): json.loads(record) for user, record in roster.items()}
         log.warning("node_died", node=node, users=len(records))
         gone: list[int] = []
@@ -128,9 +154,7 @@ class NodeLease:
                 commands: list[Command] = [("SREM", USERS_KEY, *buried)]
                 commands += [("SREM", group_key(group_id), *buried) for group_id in groups]
                 await self._pipeline.call(*commands)
-        await self._pipeline.call(
-            ("ZREM", NODES_KEY, node), ("DEL", roster_key(node)), ("DEL", f"ws:reaper:{node}")
-        )
+        await self._pipeline.call(("ZREM", NODES_KEY, node), ("DEL", roster_key(node)))
         return gone, moved
 
 

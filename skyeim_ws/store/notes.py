@@ -35,6 +35,14 @@ class KickNote(msgspec.Struct, frozen=True, tag="k", array_like=True):
 
     user_id: int
     conn_id: str
+    origin: str = ""
+    """The node of the newer login, which waits until the old one has put back what it held."""
+
+
+class HandedOverNote(msgspec.Struct, frozen=True, tag="h", array_like=True):
+    """A node has put back what the connection of a user held that was kicked."""
+
+    user_id: int
 
 
 class LossNote(msgspec.Struct, frozen=True, tag="l", array_like=True):
@@ -47,7 +55,7 @@ class ProbeNote(msgspec.Struct, frozen=True, tag="t", array_like=True):
     """A node asks itself whether it still hears."""
 
 
-Note = PrivateNote | FrameNote | GroupNote | KickNote | LossNote | ProbeNote
+Note = PrivateNote | FrameNote | GroupNote | KickNote | HandedOverNote | LossNote | ProbeNote
 
 _decoder = msgspec.msgpack.Decoder(Note)
 _encoder = msgspec.msgpack.Encoder()

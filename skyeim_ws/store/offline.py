@@ -1,12 +1,12 @@
 """The queues of undelivered private messages, one list for each user, newest at the head."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import msgspec
 import structlog
 
-from skyeim_ws.logic.ports import QueuedMessage, Window
+from skyeim_ws.logic.ports import QueuedMessage, Unavailable, Window
 from skyeim_ws.store import scripts
 from skyeim_ws.store.keys import NODE_PREFIX, queue_key, session_key
 from skyeim_ws.store.notes import PrivateNote, encode
@@ -110,13 +110,18 @@ class RedisOfflineQueue:
                 ("EXPIRE", queue_key(user_id), self._ttl),
             )
 
-    def route(self, user_id: int, entry: bytes) -> None:
-        """Append a message and tell the node of the user's session, if there is one."""
+    def route(self, user_id: int, entry: bytes, done: Callable[[bool], None] | None = None) -> None:
+        """Append a message and tell the node of the user's session, if there is one.
+
+        `done` is called once, later: with True when Redis has it, or is away and a bounded buffer
+        holds it; with False if it is in no queue.
+        """
         self._pipeline.submit(
             (
                 *("EVAL", self._route, 2, session_key(user_id), queue_key(user_id)),
                 *(entry, self._size, self._ttl, encode(PrivateNote(user_id, entry)), NODE_PREFIX),
-            )
+            ),
+            done=done and (lambda outcome: done(not isinstance(outcome, Unavailable))),
         )
 
     def read(self, entry: bytes) -> QueuedMessage | None:

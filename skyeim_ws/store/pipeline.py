@@ -9,27 +9,19 @@ import asyncio
 import inspect
 import random
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from redis.asyncio import Redis
-from redis.exceptions import (
-    ClusterDownError,
-    MasterDownError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    TryAgainError,
-)
 
 from skyeim_ws.logic.ports import Unavailable
+from skyeim_ws.store.client import Client, link
 from skyeim_ws.store.ending import end
+from skyeim_ws.store.refusals import refuses_writes
+from skyeim_ws.store.shard import Command as Command  # noqa: PLC0414 - re-exported
 
 log = structlog.get_logger()
-
-Command = tuple[str | bytes | int, ...]
-"""A Redis command: its name and arguments."""
 
 BUFFER_SIZE = 10_000
 """Durable operations that are kept while Redis is away; beyond it the oldest is dropped."""
@@ -42,16 +34,14 @@ MAX_BATCH = 512
 
 PING_INTERVAL = 1.0
 BACKOFF_FIRST, BACKOFF_LIMIT = 0.1, 2.0
+
+REFUSED_LIMIT = 0.5
+"""The longest pause while a part of Redis still answers, and others wait for it."""
+
 _ERROR_LENGTH = 120
 
-_NOT_WRITABLE = (
-    ClusterDownError,
-    MasterDownError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    TryAgainError,
-)
-_NOT_WRITABLE_CODES = ("MISCONF", "NOREPLICAS", "BUSY", "UNKILLABLE")
+Outcome = list[Any] | Unavailable | None
+"""The answers; why Redis never got it; or None: Redis is away, and the operation waits for it."""
 
 
 @dataclass(slots=True, eq=False)
@@ -60,6 +50,7 @@ class _Operation:
     commands: tuple[Command, ...]
     answer: asyncio.Future[list[Any]] | None = None
     durable: bool = False
+    done: Callable[[Outcome], None] | None = None
     expiry: asyncio.TimerHandle | None = None
 
 
@@ -73,14 +64,14 @@ class Pipeline:
     """
 
     def __init__(
-        self, client: Redis, *, buffer_size: int = BUFFER_SIZE, timeout: float = 2.0
+        self, client: Client, *, buffer_size: int = BUFFER_SIZE, timeout: float = 2.0
     ) -> None:
         self.healthy = True
         self.dropped = 0
         self.failed = 0
         self.shed = 0
         self.on_recovered: list[Callable[[], Awaitable[None] | None]] = []
-        self._client = client
+        self._link = link(client)
         self._buffer_size = buffer_size
         self._timeout = timeout
         self._durable: deque[_Operation] = deque()
@@ -90,6 +81,7 @@ class Pipeline:
         self._task: asyncio.Task[None] | None = None
         self._recoveries: set[asyncio.Future[None]] = set()
         self._closed = False
+        self._away = False
         self._overflowed = False
 
     def start(self) -> None:
@@ -101,17 +93,21 @@ class Pipeline:
         """Return how many durable operations Redis has not taken yet, without those under way."""
         return len(self._durable)
 
-    def submit(self, *commands: Command) -> None:
+    def submit(self, *commands: Command, done: Callable[[Outcome], None] | None = None) -> None:
         """Take one durable operation: sent until Redis has taken it, at least once.
 
-        Its commands stay together. After `close` it is dropped, and counted.
+        Its commands stay together. After `close` it is dropped, and counted. `done` is called
+        once, on the loop, never from inside.
         """
-        if self._closed:
-            self._drop(1)
-            return
         self._number += 1
-        self._durable.append(_Operation(self._number, commands, durable=True))
+        operation = _Operation(self._number, commands, durable=True, done=done)
+        if self._closed:
+            self._drop([operation])
+            return
+        self._durable.append(operation)
         self._trim()
+        if not self.healthy:
+            _report(operation, None)
         self._wake.set()
 
     def publish(self, *commands: Command) -> None:
@@ -119,7 +115,7 @@ class Pipeline:
 
         Nothing is sent while Redis is away, nor beyond the bound of calls; `shed` counts that.
         """
-        if self._closed or not self.healthy or len(self._calls) >= MAX_CALLS:
+        if self._closed or self._away or len(self._calls) >= MAX_CALLS:
             self.shed += 1
             return
         self._number += 1
@@ -161,7 +157,7 @@ class Pipeline:
         await asyncio.gather(*self._recoveries, return_exceptions=True)
         if self._durable:
             log.error("redis_unflushed", operations=len(self._durable))
-            self._drop(len(self._durable))
+            self._drop(self._durable)
             self._durable.clear()
 
     async def _run(self) -> None:
@@ -176,7 +172,7 @@ class Pipeline:
                 self._lost(error)
                 # Jitter: all the gateways lose Redis in the same moment.
                 await asyncio.sleep(backoff * random.uniform(0.75, 1.25))  # noqa: S311
-                backoff = min(backoff * 2, BACKOFF_LIMIT)
+                backoff = min(backoff * 2, BACKOFF_LIMIT if self._away else REFUSED_LIMIT)
 
     async def _idle(self) -> None:
         """Wait for work, or until the next PING is due."""
@@ -205,24 +201,25 @@ class Pipeline:
     async def _write(self, batch: list[_Operation]) -> Exception | None:
         """Write the batch and hand out the answers; return why Redis is to be called lost."""
         commands = [command for operation in batch for command in operation.commands]
+        durable = any(operation.durable for operation in batch)
+        # After a loss every write asks along, since it may not reach the part that was lost.
+        ask = not batch or not self.healthy
+        if ask:
+            commands.append(("PING",))
         try:
             async with asyncio.timeout(self._timeout):
-                answers = await self._send(commands or [("PING",)])
+                answers = await self._link.send(commands, durable=durable)
         except Exception as error:  # not RedisError alone: a transport that dies raises others
+            self._away = True
             self._put_back(batch)
             return error
         except asyncio.CancelledError:
             self._put_back(batch)
             raise
-        if not batch:
-            return answers[0] if isinstance(answers[0], Exception) else None
-        return self._dispatch(batch, answers)
-
-    async def _send(self, commands: Iterable[Command]) -> list[Any]:
-        async with self._client.pipeline(transaction=False) as pipe:
-            for command in commands:
-                pipe.execute_command(*command)
-            return await pipe.execute(raise_on_error=False)
+        self._away = False
+        pong = answers.pop() if ask else None
+        refusal = self._dispatch(batch, answers)
+        return pong if isinstance(pong, Exception) else refusal
 
     def _dispatch(self, batch: list[_Operation], answers: list[Any]) -> Exception | None:
         refusal: Exception | None = None
@@ -233,7 +230,7 @@ class Pipeline:
             own = answers[position : position + len(operation.commands)]
             position += len(own)
             errors = [answer for answer in own if isinstance(answer, Exception)]
-            refusals = [error for error in errors if _refuses_writes(error)]
+            refusals = [error for error in errors if refuses_writes(error)]
             if refusals:
                 refusal = refusal or refusals[0]
                 again.append(operation)
@@ -256,7 +253,10 @@ class Pipeline:
         """Put durable operations back in their order; calls fail, they are sent once only."""
         self._durable.extendleft(op for op in reversed(batch) if op.durable)
         for operation in batch:
-            _fail(operation, "Redis was lost")
+            if operation.durable:
+                _report(operation, None)
+            else:
+                _fail(operation, "Redis was lost")
         self._trim()
 
     def _expire(self, call: _Operation) -> None:
@@ -265,13 +265,13 @@ class Pipeline:
 
     def _trim(self) -> None:
         excess = len(self._durable) - self._buffer_size
-        for _ in range(excess):
-            self._durable.popleft()
         if excess > 0:
-            self._drop(excess)
+            self._drop([self._durable.popleft() for _ in range(excess)])
 
-    def _drop(self, count: int) -> None:
-        self.dropped += count
+    def _drop(self, operations: Collection[_Operation]) -> None:
+        self.dropped += len(operations)
+        for operation in operations:
+            _fail(operation, "too many operations wait for Redis")
         if not self._overflowed:
             # Once for each outage; how many they were is told with the recovery.
             self._overflowed = True
@@ -281,6 +281,8 @@ class Pipeline:
         if self.healthy:
             self.healthy = False
             log.warning("redis_lost", error=_text(error))
+            for operation in self._durable:
+                _report(operation, None)
 
     def _recovered(self) -> None:
         self._overflowed = False
@@ -305,11 +307,6 @@ class Pipeline:
             log.error("redis_recovery_callback_failed", exc_info=error)
 
 
-def _refuses_writes(error: Exception) -> bool:
-    """Tell whether Redis takes no writes for now, rather than not this one."""
-    return isinstance(error, _NOT_WRITABLE) or str(error).startswith(_NOT_WRITABLE_CODES)
-
-
 def _text(error: Exception) -> str:
     # Cut, because Redis may quote arguments behind its own words.
     return f"{type(error).__name__}: {str(error).split(', with args', 1)[0]}"[:_ERROR_LENGTH]
@@ -320,6 +317,7 @@ def _settle(operation: _Operation, answers: list[Any]) -> None:
         operation.expiry.cancel()
     if operation.answer is not None and not operation.answer.done():
         operation.answer.set_result(answers)
+    _report(operation, answers)
 
 
 def _fail(operation: _Operation, why: str) -> None:
@@ -327,3 +325,11 @@ def _fail(operation: _Operation, why: str) -> None:
         operation.expiry.cancel()
     if operation.answer is not None and not operation.answer.done():
         operation.answer.set_exception(Unavailable(why))
+    _report(operation, Unavailable(why))
+
+
+def _report(operation: _Operation, outcome: Outcome) -> None:
+    """Say once what became of a durable operation; in a turn of its own, where it may fail."""
+    done, operation.done = operation.done, None
+    if done is not None:
+        asyncio.get_running_loop().call_soon(done, outcome)

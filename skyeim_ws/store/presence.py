@@ -76,7 +76,7 @@ class RedisPresence:
             self._pipeline.submit(*commands)
 
     async def clear(self) -> None:
-        """Forget everyone; only for a Redis that no other node uses."""
+        """Forget everyone; only for a Redis, not a cluster, that no other node uses."""
         await self._pipeline.call(("DEL", USERS_KEY))
         cursor = 0
         while True:
@@ -84,7 +84,7 @@ class RedisPresence:
                 ("SCAN", cursor, "MATCH", GROUP_PREFIX + "*", "COUNT", CHUNK)
             )
             if keys:
-                await self._pipeline.call(("DEL", *keys))
+                await self._pipeline.call(*(("DEL", key) for key in keys))
             cursor = int(after)
             if cursor == 0:
                 return

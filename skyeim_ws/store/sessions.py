@@ -1,16 +1,13 @@
 """Which connection, on which node, is the session of a user: one over the whole cluster."""
 
-from collections.abc import Sequence
+import uuid
+from collections.abc import Callable, Sequence
 
-import structlog
-
-from skyeim_ws.logic.ports import Claim
+from skyeim_ws.logic.ports import Claim, Reclaimed
 from skyeim_ws.store import scripts
-from skyeim_ws.store.keys import queue_key, session_key
+from skyeim_ws.store.keys import missed_key, queue_key, session_key
 from skyeim_ws.store.offline import SLACK, RedisOfflineQueue, choose
 from skyeim_ws.store.pipeline import Pipeline
-
-log = structlog.get_logger()
 
 UNCLEAN = "unclean"
 """Stands in for a session whose node died: what it had not confirmed is known to SQL alone."""
@@ -26,41 +23,60 @@ class RedisSessions:
         self._claim = scripts.read("claim_session")
         self._reclaim = scripts.read("reclaim_session")
         self._end = scripts.read("end_session")
+        self._bury = scripts.read("bury_session")
+        self._forget = scripts.read("forget_missed")
 
     async def claim(self, user_id: int, conn_id: str, limit: int) -> Claim:
         """Take the session over and read the newest `limit` entries of the offline queue."""
-        [[previous, length, head]] = await self._pipeline.call(
-            (
-                *("EVAL", self._claim, 2, session_key(user_id), queue_key(user_id)),
-                *(self._own(conn_id), limit + SLACK),
-            )
-        )
+        keys = (session_key(user_id), queue_key(user_id), missed_key(user_id))
+        arguments = (self._own(conn_id), limit + SLACK, UNCLEAN, _new_mark())
+        [answer] = await self._pipeline.call(("EVAL", self._claim, len(keys), *keys, *arguments))
+        previous, length, head, missed = answer
         choice = choose(head, length, None, limit)
         self._queue.discard(user_id, choice.unreadable)
         node, _, previous_conn = previous.decode().partition(" ")
         return Claim(
             window=choice.window,
-            node=node if previous_conn else "",
+            node=node,
             conn_id=previous_conn,
-            unclean=node == UNCLEAN,
+            missed=missed.decode(),
             here=node == self._node,
         )
 
-    async def reclaim(self, connections: Sequence[tuple[int, str]]) -> list[bool]:
-        """Write the sessions of open connections again; False for one that a newer login has."""
+    async def reclaim(self, connections: Sequence[tuple[int, str]]) -> list[Reclaimed]:
+        """Write the sessions of open connections again, but never over that of a newer login."""
         if not connections:
             return []
         answers = await self._pipeline.call(
             *(
-                ("EVAL", self._reclaim, 1, session_key(user_id), self._own(conn_id), UNCLEAN)
+                (
+                    *("EVAL", self._reclaim, 2, session_key(user_id), missed_key(user_id)),
+                    *(self._own(conn_id), UNCLEAN, _new_mark()),
+                )
                 for user_id, conn_id in connections
             )
         )
-        return [not answer for answer in answers]
+        return [self._reclaimed(*answer) for answer in answers]
 
-    def release(self, user_id: int, conn_id: str) -> None:
-        """End the session if it is still this connection's; kept while Redis is away."""
-        self._pipeline.submit(("EVAL", self._end, 1, session_key(user_id), self._own(conn_id), ""))
+    def release(self, user_id: int, conn_id: str, done: Callable[[bool], None]) -> None:
+        """End the session if it is still this connection's; kept while Redis is away.
+
+        `done` is called once, later: whether it was. Without Redis it is taken to have been.
+        """
+        self._pipeline.submit(
+            ("EVAL", self._end, 1, session_key(user_id), self._own(conn_id)),
+            done=lambda outcome: done(outcome[0] == 1 if isinstance(outcome, list) else True),
+        )
+
+    def note_missed(self, user_id: int) -> str:
+        """Note, until it is forgotten, that the user may have missed messages; return how."""
+        missed = _new_mark()
+        self._pipeline.submit(("SET", missed_key(user_id), missed))
+        return missed
+
+    def forget_missed(self, user_id: int, missed: str) -> None:
+        """Note that the user has what was missed, but for what was noted later."""
+        self._pipeline.submit(("EVAL", self._forget, 1, missed_key(user_id), missed))
 
     async def anywhere(self, user_id: int) -> bool:
         """Whether the user has a session on any node."""
@@ -68,17 +84,35 @@ class RedisSessions:
         return session is not None and session != UNCLEAN.encode()
 
     async def bury(self, sessions: Sequence[tuple[int, str]]) -> list[int]:
-        """Mark sessions, as user and value, of a dead node; return the users who had no newer."""
+        """Mark the users of a dead node, given with their sessions; return who had no newer one."""
         if not sessions:
             return []
         answers = await self._pipeline.call(
             *(
-                ("EVAL", self._end, 1, session_key(user_id), session, UNCLEAN)
+                (
+                    *("EVAL", self._bury, 2, session_key(user_id), missed_key(user_id)),
+                    *(session, UNCLEAN, _new_mark()),
+                )
                 for user_id, session in sessions
             )
         )
         pairs = zip(sessions, answers, strict=True)
         return [user_id for (user_id, _), buried in pairs if buried]
 
+    def _reclaimed(self, ours: int, missed: bytes, previous: bytes) -> Reclaimed:
+        node, _, conn_id = previous.decode().partition(" ")
+        # Also of an earlier connection here, which the hub has replaced.
+        elsewhere = node != self._node
+        return Reclaimed(
+            ours=bool(ours),
+            node=node if elsewhere else "",
+            conn_id=conn_id if elsewhere else "",
+            missed=missed.decode(),
+        )
+
     def _own(self, conn_id: str) -> str:
         return f"{self._node} {conn_id}"
+
+
+def _new_mark() -> str:
+    return uuid.uuid4().hex

@@ -9,7 +9,8 @@ from typing import Any
 
 import structlog
 from redis.asyncio import Redis
-from redis.asyncio.connection import AbstractConnection
+
+from skyeim_ws.store.client import dedicated
 
 log = structlog.get_logger()
 
@@ -31,7 +32,8 @@ async def changes(client: Redis, prefix: str) -> AsyncGenerator[Change]:
     """Yield the changes to keys of the prefix, for ever, over a connection of its own.
 
     Each connect and each loss yields a change of all keys. `client` gives the address and the
-    credentials; it has to be Redis 6 or later, or any Valkey, else nothing is ever tracked.
+    credentials; it has to be Redis 6 or later, or any Valkey, else nothing is ever tracked. Not
+    for a cluster, where each master tells of its own keys alone.
     """
     backoff = BACKOFF_FIRST
     lost = False
@@ -54,11 +56,8 @@ async def changes(client: Redis, prefix: str) -> AsyncGenerator[Change]:
 
 
 async def _session(client: Redis, prefix: str) -> AsyncGenerator[Change]:
-    pool = client.connection_pool
     # RESP3 carries the changes on the connection that asked for them; RESP2 would need two.
-    connection: AbstractConnection = pool.connection_class(
-        **{**pool.connection_kwargs, "protocol": 3}
-    )
+    connection = await dedicated(client, protocol=3)
     try:
         await connection.connect()  # type: ignore[no-untyped-call]
         # Without a handler the library drops the changes that it reads.

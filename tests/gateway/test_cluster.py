@@ -1,12 +1,22 @@
 """Several nodes on one Redis and one set of services: to a user they are one gateway."""
 
 import asyncio
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.gateway.conftest import MakeWorld
+from tests.store.servers import Server, running_server
 from tests.waiting import until
-from tests.world import User
+from tests.world import User, world
+
+
+@pytest.fixture
+def mortal() -> Iterator[Server]:
+    """A Redis that the test may kill."""
+    with running_server() as server:
+        yield server
 
 
 @pytest.mark.gen_test
@@ -40,9 +50,13 @@ async def test_group_messages_reach_every_node_once_and_in_order(make_world: Mak
                 msg_id = f"{name}{number}"
                 await user.send("group_chat", groupId="g_demo", content="x", msgId=msg_id)
 
+        # With its first message a node learns where the group is; what is older is for the sync.
+        await alice.send("group_chat", groupId="g_demo", content="first")
+        for user in (bob, carol):
+            assert (await user.expect("group_chat"))["seq"] == 1
         await asyncio.gather(talk(alice, "a"), talk(bob, "b"))
         seqs = [(await carol.expect("group_chat"))["seq"] for _ in range(100)]
-        assert seqs == list(range(1, 101))
+        assert seqs == list(range(2, 102))
         assert [(await alice.expect("group_chat"))["msgId"] for _ in range(50)] == [
             f"b{number}" for number in range(50)
         ]
@@ -134,3 +148,32 @@ async def test_a_resume_that_is_no_id_is_refused_before_the_upgrade(make_world: 
     async with make_world() as world:
         response = await world.get(f"/ws?token={world.token(1001)}&resume=latest")
         assert response.code == 400
+
+
+@pytest.mark.gen_test
+async def test_the_newer_of_two_logins_stays_also_if_it_came_while_redis_was_away(
+    mortal: Server, tmp_path: Path
+) -> None:
+    async with world(mortal.socket, tmp_path) as chat:
+        other = await chat.add_node()
+        older = await chat.login(1001)
+        mortal.kill()
+        await until(lambda: not other.pipeline.healthy and not chat.gateway.pipeline.healthy)
+        newer = await chat.dial(1001, node=other)
+        await newer.expect("connected")
+        mortal.start()
+        assert await older.close_code() == 4001
+        await newer.send("ping")
+        await newer.expect("pong")
+        await until(lambda: 1001 in other.hub and 1001 not in chat.gateway.hub)
+
+
+@pytest.mark.gen_test
+async def test_resume_needs_no_redis(mortal: Server, tmp_path: Path) -> None:
+    async with world(mortal.socket, tmp_path) as chat:
+        alice = await chat.login(1001)
+        ids = [(await alice.chat(1002, f"m{number}"))["id"] for number in range(3)]
+        mortal.kill()
+        await until(lambda: not chat.gateway.pipeline.healthy)
+        bob = await chat.dial(1002, chat.url(1002, resume=str(ids[0])))
+        assert [(await bob.expect("chat"))["id"] for _ in ids[1:]] == ids[1:]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from skyeim_ws.store.client import connect
+from skyeim_ws.store.client import connect, connect_cluster, connect_sentinel
 
 
 def options(address: str, **extra: Any) -> dict[str, Any]:
@@ -53,6 +53,12 @@ def test_what_is_no_address_is_refused(address: str) -> None:
         connect(address)
 
 
-def test_a_cluster_is_refused_clearly() -> None:
-    with pytest.raises(ValueError, match="'cluster' is not supported"):
-        connect("localhost:1", kind="cluster")
+@pytest.mark.parametrize("address", ["", "a:1,", "a:1;b:2", "/run/redis.sock"])
+def test_of_a_cluster_every_node_has_to_be_an_address(address: str) -> None:
+    with pytest.raises(ValueError, match="not a Redis address"):
+        connect_cluster(address)
+
+
+def test_every_sentinel_has_to_be_an_address() -> None:
+    with pytest.raises(ValueError, match="not a Redis address"):
+        connect_sentinel(["a:1", "b:c"], "main")

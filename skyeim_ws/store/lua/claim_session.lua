@@ -1,10 +1,18 @@
 -- claim_session: a user logs in here. Take the session over and read the head of the offline queue.
 -- In one step, so that no message falls between "is offline" and "has just read the queue": a
 -- message routed before is in the queue, one routed after finds the session.
--- KEYS[1]  the session, KEYS[2] the offline queue of the same user
+-- The mark of a session that did not end well moves to a key of its own: it has to last until the
+-- user has what was lost, over any number of logins.
+-- KEYS[1]  the session, KEYS[2] the offline queue of the same user, KEYS[3] what it has missed
 -- ARGV[1]  the new session, ARGV[2] how many entries to read
--- Returns the previous session or '', the length of the queue, and its newest entries.
+-- ARGV[3]  the mark, ARGV[4] what to write to KEYS[3] in its place
+-- Returns the previous session or '', the length of the queue, its newest entries, and KEYS[3].
 local previous = redis.call('GET', KEYS[1]) or ''
 redis.call('SET', KEYS[1], ARGV[1])
+if previous == ARGV[3] then
+  redis.call('SET', KEYS[3], ARGV[4])
+  previous = ''
+end
 local length = redis.call('LLEN', KEYS[2])
-return {previous, length, redis.call('LRANGE', KEYS[2], 0, tonumber(ARGV[2]) - 1)}
+local head = redis.call('LRANGE', KEYS[2], 0, tonumber(ARGV[2]) - 1)
+return {previous, length, head, redis.call('GET', KEYS[3]) or ''}

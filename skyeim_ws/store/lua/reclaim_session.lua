@@ -1,11 +1,17 @@
 -- reclaim_session: a connection that is still open writes its session again, after an outage or
--- after its node was taken for dead; but never over the session of a newer login.
--- KEYS[1]  the session
--- ARGV[1]  the session of the connection, ARGV[2] the mark of one that did not end well
--- Returns '' if the session is ours again, else the one that stands.
-local current = redis.call('GET', KEYS[1])
-if not current or current == ARGV[1] or current == ARGV[2] then
-  redis.call('SET', KEYS[1], ARGV[1])
-  return ''
+-- after its node was taken for dead; but never over the session of a newer login. Of two logins
+-- the one with the greater connection id is the newer.
+-- KEYS[1]  the session, KEYS[2] what the user has missed
+-- ARGV[1]  the session of the connection
+-- ARGV[2]  the mark of one that did not end well, ARGV[3] what to write to KEYS[2] in its place
+-- Returns whether the session is ours, KEYS[2] or '', and the session that stood there or ''.
+local current = redis.call('GET', KEYS[1]) or ''
+local theirs = string.match(current, ' (%S+)$')
+if theirs and theirs > string.match(ARGV[1], ' (%S+)$') then
+  return {0, '', current}
 end
-return current
+redis.call('SET', KEYS[1], ARGV[1])
+if current == ARGV[2] then
+  redis.call('SET', KEYS[2], ARGV[3])
+end
+return {1, redis.call('GET', KEYS[2]) or '', theirs and current or ''}
