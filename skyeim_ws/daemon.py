@@ -5,7 +5,7 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import structlog
 from tornado.netutil import bind_sockets
 
-from skyeim_ws import tokens
+from skyeim_ws import tokens, workers
 from skyeim_ws.app import gateway
 from skyeim_ws.config import Config, EmbeddedConf, RedisConf
 from skyeim_ws.embedded import (
@@ -29,6 +29,7 @@ from skyeim_ws.ops import systemd, valkey
 from skyeim_ws.ops.children import ChildError
 from skyeim_ws.ops.logs import configure
 from skyeim_ws.ops.valkey import EmbeddedError
+from skyeim_ws.outside import forget_everyone
 
 log = structlog.get_logger()
 
@@ -56,6 +57,23 @@ def demo(config: Config, port: int | None, data_dir: str | None) -> int:
         sys.stdout.flush()
 
     return _run(_serve(config, demo=True, announce=announce))
+
+
+def work(told: workers.Assignment) -> int:
+    """Run one of several gateway processes, as its parent says; return the exit code."""
+    config = told.config
+
+    async def start(stack: AsyncExitStack) -> int:
+        listeners = _bind(stack, config.host, config.port, shared=True)
+        pushes = _bind(stack, "127.0.0.1", told.push_port, shared=True) if told.push_port else []
+        where = await stack.enter_async_context(backends(config, "", demo=False))
+        await stack.enter_async_context(gateway(config, where, listeners, pushes))
+        return config.port
+
+    def log_here() -> None:
+        configure(config.log, dev=config.is_dev, worker=told.index)
+
+    return _run(_until_stopped(log_here, start, announce=lambda _port: None))
 
 
 def run_services(config: Config) -> int:
@@ -111,11 +129,24 @@ def _failed(error: Exception) -> int:
 
 
 async def _serve(config: Config, *, demo: bool, announce: Callable[[int], None]) -> None:
+    start = _start if workers.count(config) == 1 else _start_workers
+    await _until_stopped(
+        lambda: configure(config.log, dev=config.is_dev),
+        lambda stack: start(stack, config, demo=demo),
+        announce,
+    )
+
+
+async def _until_stopped(
+    log_here: Callable[[], None],
+    start: Callable[[AsyncExitStack], Awaitable[int]],
+    announce: Callable[[int], None],
+) -> None:
     stop = _stop_on_signals()
     async with AsyncExitStack() as stack:
         try:
-            configure(config.log, dev=config.is_dev)
-            port = await _start(stack, config, demo=demo)
+            log_here()
+            port = await start(stack)
         except (EmbeddedError, ChildError, Unavailable, OSError) as error:
             raise StartError(str(error)) from error
         announce(port)
@@ -126,21 +157,53 @@ async def _serve(config: Config, *, demo: bool, announce: Callable[[int], None])
 async def _start(stack: AsyncExitStack, config: Config, *, demo: bool) -> int:
     """Start everything, to be stopped by the stack; return the port."""
     listeners = _bind(stack, config.host, config.port)
-    port: int = listeners[0].getsockname()[1]
     # The services' pushes come over loopback; with TLS on, by a listener of their own, since no
     # certificate names 127.0.0.1.
-    push_listeners: Sequence[socket] = _bind(stack, "127.0.0.1", 0) if config.cert_file else ()
-    push_port = push_listeners[0].getsockname()[1] if push_listeners else port
-    push_host = "127.0.0.1" if push_listeners else _local(config.host)
-    push_url = f"http://{push_host}:{push_port}"
+    pushes = _bind(stack, "127.0.0.1", 0) if config.cert_file else []
+    push_url = _push_url(config.host, listeners, pushes)
     where = await stack.enter_async_context(backends(config, push_url, demo=demo))
-    await stack.enter_async_context(gateway(config, where, listeners, push_listeners))
+    await stack.enter_async_context(gateway(config, where, listeners, pushes))
+    return _port(listeners)
+
+
+async def _start_workers(stack: AsyncExitStack, config: Config, *, demo: bool) -> int:
+    """Start everything, the gateway as several processes on one port; return the port."""
+    shared = _reserve(stack, config.host, config.port)
+    pushes = _reserve(stack, "127.0.0.1", 0) if config.cert_file else []
+    push_url = _push_url(config.host, shared, pushes)
+    where = await stack.enter_async_context(backends(config, push_url, demo=demo))
+    if where.private_redis:
+        await forget_everyone(config, where)
+    told = workers.assignments(config, where, _port(shared), _port(pushes) if pushes else 0)
+    await stack.enter_async_context(workers.running(told))
+    log.info("workers_listening", host=config.host, port=_port(shared), workers=len(told))
+    return _port(shared)
+
+
+def _push_url(host: str, listeners: Sequence[socket], pushes: Sequence[socket]) -> str:
+    """Return where the services reach this machine's gateway."""
+    reached = "127.0.0.1" if pushes else _local(host)
+    return f"http://{reached}:{_port(pushes or listeners)}"
+
+
+def _port(listeners: Sequence[socket]) -> int:
+    port: int = listeners[0].getsockname()[1]
     return port
 
 
-def _bind(stack: AsyncExitStack, host: str, port: int) -> list[socket]:
+def _bind(stack: AsyncExitStack, host: str, port: int, *, shared: bool = False) -> list[socket]:
+    return _owned(stack, host, port, lambda: bind_sockets(port, host, reuse_port=shared))
+
+
+def _reserve(stack: AsyncExitStack, host: str, port: int) -> list[socket]:
+    return _owned(stack, host, port, lambda: workers.reserve(host, port))
+
+
+def _owned(
+    stack: AsyncExitStack, host: str, port: int, bind: Callable[[], list[socket]]
+) -> list[socket]:
     try:
-        sockets = bind_sockets(port, host)
+        sockets = bind()
     except OSError as error:
         raise StartError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
     for bound in sockets:

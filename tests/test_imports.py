@@ -33,7 +33,8 @@ DIRECTIONS = {
     "services": {"rpc.pb"},
     "ops": {"config"},
     "conf_loader": set[str](),
-    "config": {"conf_loader"},
+    "conf_redis": {"conf_loader"},
+    "config": {"conf_loader", "conf_redis"},
     "tokens": set[str](),
     "chat": {"conn.codes"},
     "admin": {"config", "embedded", "ops.valkey", "rpc.pb"},
@@ -52,13 +53,15 @@ DIRECTIONS = {
         "rpc",
         "store",
     },
-    "daemon": {"app", "config", "embedded", "logic.ports", "ops", "tokens"},
+    "workers": {"config", "embedded", "ops"},
+    "daemon": {"app", "config", "embedded", "logic.ports", "ops", "outside", "tokens", "workers"},
+    "worker": {"daemon", "workers"},
     "cli": {"__init__", "admin", "chat", "conf_loader", "config", "daemon", "tokens"},
     "__main__": {"cli"},
     "__init__": set[str](),
 }
 
-WIRING = {"cli", "admin", "app", "edge", "embedded", "daemon", "outside"}
+WIRING = {"cli", "admin", "app", "edge", "embedded", "daemon", "outside", "workers"}
 """Only they may see the whole configuration; each other part gets its own section."""
 
 SECTIONS = {"ops": {"LogConf"}}

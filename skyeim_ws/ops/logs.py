@@ -34,9 +34,10 @@ _SECRET_TEXT = re.compile(
 )
 
 
-def configure(log: LogConf, *, dev: bool) -> None:
+def configure(log: LogConf, *, dev: bool, worker: int | None = None) -> None:
     """Send all logs of the process where `log` says; `dev` allows colours on a terminal.
 
+    A `worker`, one of several processes, is named in each line, and has a log file of its own.
     Replaces what an earlier call has set up. Raises OSError when a log file cannot be opened.
     """
     level = LEVELS[log.level]
@@ -52,8 +53,10 @@ def configure(log: LogConf, *, dev: bool) -> None:
     if log.max_content_length:
         shared.append(_shorten(log.max_content_length))
     if log.service_name:
-        shared.append(_add_service(log.service_name))
-    handler = _handler(log)
+        shared.append(_add_field("service", log.service_name))
+    if worker is not None:
+        shared.append(_add_field("worker", worker))
+    handler = _handler(log, "" if worker is None else f"-{worker}")
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.ExtraAdder(), *shared],
@@ -104,9 +107,9 @@ def _masked(value: Any) -> Any:
     return _SECRET_TEXT.sub(MASK, str(value))  # an exception, an enum, an address
 
 
-def _add_service(service: str) -> Processor:
+def _add_field(name: str, value: object) -> Processor:
     def add(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-        event.setdefault("service", service)
+        event.setdefault(name, value)
         return event
 
     return add
@@ -135,7 +138,7 @@ def _renderer(log: LogConf, *, colors: bool) -> Processor:
     )
 
 
-def _handler(log: LogConf) -> logging.Handler:
+def _handler(log: LogConf, suffix: str) -> logging.Handler:
     if log.mode == "console":
         return logging.StreamHandler(sys.stdout)
     service = log.service_name or "skyeim-ws"
@@ -143,7 +146,8 @@ def _handler(log: LogConf) -> logging.Handler:
     if log.mode == "volume":  # several hosts share one volume
         folder = folder / service / socket.gethostname()
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{service}.log"
+    # Two processes that rotate one file lose lines.
+    file = folder / f"{service}{suffix}.log"
     if log.rotation == "size":
         return logging.handlers.RotatingFileHandler(
             file,

@@ -15,7 +15,7 @@ STOPPING = "STOPPING=1"
 ALIVE = "WATCHDOG=1"
 
 SOCKET_VARIABLE = "NOTIFY_SOCKET"
-_WATCHDOG_VARIABLE = "WATCHDOG_USEC"
+WATCHDOG_VARIABLE = "WATCHDOG_USEC"
 _WATCHDOG_PID_VARIABLE = "WATCHDOG_PID"
 
 
@@ -39,7 +39,7 @@ def notify(state: str) -> None:
 
 def watchdog_interval() -> float | None:
     """Return the seconds between two signs of life that systemd waits for, or None for no need."""
-    microseconds = os.environ.get(_WATCHDOG_VARIABLE, "")
+    microseconds = os.environ.get(WATCHDOG_VARIABLE, "")
     meant_for = os.environ.get(_WATCHDOG_PID_VARIABLE, "") or str(os.getpid())
     if not (microseconds.isascii() and microseconds.isdigit()) or meant_for != str(os.getpid()):
         return None

@@ -178,3 +178,13 @@ def test_files_are_turned_over_as_configured(tmp_path: Path) -> None:
     assert isinstance(by_size, logging.handlers.RotatingFileHandler)
     assert (by_size.maxBytes, by_size.backupCount) == (1024 * 1024, 2)
     assert handler(rotation="size", max_size=1).backupCount == logs.BACKUPS_BY_DEFAULT
+
+
+def test_a_worker_is_named_and_has_a_file_of_its_own(tmp_path: Path) -> None:
+    """Processes that rotated one file would lose lines."""
+    config = LogConf(mode="file", path=str(tmp_path), service_name="ws")
+    for worker in (0, 1):
+        logs.configure(config, dev=False, worker=worker)
+        structlog.get_logger("skyeim_ws.test").info("began")
+        (entry,) = lines((tmp_path / f"ws-{worker}.log").read_text())
+        assert (entry["event"], entry["worker"], entry["service"]) == ("began", worker, "ws")

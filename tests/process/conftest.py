@@ -19,7 +19,7 @@ from tornado.simple_httpclient import SimpleAsyncHTTPClient
 from websockets.asyncio.client import connect
 
 from skyeim_ws import tokens
-from tests.store.servers import until_async
+from tests.store.servers import Server, running_server, until_async
 from tests.waiting import until
 from tests.world import SECRET, User
 
@@ -44,6 +44,13 @@ def folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="skyeim-") as path:
         Path(path, "ws.yaml").write_text(CONFIG)
         yield Path(path)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """An empty Redis that several gateways can share."""
+    with running_server() as started:
+        yield started
 
 
 class Program:

@@ -1,0 +1,210 @@
+"""One gateway of several processes: to a user they are one, and what dies comes back."""
+
+import asyncio
+import os
+import signal
+import socket
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+
+import grpc
+import pytest
+from websockets.asyncio.client import connect
+
+from skyeim_ws.rpc.pb.friend_pb2 import AddFriendRequestReq
+from skyeim_ws.rpc.pb.friend_pb2_grpc import FriendStub
+from tests.process.conftest import CONFIG, Program, children, gone, running, skyeim, token, user
+from tests.world import User
+
+DEMO = skyeim("demo", "--port", "0", "--data-dir", "data")
+WORKERS = ("process-test-0", "process-test-1")
+TLS = Path(__file__).parent.parent / "gateway" / "tls"
+
+
+@pytest.fixture(autouse=True)
+def _two_workers(folder: Path) -> None:
+    (folder / "ws.yaml").write_text(CONFIG + "Workers: 2\n")
+
+
+async def port_of(program: Program) -> int:
+    """Wait until all workers listen, and return their port."""
+    port: int = (await program.event("workers_listening"))["port"]
+    return port
+
+
+@asynccontextmanager
+async def user_on(port: int, user_id: int, worker: str) -> AsyncIterator[User]:
+    """Connect a user until it is with this worker; up to the end of the opening frames.
+
+    Only for users for whom nothing waits: a connection that is given up would confirm it.
+    """
+    url = f"ws://127.0.0.1:{port}/ws?token={token(user_id)}"
+    while True:
+        connection = await connect(url, compression=None, ping_interval=None)
+        try:
+            user = User(user_id, connection)
+            if (await user.expect("connected"))["server"] == worker:
+                await user.expect("offline_messages")
+                yield user
+                return
+        finally:
+            await connection.close()
+
+
+async def chat_across(one: User, other: User, text: str) -> None:
+    """Chat both ways, in private and in the group, up to the confirmation."""
+    for sender, receiver in ((one, other), (other, one)):
+        sent = await sender.chat(receiver.user_id, text)
+        assert (await receiver.expect("chat", content=text))["id"] == sent["id"]
+        await sender.expect("ack", msgId=sent["msgId"], status="delivered")
+        await sender.send("group_chat", groupId="g_demo", content=text)
+        await receiver.expect("group_chat", fromUserId=sender.user_id, content=text)
+
+
+@pytest.mark.gen_test
+async def test_users_of_two_workers_chat_and_all_are_sent_away_at_the_end(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
+        supervisor.bind(str(folder / "notify"))
+        supervisor.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(folder / "notify"))
+        hear = asyncio.get_running_loop().sock_recv
+        async with running(folder, *DEMO) as program:
+            port = await port_of(program)
+            assert await hear(supervisor, 100) == b"READY=1"
+            assert {entry["worker"] for entry in program.events("gateway_listening")} == {0, 1}
+            async with user_on(port, 1001, WORKERS[0]) as alice:
+                async with user_on(port, 1002, WORKERS[1]) as bob:
+                    await alice.expect("online", userId=1002)
+                    await chat_across(alice, bob, "hello")
+                    async with user_on(port, 1002, WORKERS[0]) as bob_again:
+                        assert await bob.close_code() == 4001
+                        await chat_across(alice, bob_again, "moved")
+                async with user_on(port, 1002, WORKERS[1]) as bob:
+                    pids = children(program.process.pid)
+                    assert len(pids) == 4
+                    program.process.send_signal(signal.SIGTERM)
+                    assert (await alice.close_code(), await bob.close_code()) == (1001, 1001)
+            assert await program.exit_code() == 0
+            assert await hear(supervisor, 100) == b"STOPPING=1"
+        await gone(*pids)
+    stopped = program.events("child_stopped")
+    assert [entry["exit_code"] for entry in stopped] == [0, 0, 0, 0]
+    # The backends end when nobody needs them any more.
+    assert [entry["child"] for entry in stopped][2:] == ["services", "valkey"]
+
+
+@pytest.mark.gen_test
+async def test_users_of_a_killed_worker_come_back_to_the_others_and_miss_nothing(
+    folder: Path,
+) -> None:
+    async with running(folder, *DEMO) as program:
+        port = await port_of(program)
+        async with user_on(port, 1001, WORKERS[1]) as alice:
+            async with user_on(port, 1002, WORKERS[0]) as bob:
+                os.kill(await program.child("worker-0"), signal.SIGKILL)
+                assert await bob.close_code() == 1006
+            texts = [f"m{number}" for number in range(5)]
+            for text in texts:
+                await alice.chat(1002, text)
+            async with user(port, 1002) as bob:
+                assert [(await bob.expect("chat"))["content"] for _ in texts] == texts
+                await chat_across(alice, bob, "goes on")
+            assert await program.child("worker-0", 2)
+            async with user_on(port, 1002, WORKERS[0]) as bob:
+                await chat_across(alice, bob, "both again")
+        died = [(each["child"], each["exit_code"]) for each in program.events("child_died")]
+        assert died == [("worker-0", -signal.SIGKILL)]
+        program.process.send_signal(signal.SIGTERM)
+        assert await program.exit_code() == 0
+
+
+@pytest.mark.gen_test
+async def test_a_killed_parent_leaves_no_process_and_no_ghost(folder: Path) -> None:
+    async with running(folder, *DEMO) as program:
+        port = await port_of(program)
+        async with (
+            user_on(port, 1001, WORKERS[0]) as alice,
+            user_on(port, 1002, WORKERS[1]),
+        ):
+            await alice.chat(1003, "for later")
+            pids = children(program.process.pid)
+            assert len(pids) == 4
+            program.process.kill()
+            assert await program.exit_code() == -signal.SIGKILL
+            await gone(*pids)
+    async with running(folder, *skyeim("demo", "--port", str(port))) as program:
+        assert await port_of(program) == port
+        async with user(port, 1003) as carol:
+            assert (await carol.expect("connected"))["onlineCount"] == 1
+            await carol.expect("chat", content="for later")
+            await carol.send("presence", userIds=[1001, 1002])
+            assert (await carol.expect("presence"))["online"] == []
+
+
+@asynccontextmanager
+async def secure_user(port: int, user_id: int, tls: ssl.SSLContext) -> AsyncIterator[User]:
+    """Connect a user over TLS."""
+    url = f"wss://127.0.0.1:{port}/ws?token={token(user_id)}"
+    async with connect(url, compression=None, ping_interval=None, ssl=tls) as connection:
+        yield User(user_id, connection)
+
+
+@pytest.mark.gen_test
+async def test_with_tls_events_of_the_services_reach_the_users_of_each_worker(folder: Path) -> None:
+    cert, key = TLS / "localhost-cert.pem", TLS / "localhost-key.pem"
+    with (folder / "ws.yaml").open("a") as config:
+        config.write(f"CertFile: {cert}\nKeyFile: {key}\n")
+    tls = ssl.create_default_context(cafile=cert)
+    tls.check_hostname = False
+    async with running(folder, *DEMO) as program:
+        port = await port_of(program)
+        services = f"unix:{folder}/data/run/services.sock"
+        async with AsyncExitStack() as stack:
+            channel = await stack.enter_async_context(grpc.aio.insecure_channel(services))
+            users = [
+                await stack.enter_async_context(secure_user(port, user_id, tls))
+                for user_id in range(2001, 2011)
+            ]
+            homes = {(await user.expect("connected"))["server"] for user in users}
+            for user in users:
+                request = AddFriendRequestReq(from_user_id=1001, to_user_id=user.user_id)
+                await FriendStub(channel).AddFriendRequest(request)
+                await user.expect("friend_request")
+            assert homes <= set(WORKERS)
+
+
+@contextmanager
+def port_in_use() -> Iterator[int]:
+    """Hold a port; the one before it is free."""
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port: int = taken.getsockname()[1]
+            try:
+                socket.create_server(("127.0.0.1", port - 1)).close()
+            except OSError:
+                continue
+            yield port
+            return
+
+
+@pytest.mark.gen_test
+async def test_a_worker_that_cannot_start_fails_the_start_and_leaves_nothing(folder: Path) -> None:
+    nowhere = "{Endpoints: ['unix:/nowhere/s']}"
+    elsewhere = "".join(f"{name}Rpc: {nowhere}\n" for name in ("Message", "Friend", "Group"))
+    with port_in_use() as port, (folder / "ws.yaml").open("a") as config:
+        # The port of the second worker is the one that is in use.
+        config.write(f"DevServer: {{Enabled: true, Port: {port - 1}}}\n")
+        config.write(f"Redis: {{Host: /nowhere/r}}\n{elsewhere}")
+        config.flush()
+        async with running(folder, *skyeim("serve")) as program:
+            assert await program.exit_code() == 1
+    errors = [line for line in program.errors if line.startswith("error:")]
+    assert errors == [
+        f"error: cannot listen on 127.0.0.1:{port}: Address already in use",
+        "error: worker-1 ended at its start with exit code 1",
+    ]
+    await gone(*(entry["pid"] for entry in program.events("child_started")))
