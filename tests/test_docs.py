@@ -40,11 +40,11 @@ INBOUND: dict[str, type[wire.Inbound] | None] = {
     "offline_pull": wire.OfflinePull,
     "ping": None,
 }
-# The docstring of each payload names its types.
+# The first line of each payload's docstring names its types.
 OUTBOUND = {
     name: payload
     for payload in wire.Outbound.__subclasses__()
-    for name in re.findall(r"`(\w+)`", payload.__doc__ or "")
+    for name in re.findall(r"`(\w+)`", (payload.__doc__ or "").partition("\n")[0])
 }
 
 REQUIRED = object()
