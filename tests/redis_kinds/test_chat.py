@@ -7,6 +7,7 @@ import pytest
 from skyeim_ws.app import Gateway
 from skyeim_ws.rpc.pb.group_pb2 import InviteMembersReq
 from tests.gateway.conftest import MakeWorld
+from tests.long import LONG
 from tests.redis_kinds.servers import ClusterServers, SentinelServers
 from tests.waiting import until
 from tests.world import User, World
@@ -136,6 +137,7 @@ async def failover(servers: ClusterServers | SentinelServers) -> None:
     owner.kill()
 
 
+@pytest.mark.skipif(not LONG, reason="the whole chat under load; set LONG_TESTS=1")
 @pytest.mark.gen_test(timeout=120)
 async def test_the_death_of_a_master_under_load_loses_nothing(
     make_world: MakeWorld, servers: ClusterServers | SentinelServers
