@@ -1,0 +1,1 @@
+"""Conservation of messages under fire: everything dies at some time, and nothing is lost."""

@@ -1,0 +1,64 @@
+"""What is done to a cluster under load; each fault ends when all is healed."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+
+from tests.chaos.rig import Process, Rig
+
+Fault = Callable[[Rig, random.Random], Awaitable[None]]
+
+PAUSE_SECONDS = (0.0, 1.0)
+"""How long something stays dead."""
+
+
+async def kill_gateway(rig: Rig, chance: random.Random) -> None:
+    """Kill a gateway, and start it again on its port."""
+    await _again(chance, chance.choice(rig.gateways))
+
+
+async def kill_valkey(rig: Rig, chance: random.Random) -> None:
+    """Kill Valkey, and start it again on its data."""
+    await _again(chance, rig.valkey)
+
+
+async def kill_services(rig: Rig, chance: random.Random) -> None:
+    """Kill the business services, and start them again."""
+    await _again(chance, rig.services)
+
+
+async def cut_subscriptions(rig: Rig, chance: random.Random) -> None:
+    """Make every gateway deaf for a moment."""
+    await rig.cut_subscriptions()
+
+
+async def kill_gateway_and_cut(rig: Rig, chance: random.Random) -> None:
+    """Kill a gateway while the others are deaf."""
+    await rig.cut_subscriptions()
+    await kill_gateway(rig, chance)
+
+
+async def kill_gateway_and_services(rig: Rig, chance: random.Random) -> None:
+    """Kill a gateway with what it is storing."""
+    await _again(chance, rig.services, chance.choice(rig.gateways))
+
+
+# A gateway that dies while Redis is away takes with it what it was to queue: that is left out.
+SINGLE: tuple[Fault, ...] = (kill_gateway, kill_valkey, cut_subscriptions, kill_services)
+ALL: tuple[Fault, ...] = (*SINGLE, kill_gateway, kill_gateway_and_cut, kill_gateway_and_services)
+
+
+def plan(faults: int, chance: random.Random, kinds: tuple[Fault, ...]) -> list[Fault]:
+    """Return so many faults: each kind in turn, in an order of chance."""
+    planned: list[Fault] = []
+    while len(planned) < faults:
+        planned += chance.sample(kinds, len(kinds))
+    return planned[:faults]
+
+
+async def _again(chance: random.Random, *processes: Process) -> None:
+    for process in processes:
+        await process.kill()
+    await asyncio.sleep(chance.uniform(*PAUSE_SECONDS))
+    for process in processes:
+        await process.start()

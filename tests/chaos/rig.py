@@ -1,0 +1,218 @@
+"""The processes of a cluster: gateways, one Valkey and the business services, each to be killed."""
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import permutations
+from pathlib import Path
+
+from redis.asyncio import Redis
+from sqlalchemy import insert, select
+from tornado.simple_httpclient import SimpleAsyncHTTPClient
+
+from skyeim_ws.ops import valkey
+from skyeim_ws.services.db import open_database
+from skyeim_ws.services.tables import friends, group_members, groups, messages
+from tests.world import PUSH_SECRET, SECRET
+
+GROUP = "g_chaos"
+START_SECONDS = 60.0
+"""How long a process may take to serve; an import takes seconds on a busy machine."""
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+class Process:
+    """A command that can be killed and started again; what it says goes to a file."""
+
+    def __init__(self, name: str, command: Sequence[str], folder: Path) -> None:
+        self.name = name
+        self._command = command
+        self._output = folder / f"{name}.out"
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        """Start it, as a leader of nothing: a signal to the driver is not for it."""
+        with self._output.open("ab") as output:
+            self._process = await asyncio.create_subprocess_exec(
+                *self._command,
+                cwd=ROOT,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    async def kill(self) -> None:
+        """End it as a crash does."""
+        if self._process is not None:
+            process, self._process = self._process, None
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+
+    def check(self) -> None:
+        """Fail if it has ended by itself."""
+        if self._process is not None and self._process.returncode is not None:
+            raise AssertionError(f"{self.name} ended: {self._output.read_text()[-3000:]}")
+
+
+class Rig:
+    """The running cluster."""
+
+    def __init__(self, folder: Path, nodes: int, users: Sequence[int], without: str) -> None:
+        self.folder = folder
+        self.users = users
+        self.ports = _free_ports(nodes)
+        self.socket = folder / "s"
+        self.database = folder / "skyeim.db"
+        self._http = SimpleAsyncHTTPClient(force_instance=True, max_clients=100)
+        server = valkey.command(valkey.find_server(), folder, self.socket)
+        self.valkey = Process("valkey", server, folder)
+        services = (sys.executable, "-m", "skyeim_ws", "services", "-f", str(self._config(0)))
+        self.services = Process("services", services, folder)
+        self.gateways = [
+            Process(
+                f"node-{number}",
+                (sys.executable, "-m", "tests.chaos.gateway", str(self._config(number)), without),
+                folder,
+            )
+            for number in range(nodes)
+        ]
+
+    @property
+    def processes(self) -> list[Process]:
+        """All of them, in the order of starting."""
+        return [self.valkey, self.services, *self.gateways]
+
+    async def start(self) -> None:
+        """Fill the database and start everything."""
+        await self._seed()
+        for process in self.processes:
+            await process.start()
+        await self.healthy()
+
+    async def close(self) -> None:
+        """Kill everything."""
+        self._http.close()
+        for process in self.processes:
+            await process.kill()
+
+    async def healthy(self) -> None:
+        """Wait until every gateway serves and reaches Redis."""
+        async with asyncio.timeout(START_SECONDS):
+            for port in self.ports:
+                while not await self._is_healthy(port):
+                    for process in self.processes:
+                        process.check()
+                    await asyncio.sleep(0.05)
+
+    async def cut_subscriptions(self) -> None:
+        """Have Valkey end the connections on which the gateways listen."""
+        async with Redis(unix_socket_path=str(self.socket)) as redis:
+            await redis.client_kill_filter(_type="pubsub")
+
+    async def get(self, port: int, path: str, token: str) -> bytes:
+        """Make a user's HTTP call, and return the body."""
+        answer = await self._http.fetch(
+            f"http://127.0.0.1:{port}{path}", headers={"Authorization": f"Bearer {token}"}
+        )
+        return answer.body
+
+    async def stored(self) -> dict[str, tuple[int, int]]:
+        """Return what the database holds: the id and seq of each msgId."""
+        database = await open_database(str(self.database))
+        try:
+            async with database.read() as connection:
+                found = await connection.execute(
+                    select(messages.c.msg_id, messages.c.id, messages.c.seq)
+                )
+                return {msg_id: (id_, seq) for msg_id, id_, seq in found}
+        finally:
+            await database.close()
+
+    async def _is_healthy(self, port: int) -> bool:
+        try:
+            url = f"http://127.0.0.1:{port}/health"
+            answer = await self._http.fetch(url, request_timeout=2)
+        except Exception:  # not there yet
+            return False
+        return b'"ok"' in answer.body
+
+    async def _seed(self) -> None:
+        """Make everybody a friend of everybody, and a member of the group."""
+        database = await open_database(str(self.database))
+        try:
+            async with database.write() as connection:
+                pairs = [
+                    {"user_id": one, "friend_id": other}
+                    for one, other in permutations(self.users, 2)
+                ]
+                await connection.execute(insert(friends), pairs)
+                await connection.execute(
+                    insert(groups).values(
+                        group_id=GROUP,
+                        name=GROUP,
+                        owner_id=self.users[0],
+                        member_count=len(self.users),
+                    )
+                )
+                seats = [{"group_id": GROUP, "user_id": user} for user in self.users]
+                await connection.execute(insert(group_members), seats)
+        finally:
+            await database.close()
+
+    def _config(self, number: int) -> Path:
+        rpc = f"{{Endpoints: ['unix:{self.folder}/services.sock'], Timeout: 3000}}"
+        path = self.folder / f"node-{number}.yaml"
+        path.write_text(f"""
+Name: node-{number}
+Host: 127.0.0.1
+Port: {self.ports[number]}
+Mode: test
+Auth: {{AccessSecret: "{SECRET}"}}
+Redis: {{Host: {self.socket}}}
+MessageRpc: {rpc}
+FriendRpc: {rpc}
+GroupRpc: {rpc}
+Database: {{DataSource: {self.database}}}
+PushEvent: {{Secret: "{PUSH_SECRET}"}}
+WebSocket: {{NodeRenewInterval: 500ms, NodeDeadAfter: 3s, PingInterval: 5, PongTimeout: 15}}
+Log: {{Encoding: plain}}
+""")
+        return path
+
+
+@asynccontextmanager
+async def running(
+    folder: Path, nodes: int, users: Sequence[int], without: str = ""
+) -> AsyncIterator[Rig]:
+    """Run a cluster, its gateways on request without one of their parts."""
+    async with AsyncExitStack() as stack:
+        rig = Rig(folder, nodes, users, without)
+        stack.push_async_callback(rig.close)
+        await rig.start()
+        yield rig
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
+
+
+def output(folder: Path, lines: int = 15) -> str:
+    """Return the last lines that each process has said."""
+    parts = []
+    for path in sorted(folder.glob("*.out")):
+        said = path.read_text(errors="replace").splitlines()[-lines:]
+        parts.append(os.linesep.join([f"== {path.stem}", *said]))
+    return os.linesep.join(parts)

@@ -1,0 +1,177 @@
+"""A run: people chat while the cluster is under fire; then the books are compared."""
+
+import asyncio
+import contextlib
+import random
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.chaos import faults as fire
+from tests.chaos import rig as cluster
+from tests.chaos.book import Book
+from tests.chaos.person import Person
+from tests.chaos.rig import Rig
+
+FIRST_USER = 2001
+SETTLE_SECONDS = 40.0
+"""How long everything may take to arrive once all is healed."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """How large a run is; `think` is the longest pause of a person between two messages."""
+
+    people: int
+    messages: int
+    faults: int
+    think: float
+    nodes: int = 3
+    kinds: tuple[fire.Fault, ...] = fire.ALL
+    drop: float = 0.05
+    """How likely a person loses the connection after a message."""
+    to_group: float = 0.2
+    """How likely a message is for the group."""
+
+
+SHORT = Shape(people=20, messages=1_000, faults=5, think=1.0)
+LONG = Shape(people=60, messages=30_000, faults=40, think=0.7)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The closing table: what happened to how many messages; `wrong` says what else is amiss."""
+
+    counts: dict[str, int]
+    lost: int
+    wrong: list[str]
+
+    @property
+    def table(self) -> str:
+        """The numbers as text, one line each."""
+        width = max(map(len, self.counts))
+        lines = [f"{name:<{width}}  {count:>8}" for name, count in self.counts.items()]
+        return "\n".join(lines + self.wrong[:20])
+
+
+async def run(shape: Shape, seed: int, say: Say = lambda _: None, without: str = "") -> Result:
+    """Run it with real processes in a folder of its own; `without` names what to leave out."""
+    users = range(FIRST_USER, FIRST_USER + shape.people)
+    with tempfile.TemporaryDirectory(prefix="skyeim-chaos-") as name:
+        folder = Path(name)
+        async with cluster.running(folder, shape.nodes, users, without) as rig:
+            result = await _run(shape, seed, rig, say)
+            if result.lost or result.wrong:
+                say(cluster.output(folder))
+            return result
+
+
+async def _run(shape: Shape, seed: int, rig: Rig, say: Say) -> Result:
+    book = Book()
+    people = [Person(user, rig, book, seed) for user in rig.users]
+    living = [asyncio.create_task(person.live()) for person in people]
+    try:
+        chatting = [asyncio.create_task(_chat(person, shape, seed, book, rig)) for person in people]
+        burning = asyncio.create_task(_burn(rig, shape, seed, book, say))
+        try:
+            await asyncio.gather(*chatting, burning)
+        finally:
+            for task in (*chatting, burning):
+                task.cancel()
+            await asyncio.gather(*chatting, burning, return_exceptions=True)
+        await rig.healthy()
+        say("all is healed, waiting for what is still to come")
+        await _until(lambda: all(p.idle for p in people) and not book.undelivered)
+        late = len(book.undelivered)
+        if late:
+            before = [person.connections for person in people]
+            await asyncio.gather(*(person.drop() for person in people))
+            await _until(
+                lambda: (
+                    not book.undelivered
+                    and all(
+                        p.connections > n and p.idle for p, n in zip(people, before, strict=True)
+                    )
+                )
+            )
+        await asyncio.gather(*(person.sync() for person in people))
+        return await _compare(rig, book, late, sum(person.connections for person in people))
+    finally:
+        for task in living:
+            task.cancel()
+        await asyncio.gather(*living, return_exceptions=True)
+
+
+async def _chat(person: Person, shape: Shape, seed: int, book: Book, rig: Rig) -> None:
+    """Write to friends and to the group, and lose the connection now and then."""
+    chance = random.Random(f"{seed}-chat-{person.user_id}")
+    friends = [user for user in rig.users if user != person.user_id]
+
+    async def write(targets: list[int]) -> None:
+        while len(book.promised) < shape.messages:
+            await asyncio.sleep(chance.uniform(0, shape.think))
+            await person.send(0 if chance.random() < shape.to_group else chance.choice(targets))
+            if chance.random() < shape.drop:
+                await person.drop()
+
+    # Two at once, to different friends: messages of one conversation follow each other.
+    await asyncio.gather(write(friends[::2]), write(friends[1::2]))
+
+
+async def _burn(rig: Rig, shape: Shape, seed: int, book: Book, say: Say) -> None:
+    """Bring the faults, each when a share of the messages has been sent."""
+    chance = random.Random(f"{seed}-faults")
+    planned = fire.plan(shape.faults, chance, shape.kinds)
+    began = time.monotonic()
+    for number, fault in enumerate(planned, 1):
+        due = shape.messages * number // (len(planned) + 1)
+        while len(book.promised) < due:  # noqa: ASYNC110 - progress is anybody's
+            await asyncio.sleep(0.02)
+        await fault(rig, chance)
+        await rig.healthy()
+        say(
+            f"{time.monotonic() - began:6.1f} s  {len(book.promised):>6} of {shape.messages} sent, "
+            f"{len(book.undelivered):>4} under way  {number}/{len(planned)} {fault.__name__}"
+        )
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(SETTLE_SECONDS):
+            while not condition():  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+
+
+async def _compare(rig: Rig, book: Book, late: int, connections: int) -> Result:
+    stored = await rig.stored()
+    unstored = [
+        message
+        for message in book.messages.values()
+        if stored.get(message.msg_id, (0, 0))[0 if message.to else 1]
+        != book.promised[message.msg_id]
+    ]
+    newest = max((seq for _, seq in stored.values()), default=0)
+    missing = sum(len(set(range(1, newest + 1)) - book.seqs[user]) for user in rig.users)
+    lost = len(book.undelivered) + len(unstored) + missing
+    private = [message for message in book.messages.values() if message.to]
+    return Result(
+        counts={
+            "sent and acked": len(book.promised),
+            "stored": len(stored),
+            "private": len(private),
+            "delivered": len(private) - len(book.undelivered),
+            "duplicated": book.counts["duplicated"],
+            "connections": connections,
+            **{name: n for name, n in sorted(book.counts.items()) if name != "duplicated"},
+            "late": late,
+            "lost: not stored": len(unstored),
+            "lost: private": len(book.undelivered),
+            "lost: group": missing,
+        },
+        lost=lost,
+        wrong=book.wrong,
+    )
