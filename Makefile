@@ -4,8 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# One more than cores: tests wait for servers more than they compute.
-JOBS ?= 3
+# Two test processes: the servers they start need a core as well.
+JOBS ?= 2
 
 .PHONY: help run test format lint proto clean
 
