@@ -1,0 +1,253 @@
+"""The bus: notes arrive, what cannot be read is logged, and a dead subscription is replaced."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+from structlog.testing import capture_logs
+
+from skyeim_ws.store import bus as bus_module
+from skyeim_ws.store.bus import RedisBus
+from skyeim_ws.store.client import connect
+from skyeim_ws.store.keys import BROADCAST, node_channel, session_key
+from skyeim_ws.store.pipeline import Pipeline
+from tests.store.servers import Server, connected, pipelined, until
+
+
+class Heard:
+    """`ports.BusEvents` that takes notes."""
+
+    def __init__(self) -> None:
+        self.notes: list[tuple[object, ...]] = []
+
+    def private(self, user_id: int, entry: bytes) -> None:
+        self.notes.append(("private", user_id, entry))
+
+    def frame(self, user_ids: Sequence[int], frame: bytes, *, ephemeral: bool) -> None:
+        self.notes.append(("frame", list(user_ids), frame, ephemeral))
+
+    def group(
+        self, group_id: str, frame: bytes, *, sender_id: int, seq: int, ephemeral: bool
+    ) -> None:
+        self.notes.append(("group", group_id, frame, sender_id, seq, ephemeral))
+
+    def kicked(self, user_id: int, conn_id: str, node: str) -> None:
+        self.notes.append(("kicked", user_id, conn_id, node))
+
+    def handed_over(self, user_id: int) -> None:
+        self.notes.append(("handed_over", user_id))
+
+    def lost_messages(self, user_id: int) -> None:
+        self.notes.append(("lost_messages", user_id))
+
+
+class Listener:
+    """A node's bus; `subscribed` counts its subscriptions."""
+
+    def __init__(self, pipeline: Pipeline, client: Redis, node: str) -> None:
+        self.heard = Heard()
+        self.subscribed = 0
+        self.bus = RedisBus(pipeline, client, node)
+
+        def on_ready() -> None:
+            self.subscribed += 1
+
+        self.bus.start(self.heard, on_ready)
+
+
+@asynccontextmanager
+async def listening(
+    server: Server, node: str, client: Redis | None = None
+) -> AsyncIterator[Listener]:
+    """Run a bus; over another way to Redis if `client` is given."""
+    async with pipelined(server) as pipeline, connected(server) as own:
+        listener = Listener(pipeline, client or own, node)
+        try:
+            await until(listener.bus.ready.is_set)
+            yield listener
+        finally:
+            await listener.bus.close()
+
+
+@pytest.mark.gen_test
+async def test_what_is_said_to_others_arrives_once_and_not_at_oneself(server: Server) -> None:
+    async with listening(server, "east") as east, listening(server, "west") as west:
+        async with connected(server) as redis:
+            await redis.set(session_key(1), "west c1")
+            await redis.set(session_key(2), "unclean")
+        east.bus.to_user(1, b"one")
+        east.bus.to_user(1, b"typing", ephemeral=True)
+        east.bus.to_user(2, b"to nobody")
+        east.bus.to_users([1, 2], b"both")
+        east.bus.to_group("g", b"group", sender_id=9, seq=3, ephemeral=False)
+        east.bus.catch_up(1)
+        assert await east.bus.kick("west", 1, "c1")
+        east.bus.handed_over("west", 1)
+        expected: list[tuple[object, ...]] = [
+            ("frame", [1], b"one", False),
+            ("frame", [1], b"typing", True),
+            ("frame", [1, 2], b"both", False),
+            ("group", "g", b"group", 9, 3, False),
+            ("lost_messages", 1),
+            ("kicked", 1, "c1", "east"),
+            ("handed_over", 1),
+        ]
+        await until(lambda: len(west.heard.notes) >= len(expected))
+        assert west.heard.notes == expected
+        assert east.heard.notes == []
+
+
+@pytest.mark.gen_test
+async def test_a_kick_says_whether_anybody_listens(server: Server) -> None:
+    async with listening(server, "east") as east:
+        assert not await east.bus.kick("dead", 1, "c1")
+
+
+@pytest.mark.gen_test
+async def test_a_note_that_cannot_be_read_is_logged_and_the_next_one_is_heard(
+    server: Server,
+) -> None:
+    async with listening(server, "east") as east, connected(server) as redis:
+        with capture_logs() as logs:
+            await redis.publish(node_channel("east"), b"not a note")
+            await redis.publish(BROADCAST, b"")
+            await east.bus.kick("east", 1, "c1")
+            await until(lambda: east.heard.notes)
+        assert east.heard.notes == [("kicked", 1, "c1", "east")]
+        assert [
+            (line["event"], line["channel"]) for line in logs if line["log_level"] == "warning"
+        ] == [
+            ("bus_note_unreadable", "ws:node:east"),
+            ("bus_note_unreadable", "ws:broadcast"),
+        ]
+        assert east.subscribed == 1
+
+
+@pytest.mark.gen_test
+async def test_a_subscription_that_is_cut_is_made_anew(server: Server) -> None:
+    async with listening(server, "east") as east, connected(server) as redis:
+        with capture_logs() as logs:
+            await redis.client_kill_filter(_type="pubsub")
+            await until(lambda: east.subscribed == 2)
+        assert [line["event"] for line in logs if line["log_level"] == "warning"] == ["bus_lost"]
+        assert await east.bus.kick("east", 1, "c1")
+        await until(lambda: east.heard.notes)
+
+
+@pytest.mark.gen_test
+async def test_a_node_is_deaf_while_redis_is_there_and_the_subscription_is_not(
+    server: Server, tmp_path: Path
+) -> None:
+    async with (
+        tunnel(server, tmp_path) as way,
+        connect_through(way) as client,
+        listening(server, "east", client) as east,
+    ):
+        assert not east.bus.deaf
+        way.close()
+        await until(lambda: east.bus.deaf)
+        await way.open()
+        await until(lambda: east.subscribed == 2)
+        assert not east.bus.deaf
+
+
+class Tunnel:
+    """A way to Redis that can fall silent: connections stay open, and nothing comes through."""
+
+    def __init__(self, target: Path, folder: Path) -> None:
+        self.path = folder / "tunnel"
+        self._target = target
+        self._server: asyncio.Server | None = None
+        self._writers: list[asyncio.StreamWriter] = []
+        self._ways: set[asyncio.Task[None]] = set()
+
+    async def open(self) -> None:
+        self._server = await asyncio.start_unix_server(self._connected, self.path)
+
+    def fall_silent(self) -> None:
+        """Forward nothing more on the connections that are open; new ones work."""
+        for way in self._ways:
+            way.cancel()
+
+    def close(self) -> None:
+        """End all connections, and take no new ones."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        self.fall_silent()
+        for writer in self._writers:
+            writer.close()
+        self._writers.clear()
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        redis_reader, redis_writer = await asyncio.open_unix_connection(self._target)
+        self._writers += [writer, redis_writer]
+        for source, sink in ((reader, redis_writer), (redis_reader, writer)):
+            way = asyncio.create_task(_forward(source, sink))
+            self._ways.add(way)
+            way.add_done_callback(self._ways.discard)
+
+
+async def _forward(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    while data := await source.read(65536):
+        sink.write(data)
+    sink.close()
+
+
+@asynccontextmanager
+async def tunnel(server: Server, folder: Path) -> AsyncIterator[Tunnel]:
+    way = Tunnel(server.socket, folder)
+    await way.open()
+    try:
+        yield way
+    finally:
+        way.close()
+
+
+@asynccontextmanager
+async def connect_through(way: Tunnel) -> AsyncIterator[Redis]:
+    client = connect(str(way.path))
+    try:
+        yield client
+    finally:
+        await client.aclose()
+
+
+@pytest.mark.gen_test
+async def test_a_subscription_that_dies_without_a_word_is_noticed_and_made_anew(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bus_module, "PROBE_INTERVAL", 0.1)
+    monkeypatch.setattr(bus_module, "PROBE_PATIENCE", 0.2)
+    async with (
+        tunnel(server, tmp_path) as way,
+        connect_through(way) as client,
+        listening(server, "east", client) as east,
+    ):
+        with capture_logs() as logs:
+            way.fall_silent()
+            await until(lambda: east.subscribed == 2)
+        lost = [line for line in logs if line["event"] == "bus_lost"]
+        assert [line["error"] for line in lost] == ["TimeoutError"]
+        assert await east.bus.kick("east", 1, "c1")
+        await until(lambda: east.heard.notes)
+
+
+@pytest.mark.gen_test
+async def test_a_quiet_subscription_is_kept_while_its_probes_come_back(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bus_module, "PROBE_INTERVAL", 0.02)
+    async with listening(server, "east") as east, connected(server) as redis:
+        async with redis.pubsub() as probes:
+            await probes.subscribe(node_channel("east"))
+            for _ in range(4):
+                await probes.get_message(timeout=10)
+        assert east.subscribed == 1
+
+
+def test_a_dead_subscription_is_noticed_within_ten_seconds() -> None:
+    assert bus_module.PROBE_INTERVAL + bus_module.PROBE_PATIENCE < 10

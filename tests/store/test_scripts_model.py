@@ -1,0 +1,269 @@
+"""Sessions and queues against a plain model, in any order of logins, deaths and messages."""
+
+import asyncio
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeVar
+
+import redis
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+
+from skyeim_ws.conn.types import ChatMessage, encode_data
+from skyeim_ws.store.keys import NODE_PREFIX, missed_key, queue_key, session_key
+from skyeim_ws.store.notes import PrivateNote, decode
+from skyeim_ws.store.offline import RedisOfflineQueue
+from skyeim_ws.store.sessions import UNCLEAN, RedisSessions
+from tests.store.servers import Server, pipelined
+
+T = TypeVar("T")
+
+NODES = ("east", "west")
+USERS = (1, 2)
+QUEUE_SIZE = 6
+
+users = st.sampled_from(USERS)
+nodes = st.sampled_from(NODES)
+
+
+@dataclass
+class User:
+    """What the scripts are to keep of a user; the queue is in the order of pushing."""
+
+    session: str = ""
+    queue: list[bytes] = field(default_factory=list)
+    missed: bool = False
+
+    def push(self, entry: bytes) -> None:
+        self.queue = [*self.queue, entry][-QUEUE_SIZE:]
+
+    def window(self, before: int | None, limit: int) -> tuple[list[bytes], int]:
+        wanted = [entry for entry in self.queue if before is None or number(entry) < before]
+        wanted.sort(key=number)
+        taken = wanted[max(len(wanted) - limit, 0) :]
+        return taken, len(wanted) - len(taken)
+
+
+@dataclass(frozen=True)
+class Login:
+    """A connection that has claimed its user's session."""
+
+    user: int
+    node: str
+    conn: str
+
+    @property
+    def session(self) -> str:
+        return f"{self.node} {self.conn}"
+
+
+def entry(number: int) -> bytes:
+    """Return an entry of a queue."""
+    return encode_data(
+        ChatMessage(
+            id=number,
+            msg_id=f"m-{number}",
+            from_user_id=9,
+            to_user_id=1,
+            content="hello",
+            content_type=1,
+            created_at=1,
+        )
+    )
+
+
+def number(stored: bytes) -> int:
+    """Return the id in an entry."""
+    return int(stored.partition(b'"id":')[2].partition(b",")[0])
+
+
+class Model(RuleBasedStateMachine):
+    """Each rule does the same to Redis and to the model, and compares the answers."""
+
+    logins: Bundle[Login] = Bundle("logins")
+    marks: Bundle[tuple[int, str]] = Bundle("marks")
+
+    def __init__(self, server: Server) -> None:
+        super().__init__()
+        self.server = server
+        self.count = 0
+        self.model = {user: User() for user in USERS}
+        self.runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
+        self.stack = AsyncExitStack()
+        self.redis = redis.Redis(unix_socket_path=str(server.socket))
+
+    @initialize()
+    def connect(self) -> None:
+        self.redis.flushall()
+        self.hearing = self.redis.pubsub(  # type: ignore[no-untyped-call]
+            ignore_subscribe_messages=True
+        )
+        self.hearing.psubscribe(NODE_PREFIX + "*")
+        assert self.hearing.get_message(timeout=5) is None
+        pipeline = self.do(self.stack.enter_async_context(pipelined(self.server)))
+        self.queue = RedisOfflineQueue(pipeline, size=QUEUE_SIZE, ttl=60)
+        self.sessions = {name: RedisSessions(pipeline, self.queue, name) for name in NODES}
+        self.written = pipeline.call
+
+    def do(self, work: Coroutine[Any, Any, T]) -> T:
+        return self.runner.run(work)
+
+    def write(self, action: Any, *arguments: Any) -> None:
+        """Do what is not answered, and wait until Redis has it."""
+
+        async def act() -> None:
+            action(*arguments)
+            await self.written(("PING",))
+
+        self.do(act())
+
+    def teardown(self) -> None:
+        self.do(self.stack.aclose())
+        self.runner.close()
+        self.redis.close()
+
+    # Sessions.
+
+    @rule(target=logins, user=users, node=nodes, limit=st.integers(1, 4))
+    def log_in(self, user: int, node: str, limit: int) -> Login:
+        self.count += 1
+        login = Login(user, node, f"{self.count:06}")
+        claim = self.do(self.sessions[node].claim(user, login.conn, limit))
+        known = self.model[user]
+        taken, older = known.window(None, limit)
+        assert [found.stored for found in claim.window.entries] == taken
+        assert claim.window.older == older
+        if known.session == UNCLEAN:
+            known.session, known.missed = "", True
+        assert f"{claim.node} {claim.conn_id}".strip() == known.session
+        assert claim.here == (claim.node == node)
+        assert claim.unclean == known.missed
+        known.session = login.session
+        return login
+
+    @rule(login=logins)
+    def end(self, login: Login) -> None:
+        answers: list[bool] = []
+        self.write(self.sessions[login.node].release, login.user, login.conn, answers.append)
+        known = self.model[login.user]
+        assert answers == [known.session == login.session]
+        if answers[0]:
+            known.session = ""
+
+    @rule(login=logins)
+    def reclaim(self, login: Login) -> None:
+        [answer] = self.do(self.sessions[login.node].reclaim([(login.user, login.conn)]))
+        known = self.model[login.user]
+        node, _, conn = known.session.partition(" ")
+        assert answer.ours == (conn <= login.conn)
+        elsewhere = bool(conn) and node != login.node
+        assert (answer.node, answer.conn_id) == ((node, conn) if elsewhere else ("", ""))
+        if answer.ours:
+            known.missed |= known.session == UNCLEAN
+            known.session = login.session
+            assert bool(answer.missed) == known.missed
+
+    @rule(login=logins, by=nodes)
+    def bury(self, login: Login, by: str) -> None:
+        buried = self.do(self.sessions[by].bury([(login.user, login.session)]))
+        known = self.model[login.user]
+        if known.session in ("", UNCLEAN, login.session):
+            assert buried == [login.user]
+            known.session = UNCLEAN
+        else:
+            assert buried == []
+            known.missed = True
+
+    @rule(target=marks, user=users, node=nodes)
+    def miss(self, user: int, node: str) -> tuple[int, str]:
+        noted: list[str] = []
+        self.write(lambda: noted.append(self.sessions[node].note_missed(user)))
+        self.model[user].missed = True
+        return user, noted[0]
+
+    @rule(mark=marks, node=nodes)
+    def forget(self, mark: tuple[int, str], node: str) -> None:
+        user, missed = mark
+        newest = self.redis.get(missed_key(user)) == missed.encode()
+        self.write(self.sessions[node].forget_missed, user, missed)
+        if newest:
+            self.model[user].missed = False
+
+    @rule(user=users)
+    def ask(self, user: int) -> None:
+        known = self.model[user]
+        found = self.do(self.sessions["east"].anywhere(user))
+        assert found == (known.session not in ("", UNCLEAN))
+
+    # Queues.
+
+    @rule(user=users)
+    def route(self, user: int) -> None:
+        self.count += 1
+        answers: list[bool] = []
+        self.write(self.queue.route, user, entry(self.count), answers.append)
+        assert answers == [True]
+        known = self.model[user]
+        known.push(entry(self.count))
+        node, _, conn = known.session.partition(" ")
+        heard = self.hearing.get_message(timeout=5 if conn else 0)
+        if conn:
+            assert heard is not None
+            assert heard["channel"] == (NODE_PREFIX + node).encode()
+            assert decode(heard["data"]) == PrivateNote(user, entry(self.count))
+        else:
+            assert heard is None
+
+    @rule(user=users, count=st.integers(1, 3))
+    def put_back(self, user: int, count: int) -> None:
+        entries = [entry(self.count + 1 + index) for index in range(count)]
+        self.count += count
+        self.write(self.queue.push, user, entries)
+        for each in entries:
+            self.model[user].push(each)
+
+    @rule(user=users, choice=st.data())
+    def confirm(self, user: int, choice: st.DataObject) -> None:
+        known = self.model[user]
+        some = st.lists(st.sampled_from(known.queue or [entry(0)]), unique=True, max_size=3)
+        confirmed = choice.draw(some)
+        self.write(self.queue.remove, user, confirmed)
+        known.queue = [each for each in known.queue if each not in confirmed]
+
+    @rule(user=users, back=st.integers(0, 8) | st.none(), limit=st.integers(1, 4))
+    def pull(self, user: int, back: int | None, limit: int) -> None:
+        before = None if back is None else self.count - back
+        window = self.do(self.queue.window(user, before, limit))
+        taken, older = self.model[user].window(before, limit)
+        assert [found.stored for found in window.entries] == taken
+        assert window.older == older
+
+    @invariant()
+    def redis_holds_what_the_model_holds(self) -> None:
+        for user, known in self.model.items():
+            session = self.redis.get(session_key(user)) or b""
+            assert session == known.session.encode()
+            assert self.redis.lrange(queue_key(user), 0, -1) == known.queue[::-1]
+            assert bool(self.redis.exists(missed_key(user))) == known.missed
+
+
+def test_the_scripts_do_what_the_model_does(server: Server) -> None:
+    run_state_machine_as_test(
+        partial(Model, server),  # type: ignore[arg-type] # whatever makes a machine will do
+        settings=settings(
+            max_examples=40,
+            stateful_step_count=25,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

@@ -1,0 +1,158 @@
+"""One session per user over all nodes; what was lost with a node stays noted until made up for."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from redis.asyncio import Redis
+
+from skyeim_ws.store.keys import missed_key, session_key
+from skyeim_ws.store.offline import RedisOfflineQueue
+from skyeim_ws.store.pipeline import Pipeline
+from skyeim_ws.store.sessions import RedisSessions
+from tests.store.servers import Server, connected, pipelined, until
+
+USER = 1001
+
+
+class Nodes:
+    """Two nodes on one Redis."""
+
+    def __init__(self, pipeline: Pipeline, redis: Redis) -> None:
+        self.pipeline = pipeline
+        self.redis = redis
+        queue = RedisOfflineQueue(pipeline, size=10, ttl=60)
+        self.east = RedisSessions(pipeline, queue, "east")
+        self.west = RedisSessions(pipeline, queue, "west")
+
+    async def session(self) -> object:
+        return await self.redis.get(session_key(USER))
+
+    async def release(self, node: RedisSessions, conn_id: str) -> bool:
+        """End a session, and return whether it stood there."""
+        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        node.release(USER, conn_id, answer.set_result)
+        return await answer
+
+
+@asynccontextmanager
+async def nodes(server: Server) -> AsyncIterator[Nodes]:
+    async with pipelined(server) as pipeline, connected(server) as redis:
+        yield Nodes(pipeline, redis)
+
+
+@pytest.mark.gen_test
+async def test_a_login_takes_over_and_says_from_whom(server: Server) -> None:
+    async with nodes(server) as both:
+        first = await both.east.claim(USER, "c1", 20)
+        assert (first.node, first.conn_id, first.here, first.unclean) == ("", "", False, False)
+        again = await both.east.claim(USER, "c2", 20)
+        assert (again.node, again.conn_id, again.here) == ("east", "c1", True)
+        moved = await both.west.claim(USER, "c3", 20)
+        assert (moved.node, moved.conn_id, moved.here) == ("east", "c2", False)
+        assert await both.session() == b"west c3"
+
+
+@pytest.mark.gen_test
+async def test_a_session_ends_only_by_its_own_connection(server: Server) -> None:
+    async with nodes(server) as both:
+        await both.east.claim(USER, "c1", 20)
+        await both.west.claim(USER, "c2", 20)
+        assert not await both.release(both.east, "c1")
+        assert await both.session() == b"west c2"
+        assert await both.release(both.west, "c2")
+        assert await both.session() is None
+        assert not await both.west.anywhere(USER)
+
+
+@pytest.mark.gen_test
+async def test_without_redis_for_long_an_end_is_taken_to_be_one(mortal: Server) -> None:
+    async with nodes(mortal) as both:
+        await both.east.claim(USER, "c1", 20)
+        mortal.kill()
+        assert await both.release(both.east, "c1")
+        mortal.start()
+        await until(lambda: both.pipeline.healthy and not both.pipeline.waiting)
+        assert await both.session() is None
+
+
+@pytest.mark.gen_test
+async def test_of_two_logins_the_newer_reclaims(server: Server) -> None:
+    async with nodes(server) as both:
+        await both.east.claim(USER, "c1", 20)
+        # The newer login came to the other node, which did not reach Redis then.
+        [newer] = await both.west.reclaim([(USER, "c2")])
+        assert (newer.ours, newer.node, newer.conn_id) == (True, "east", "c1")
+        [older] = await both.east.reclaim([(USER, "c1")])
+        assert not older.ours
+        assert await both.session() == b"west c2"
+        [same] = await both.west.reclaim([(USER, "c2")])
+        assert (same.ours, same.node, same.conn_id) == (True, "", "")
+
+
+@pytest.mark.gen_test
+async def test_what_died_with_a_node_is_noted_over_logins_until_it_is_made_up_for(
+    server: Server,
+) -> None:
+    async with nodes(server) as both:
+        await both.east.claim(USER, "c1", 20)
+        assert await both.west.bury([(USER, "east c1")]) == [USER]
+        assert await both.session() == b"unclean"
+        first = await both.west.claim(USER, "c2", 20)
+        assert first.unclean
+        assert (first.node, first.conn_id) == ("", "")
+        assert await both.release(both.west, "c2")
+        second = await both.west.claim(USER, "c3", 20)
+        assert second.missed == first.missed
+        both.west.forget_missed(USER, second.missed)
+        assert not (await both.west.claim(USER, "c4", 20)).unclean
+
+
+@pytest.mark.gen_test
+async def test_a_user_of_a_dead_node_who_has_moved_keeps_the_session_and_has_missed_something(
+    server: Server,
+) -> None:
+    async with nodes(server) as both:
+        await both.east.claim(USER, "c1", 20)
+        await both.west.claim(USER, "c2", 20)
+        assert await both.west.bury([(USER, "east c1")]) == []
+        assert await both.session() == b"west c2"
+        assert await both.redis.exists(missed_key(USER))
+        [answer] = await both.west.reclaim([(USER, "c2")])
+        assert answer.ours
+        assert answer.missed
+
+
+@pytest.mark.gen_test
+async def test_a_user_whose_session_had_just_ended_on_a_node_that_died_has_missed_something(
+    server: Server,
+) -> None:
+    """The node may have died between the end of the session and the end of the roster's entry."""
+    async with nodes(server) as both:
+        await both.east.claim(USER, "c1", 20)
+        await both.release(both.east, "c1")
+        assert await both.west.bury([(USER, "east c1")]) == [USER]
+        assert (await both.west.claim(USER, "c2", 20)).unclean
+
+
+@pytest.mark.gen_test
+async def test_a_reclaim_does_not_swallow_that_something_was_missed(server: Server) -> None:
+    """A user who logged in while Redis was away after the death of another node."""
+    async with nodes(server) as both:
+        await both.east.claim(USER, "c1", 20)
+        await both.west.bury([(USER, "east c1")])
+        [answer] = await both.west.reclaim([(USER, "c2")])
+        assert answer.missed
+        assert await both.session() == b"west c2"
+
+
+@pytest.mark.gen_test
+async def test_what_is_missed_later_is_not_forgotten_with_what_was_made_up_for(
+    server: Server,
+) -> None:
+    async with nodes(server) as both:
+        earlier = both.west.note_missed(USER)
+        later = both.east.note_missed(USER)
+        both.west.forget_missed(USER, earlier)
+        assert (await both.west.claim(USER, "c1", 20)).missed == later
