@@ -165,6 +165,7 @@ async def gateway(
         )
         store.pipeline.on_recovered.append(cluster.reclaim)
         members.on_filled = sessions.members_known
+        sessions.on_claim_failed = cluster.claim_later
         context = ClientContext(
             events=sessions,
             flusher=Flusher(asyncio.get_running_loop().call_soon),

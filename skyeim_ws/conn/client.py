@@ -65,6 +65,8 @@ class Client(WebSocketHandler):
         self.oldest_pushed: int | None = None
         self.resume_after: int | None = None
         self.replaced = False
+        # Whether the other nodes would clean up after this connection, should this node die.
+        self.in_roster = False
         self.pulling = False
         self._wire: Wire | None = None
         self._flush_pending = False

@@ -1,5 +1,7 @@
 """What was written to a connection and is not yet confirmed by its client; pure, no IO."""
 
+from collections.abc import Callable
+
 import msgspec
 
 
@@ -9,6 +11,7 @@ class Delivery(msgspec.Struct, frozen=True):
     `data` is the encoded `data` object of its frame. `stored` is the entry that leaves the offline
     queue when the message is confirmed, or None for a live message, which is in no queue.
     `queued` says that the entry is there for sure; what is not goes there if it stays unconfirmed.
+    `kept` tells the sender, who waits for it, that the message is with its receiver.
     """
 
     data: bytes
@@ -17,6 +20,7 @@ class Delivery(msgspec.Struct, frozen=True):
     from_user_id: int
     stored: bytes | None = None
     queued: bool = False
+    kept: Callable[[], None] | None = None
 
 
 class Ledger:

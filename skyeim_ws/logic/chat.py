@@ -105,7 +105,7 @@ class Sending:
         )
 
     def _submit(self, client: Client, message: Outgoing) -> None:
-        key = (message.from_user_id, message.msg_id)
+        key = _key(message)
         if (stored := self._answered.get(key)) is not None:
             client.send(sent_frame(stored))
             return
@@ -145,7 +145,7 @@ class Sending:
         """Answer the sender, then deliver; but queue before the answer if it has to be queued.
 
         After `sent` nobody sends the message again: should this node die, it must be known to
-        Redis, or its receiver must be one of those who have died with it.
+        Redis, or its receiver must have it, or be one of those who are known to have been here.
         """
         if not isinstance(outcome, Stored):
             self._answer(message, outcome)
@@ -162,14 +162,16 @@ class Sending:
             self._delivery.queue(
                 message.to_user_id,
                 _delivery(message, outcome),
-                partial(self._queued, message, outcome),
+                partial(self._kept, message, outcome, self._under_way[_key(message)]),
             )
 
-    def _queued(self, message: Outgoing, stored: Stored, kept: bool) -> None:
-        """Answer the sender of a message that was to be queued."""
+    def _kept(self, message: Outgoing, stored: Stored, attempt: _Attempt, kept: bool) -> None:
+        """Answer the sender of a message that was to be queued, unless that was done."""
+        if self._under_way.get(_key(message)) is not attempt:
+            return
         behind = self._behind[message.from_user_id]
         behind.popleft()
-        # Else the sender has to try again: the message is stored, and then queued as well.
+        # Else the sender has to try again: the message is stored, and may be queued by then.
         self._answer(message, stored if kept else Unavailable("the queue could not take it"))
         while behind and (frame := behind[0]) is not None:
             behind.popleft()
@@ -178,7 +180,7 @@ class Sending:
             del self._behind[message.from_user_id]
 
     def _answer(self, message: Outgoing, outcome: SendOutcome) -> None:
-        attempt = self._under_way.pop((message.from_user_id, message.msg_id))
+        attempt = self._under_way.pop(_key(message))
         if isinstance(outcome, Stored):
             answer = sent_frame(outcome)
             self._remember(message, outcome)
@@ -192,7 +194,7 @@ class Sending:
             self._reach.send(message.from_user_id, answer)
 
     def _remember(self, message: Outgoing, stored: Stored) -> None:
-        self._answered[message.from_user_id, message.msg_id] = stored
+        self._answered[_key(message)] = stored
         if len(self._answered) > self._recent_acks:
             self._answered.popitem(last=False)
 
@@ -210,6 +212,10 @@ class Sending:
         )
         item = GroupFrame(frame("group_chat", data), message.from_user_id, stored.seq)
         self._reach.route(message.group_id, item)
+
+
+def _key(message: Outgoing) -> _Key:
+    return message.from_user_id, message.msg_id
 
 
 def _delivery(message: Outgoing, stored: Stored) -> Delivery:

@@ -1,11 +1,12 @@
 """What other nodes say, and what follows an outage or the death of one."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 
 import structlog
 
-from skyeim_ws.conn.client import State
+from skyeim_ws.conn.client import Client, State
 from skyeim_ws.conn.group_router import GroupFrame, GroupRouter
 from skyeim_ws.conn.hub import Hub
 from skyeim_ws.logic.catch_up import CatchUp
@@ -47,7 +48,6 @@ class Cluster:
         self._hub = hub
         self._router = router
         self._registry = registry
-        self._roster = roster
         self._bus = bus
         self._presence = presence
         self._sessions = sessions
@@ -56,8 +56,10 @@ class Cluster:
         self._catch_up = catch_up
         self._social = social
         self._tasks = tasks
+        self._roster = roster
         self._reclaiming = False
-        self._reclaim_again = False
+        # Connections of which Redis may not know.
+        self._unclaimed: set[Client] = set()
 
     # What other nodes say.
 
@@ -110,7 +112,15 @@ class Cluster:
         self._presence.resync({client.user_id: client.group_ids for client in self._hub})
         for client in self._hub:
             self._catch_up.begin(client)
-        self._reclaim_again = True
+        self._claim_again(self._hub)
+
+    def claim_later(self, client: Client) -> None:
+        """Write the session of a login that could not reach Redis, as soon as it can."""
+        self._presence.resync({client.user_id: client.group_ids})
+        self._claim_again([client])
+
+    def _claim_again(self, clients: Iterable[Client]) -> None:
+        self._unclaimed.update(clients)
         if not self._reclaiming:
             self._reclaiming = True
             self._tasks.spawn(self._reclaim_all())
@@ -137,39 +147,43 @@ class Cluster:
 
     async def _reclaim_all(self) -> None:
         try:
-            while self._reclaim_again:
-                self._reclaim_again = False
+            while self._unclaimed:
+                some = list(islice(self._unclaimed, _RECLAIM_AT_ONCE))
+                self._unclaimed.difference_update(some)
                 try:
-                    await self._reclaim_once()
+                    await self._reclaim([c for c in some if self._hub.get(c.user_id) is c])
                 except Unavailable:
-                    self._reclaim_again = True
+                    self._unclaimed.update(some)
                     # Redis is away again: chat between the users of this node goes on.
-                    for client in self._hub:
+                    for client in self._unclaimed:
                         if client.state is State.OPEN:
                             self._catch_up.finish(client)
                     await asyncio.sleep(_RETRY_SECONDS)
         finally:
             self._reclaiming = False
 
-    async def _reclaim_once(self) -> None:
-        clients = list(self._hub)
-        for start in range(0, len(clients), _RECLAIM_AT_ONCE):
-            some = clients[start : start + _RECLAIM_AT_ONCE]
-            answers = await self._registry.reclaim([(c.user_id, c.conn_id) for c in some])
-            for client, answer in zip(some, answers, strict=True):
-                if self._hub.get(client.user_id) is not client:
-                    continue
-                if not answer.ours:
-                    self._sessions.kick(client)
-                    continue
-                self._roster.enter(client.user_id, client.conn_id, client.group_ids)
-                missed = answer.missed
-                if answer.conn_id:
-                    # This login came while Redis was away; only now the older one can be told.
-                    heard = await self._bus.kick(answer.node, client.user_id, answer.conn_id)
-                    missed = missed or ("" if heard else self._registry.note_missed(client.user_id))
-                window_follows = self._sessions.push_late_window(client)
-                if missed:
-                    self._catch_up.fetch(client, missed)
-                elif not window_follows:
-                    self._catch_up.reread(client)
+    async def _reclaim(self, clients: Sequence[Client]) -> None:
+        for client in clients:
+            self._catch_up.begin(client)
+            client.in_roster = False
+        # First: whoever cleans up after this node should it die must know of everyone.
+        await self._roster.enter_again([(c.user_id, c.conn_id, c.group_ids) for c in clients])
+        for client in clients:
+            client.in_roster = True
+        answers = await self._registry.reclaim([(c.user_id, c.conn_id) for c in clients])
+        for client, answer in zip(clients, answers, strict=True):
+            if self._hub.get(client.user_id) is not client:
+                continue
+            if not answer.ours:
+                self._sessions.kick(client)
+                continue
+            missed = answer.missed
+            if answer.conn_id:
+                # This login came while Redis was away; only now the older one can be told.
+                heard = await self._bus.kick(answer.node, client.user_id, answer.conn_id)
+                missed = missed or ("" if heard else self._registry.note_missed(client.user_id))
+            window_follows = self._sessions.push_late_window(client)
+            if missed:
+                self._catch_up.fetch(client, missed)
+            elif not window_follows:
+                self._catch_up.reread(client)

@@ -1,6 +1,9 @@
 """A private message on its way to its receiver: routed here, or queued, and confirmed once."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
+
+from msgspec.structs import replace
 
 from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.hub import Hub
@@ -25,11 +28,14 @@ class PrivateDelivery:
         self._stats = stats
 
     def is_here(self, user_id: int) -> bool:
-        """Whether a message for the user can be delivered without a queue.
+        """Whether a message for the user is safe without a queue.
 
-        Not while this node does not hear the others: what they have queued comes first.
+        Not before the others know of the connection: should this node die, they bring the user
+        what it had in its hands. And not while this node does not hear the others: what they have
+        queued comes first.
         """
-        return user_id in self._hub and not self._reach.deaf
+        client = self._hub.get(user_id)
+        return client is not None and client.in_roster and not self._reach.deaf
 
     def deliver(self, user_id: int, delivery: Delivery) -> None:
         """Deliver a stored message to its receiver, who is here."""
@@ -42,9 +48,15 @@ class PrivateDelivery:
     def queue(self, user_id: int, delivery: Delivery, done: Callable[[bool], None]) -> None:
         """Bring a stored message to its receiver's queue, whence it is delivered on any node.
 
-        `done` is called once, later, with whether the message is kept.
+        `done` is called later with whether the message is kept; twice, if its receiver is here and
+        has it as well.
         """
         self._queue.route(user_id, delivery.data, done)
+        client = self._hub.get(user_id)
+        if client is not None and not self._reach.deaf:
+            # So chat goes on between the users of a node that cannot reach Redis.
+            kept = partial(done, True)
+            self._hand_over(client, replace(delivery, stored=delivery.data, kept=kept))
 
     def _hand_over(self, client: Client, delivery: Delivery) -> None:
         match self._catch_up.hold(client, delivery):
@@ -58,7 +70,9 @@ class PrivateDelivery:
         """Deliver a message that another node has queued, if its receiver is still here."""
         client = self._hub.get(user_id)
         message = self._queue.read(entry)
-        if client is not None and message is not None:
+        if client is None or message is None:
+            return
+        if message.msg_id not in client.ledger:
             self._hand_over(
                 client,
                 Delivery(
@@ -93,4 +107,6 @@ class PrivateDelivery:
         if queued:
             self._queue.remove(user_id, queued)
         for delivery in deliveries:
+            if delivery.kept is not None:
+                delivery.kept()
             self._reach.send(delivery.from_user_id, status_frame(delivery.msg_id, "delivered"))

@@ -244,8 +244,20 @@ class SessionRegistry(Protocol):
 class Roster(Protocol):
     """What others need to clean up after this node, should it die."""
 
-    def enter(self, user_id: int, conn_id: str, group_ids: Sequence[str]) -> None:
-        """Note a user with its connection and groups."""
+    def enter(
+        self,
+        user_id: int,
+        conn_id: str,
+        group_ids: Sequence[str],
+        done: Callable[[bool], None] | None = None,
+    ) -> None:
+        """Note a user with its connection and groups.
+
+        `done` is called once, later: whether it is noted; if not by some seconds, it may be later.
+        """
+
+    async def enter_again(self, users: Sequence[tuple[int, str, Sequence[str]]]) -> None:
+        """Note users with their connections and groups, after an outage."""
 
     def leave(self, user_id: int) -> None:
         """Forget a user."""
@@ -312,8 +324,8 @@ class OfflineQueue(Protocol):
     def route(self, user_id: int, entry: bytes, done: Callable[[bool], None] | None = None) -> None:
         """Append a message and tell the node of the user's session, if there is one.
 
-        `done` is called once, later: with True when the message is kept, with False if the queue
-        could not take it.
+        `done` is called once, later: with True when the queue has it, with False if it has not by
+        some seconds; then it may have it later.
         """
 
     def read(self, entry: bytes) -> QueuedMessage | None:

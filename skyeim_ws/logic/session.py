@@ -76,6 +76,7 @@ class Sessions:
         self._server_name = server_name
         self._max_connections = max_connections
         self.draining = False
+        self.on_claim_failed: Callable[[Client], None] | None = None
         # Clients that came while Redis was away and have not seen their offline queue.
         self._window_due: set[Client] = set()
         # Users whose session on another node was told to end, and has not answered yet.
@@ -170,7 +171,12 @@ class Sessions:
     async def _start(self, client: Client) -> Claim | None:
         """Open the session; without Redis it opens all the same, and the window comes later."""
         # First: whoever cleans up after this node should it die must know of everyone.
-        self._roster.enter(client.user_id, client.conn_id, client.group_ids)
+        self._roster.enter(
+            client.user_id,
+            client.conn_id,
+            client.group_ids,
+            lambda noted: setattr(client, "in_roster", noted),
+        )
         claim, online = await asyncio.gather(
             self._registry.claim(client.user_id, client.conn_id, self._offline.push_limit),
             self._presence.enter(client.user_id, client.group_ids),
@@ -196,6 +202,8 @@ class Sessions:
                 self._window_due.add(client)
                 client.start(frames, [])
                 self._catch_up.finish(client)
+            if self.on_claim_failed is not None and self._hub.get(client.user_id) is client:
+                self.on_claim_failed(client)
             return None
         window, missed = claim.window, claim.missed
         if claim.conn_id and not claim.here:

@@ -1,5 +1,7 @@
 """The keys and channels that more than one part of this room names."""
 
+import uuid
+
 QUEUE_PREFIX = "offline:private:"
 NODE_PREFIX = "ws:node:"
 BROADCAST = "ws:broadcast"
@@ -18,9 +20,14 @@ def session_key(user_id: int) -> str:
 def missed_key(user_id: int) -> str:
     """Return the key that says, until it is made up for, that a user has missed messages.
 
-    Its value is another one each time.
+    Its value is a `new_mark`.
     """
     return f"{{{queue_key(user_id)}}}:missed"
+
+
+def new_mark() -> str:
+    """Return a mark of something missed: each differs, so that a later one outlives an earlier."""
+    return uuid.uuid4().hex
 
 
 def node_channel(node: str) -> str:

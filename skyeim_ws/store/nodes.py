@@ -69,10 +69,29 @@ class NodeLease:
         await end(*self._burials.values())
         self._pipeline.submit(("ZREM", NODES_KEY, self._node), ("DEL", roster_key(self._node)))
 
-    def enter(self, user_id: int, conn_id: str, group_ids: Sequence[str]) -> None:
-        """Note what has to be cleaned up for a user if this node dies."""
-        record = json.dumps([conn_id, *group_ids])
-        self._pipeline.submit(("HSET", roster_key(self._node), user_id, record))
+    def enter(
+        self,
+        user_id: int,
+        conn_id: str,
+        group_ids: Sequence[str],
+        done: Callable[[bool], None] | None = None,
+    ) -> None:
+        """Note what has to be cleaned up for a user if this node dies.
+
+        `done` is called once, later: whether Redis has it; if not by some seconds, it may later.
+        """
+        self._pipeline.submit(
+            ("HSET", roster_key(self._node), user_id, _record(conn_id, group_ids)),
+            done=done and (lambda outcome: done(isinstance(outcome, list))),
+        )
+
+    async def enter_again(self, users: Sequence[tuple[int, str, Sequence[str]]]) -> None:
+        """Note users with their connections and groups, after an outage; raises Unavailable."""
+        if users:
+            fields: list[str | int] = []
+            for user_id, conn_id, group_ids in users:
+                fields += (user_id, _record(conn_id, group_ids))
+            await self._pipeline.call(("HSET", roster_key(self._node), *fields))
 
     def leave(self, user_id: int) -> None:
         """Forget the user."""
@@ -156,6 +175,10 @@ class NodeLease:
                 await self._pipeline.call(*commands)
         await self._pipeline.call(("ZREM", NODES_KEY, node), ("DEL", roster_key(node)))
         return gone, moved
+
+
+def _record(conn_id: str, group_ids: Sequence[str]) -> str:
+    return json.dumps([conn_id, *group_ids])
 
 
 def _chunks(items: list[int]) -> Iterable[list[int]]:

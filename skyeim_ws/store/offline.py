@@ -2,15 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 import structlog
 
 from skyeim_ws.logic.ports import QueuedMessage, Unavailable, Window
 from skyeim_ws.store import scripts
-from skyeim_ws.store.keys import NODE_PREFIX, queue_key, session_key
+from skyeim_ws.store.keys import NODE_PREFIX, missed_key, new_mark, queue_key, session_key
 from skyeim_ws.store.notes import PrivateNote, encode
-from skyeim_ws.store.pipeline import Pipeline
+from skyeim_ws.store.pipeline import Outcome, Pipeline
 
 log = structlog.get_logger()
 
@@ -23,6 +24,9 @@ SLACK = 50
 """Entries read beyond those wanted: nodes that push at once leave neighbours out of order."""
 
 GROWTH = 4
+
+_MARKS = 500
+"""Users noted in one operation."""
 
 
 class _Chat(msgspec.Struct, rename="camel"):
@@ -100,6 +104,9 @@ class RedisOfflineQueue:
         self._size = size
         self._ttl = ttl
         self._route = scripts.read("route_private")
+        # Users of whom an entry was dropped while Redis was away.
+        self._unqueued: set[int] = set()
+        pipeline.on_recovered.append(self._note_unqueued)
 
     def push(self, user_id: int, entries: Sequence[bytes]) -> None:
         """Append messages, oldest first; kept in a bounded buffer while Redis is away."""
@@ -108,20 +115,26 @@ class RedisOfflineQueue:
                 ("LPUSH", queue_key(user_id), *entries),
                 ("LTRIM", queue_key(user_id), 0, self._size - 1),
                 ("EXPIRE", queue_key(user_id), self._ttl),
+                done=partial(self._pushed, user_id),
             )
 
     def route(self, user_id: int, entry: bytes, done: Callable[[bool], None] | None = None) -> None:
         """Append a message and tell the node of the user's session, if there is one.
 
-        `done` is called once, later: with True when Redis has it, or is away and a bounded buffer
-        holds it; with False if it is in no queue.
+        `done` is called once, later: with True when Redis has it; with False if it has not by some
+        seconds, and then a bounded buffer may still hold it.
         """
+        settled = (
+            partial(self._pushed, user_id)
+            if done is None
+            else lambda outcome: done(isinstance(outcome, list))
+        )
         self._pipeline.submit(
             (
                 *("EVAL", self._route, 2, session_key(user_id), queue_key(user_id)),
                 *(entry, self._size, self._ttl, encode(PrivateNote(user_id, entry)), NODE_PREFIX),
             ),
-            done=done and (lambda outcome: done(not isinstance(outcome, Unavailable))),
+            done=settled,
         )
 
     def read(self, entry: bytes) -> QueuedMessage | None:
@@ -161,3 +174,22 @@ class RedisOfflineQueue:
         if unreadable:
             log.warning("offline_entries_unreadable", user_id=user_id, count=len(unreadable))
             self.remove(user_id, unreadable)
+
+    def _pushed(self, user_id: int, outcome: Outcome) -> None:
+        """Note whose entry is lost although its sender was told that it is kept."""
+        if isinstance(outcome, Unavailable):
+            self._unqueued.add(user_id)
+
+    def _note_unqueued(self) -> None:
+        """Have these users get what the Message service has unread, at their next login."""
+        users, self._unqueued = sorted(self._unqueued), set()
+        for start in range(0, len(users), _MARKS):
+            some = users[start : start + _MARKS]
+            self._pipeline.submit(
+                *(("SET", missed_key(user_id), new_mark()) for user_id in some),
+                done=partial(self._marked, some),
+            )
+
+    def _marked(self, users: Sequence[int], outcome: Outcome) -> None:
+        if isinstance(outcome, Unavailable):
+            self._unqueued.update(users)

@@ -41,7 +41,7 @@ REFUSED_LIMIT = 0.5
 _ERROR_LENGTH = 120
 
 Outcome = list[Any] | Unavailable | None
-"""The answers; why Redis never got it; or None: Redis is away, and the operation waits for it."""
+"""The answers; why Redis never gets it; or None: not in time, and the operation goes on waiting."""
 
 
 @dataclass(slots=True, eq=False)
@@ -51,16 +51,18 @@ class _Operation:
     answer: asyncio.Future[list[Any]] | None = None
     durable: bool = False
     done: Callable[[Outcome], None] | None = None
+    since: float = 0.0
     expiry: asyncio.TimerHandle | None = None
 
 
 class Pipeline:
     """The queue to Redis and the task that drains it; `start` it on a running loop.
 
-    `timeout` (seconds) bounds each write with its answers, and each call from the moment that it
-    is made. `dropped` counts durable operations lost to the bound, `failed` those and calls that
-    Redis refused for good. The callbacks of `on_recovered` run each time that Redis takes commands
-    again after an outage; one that returns an awaitable gets a task.
+    `timeout` (seconds) bounds each write with its answers, each call from the moment that it is
+    made, and what a durable operation may wait before that is said. `dropped` counts durable
+    operations lost to the bound, `failed` those and calls that Redis refused for good. The
+    callbacks of `on_recovered` run each time that Redis takes commands again after an outage; one
+    that returns an awaitable gets a task.
     """
 
     def __init__(
@@ -97,17 +99,16 @@ class Pipeline:
         """Take one durable operation: sent until Redis has taken it, at least once.
 
         Its commands stay together. After `close` it is dropped, and counted. `done` is called
-        once, on the loop, never from inside.
+        once, on the loop, never from inside; some seconds after `timeout` at the latest.
         """
         self._number += 1
-        operation = _Operation(self._number, commands, durable=True, done=done)
+        now = 0.0 if done is None else asyncio.get_running_loop().time()
+        operation = _Operation(self._number, commands, durable=True, done=done, since=now)
         if self._closed:
             self._drop([operation])
             return
         self._durable.append(operation)
         self._trim()
-        if not self.healthy:
-            _report(operation, None)
         self._wake.set()
 
     def publish(self, *commands: Command) -> None:
@@ -253,9 +254,7 @@ class Pipeline:
         """Put durable operations back in their order; calls fail, they are sent once only."""
         self._durable.extendleft(op for op in reversed(batch) if op.durable)
         for operation in batch:
-            if operation.durable:
-                _report(operation, None)
-            else:
+            if not operation.durable:
                 _fail(operation, "Redis was lost")
         self._trim()
 
@@ -281,8 +280,12 @@ class Pipeline:
         if self.healthy:
             self.healthy = False
             log.warning("redis_lost", error=_text(error))
-            for operation in self._durable:
-                _report(operation, None)
+        # No timer for each: while Redis takes them in time there is nothing to be said.
+        late = asyncio.get_running_loop().time() - self._timeout
+        for operation in self._durable:
+            if operation.since > late:
+                break
+            _report(operation, None)
 
     def _recovered(self) -> None:
         self._overflowed = False

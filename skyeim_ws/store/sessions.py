@@ -1,11 +1,10 @@
 """Which connection, on which node, is the session of a user: one over the whole cluster."""
 
-import uuid
 from collections.abc import Callable, Sequence
 
 from skyeim_ws.logic.ports import Claim, Reclaimed
 from skyeim_ws.store import scripts
-from skyeim_ws.store.keys import missed_key, queue_key, session_key
+from skyeim_ws.store.keys import missed_key, new_mark, queue_key, session_key
 from skyeim_ws.store.offline import SLACK, RedisOfflineQueue, choose
 from skyeim_ws.store.pipeline import Pipeline
 
@@ -29,7 +28,7 @@ class RedisSessions:
     async def claim(self, user_id: int, conn_id: str, limit: int) -> Claim:
         """Take the session over and read the newest `limit` entries of the offline queue."""
         keys = (session_key(user_id), queue_key(user_id), missed_key(user_id))
-        arguments = (self._own(conn_id), limit + SLACK, UNCLEAN, _new_mark())
+        arguments = (self._own(conn_id), limit + SLACK, UNCLEAN, new_mark())
         [answer] = await self._pipeline.call(("EVAL", self._claim, len(keys), *keys, *arguments))
         previous, length, head, missed = answer
         choice = choose(head, length, None, limit)
@@ -51,7 +50,7 @@ class RedisSessions:
             *(
                 (
                     *("EVAL", self._reclaim, 2, session_key(user_id), missed_key(user_id)),
-                    *(self._own(conn_id), UNCLEAN, _new_mark()),
+                    *(self._own(conn_id), UNCLEAN, new_mark()),
                 )
                 for user_id, conn_id in connections
             )
@@ -70,7 +69,7 @@ class RedisSessions:
 
     def note_missed(self, user_id: int) -> str:
         """Note, until it is forgotten, that the user may have missed messages; return how."""
-        missed = _new_mark()
+        missed = new_mark()
         self._pipeline.submit(("SET", missed_key(user_id), missed))
         return missed
 
@@ -91,7 +90,7 @@ class RedisSessions:
             *(
                 (
                     *("EVAL", self._bury, 2, session_key(user_id), missed_key(user_id)),
-                    *(session, UNCLEAN, _new_mark()),
+                    *(session, UNCLEAN, new_mark()),
                 )
                 for user_id, session in sessions
             )
@@ -112,7 +111,3 @@ class RedisSessions:
 
     def _own(self, conn_id: str) -> str:
         return f"{self._node} {conn_id}"
-
-
-def _new_mark() -> str:
-    return uuid.uuid4().hex

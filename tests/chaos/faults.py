@@ -43,9 +43,21 @@ async def kill_gateway_and_services(rig: Rig, chance: random.Random) -> None:
     await _again(chance, rig.services, chance.choice(rig.gateways))
 
 
-# A gateway that dies while Redis is away takes with it what it was to queue: that is left out.
+async def kill_valkey_then_gateway(rig: Rig, chance: random.Random) -> None:
+    """Kill a gateway with what it has not been able to tell Valkey."""
+    await rig.valkey.kill()
+    await asyncio.sleep(chance.uniform(*PAUSE_SECONDS))
+    await _again(chance, chance.choice(rig.gateways), rig.valkey)
+
+
 SINGLE: tuple[Fault, ...] = (kill_gateway, kill_valkey, cut_subscriptions, kill_services)
-ALL: tuple[Fault, ...] = (*SINGLE, kill_gateway, kill_gateway_and_cut, kill_gateway_and_services)
+ALL: tuple[Fault, ...] = (
+    *SINGLE,
+    kill_gateway,
+    kill_gateway_and_cut,
+    kill_gateway_and_services,
+    kill_valkey_then_gateway,
+)
 
 
 def plan(faults: int, chance: random.Random, kinds: tuple[Fault, ...]) -> list[Fault]:

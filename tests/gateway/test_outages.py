@@ -72,6 +72,13 @@ async def send_until_stored(user: User, msg_id: str, kind: str, **data: Any) -> 
         assert ack["reason"] == "rpc_error"
 
 
+async def refused_all(user: User, msg_ids: list[str]) -> None:
+    """Wait until the user has been told that these are not kept, and may be sent again."""
+    for msg_id in msg_ids:
+        failed = await user.expect("ack", msgId=msg_id)
+        assert (failed["status"], failed["reason"]) == ("failed", "rpc_error")
+
+
 # Redis.
 
 
@@ -90,8 +97,10 @@ async def test_without_redis_chat_goes_on_and_the_queue_is_whole_when_it_is_back
         await bob.expect("chat", msgId="private-1")
         await alice.send("group_chat", groupId="g_demo", content="hello", msgId="group-1")
         await bob.expect("group_chat", msgId="group-1")
+        # `sent` would be no promise: should the gateway die as well, nobody would know of them.
         for number in (2, 3):
-            await alice.chat(1003, "while Redis is away", msgId=f"kept-{number}")
+            await alice.send("chat", toUserId=1003, content="x", msgId=f"kept-{number}")
+        await refused_all(alice, ["kept-2", "kept-3"])
         await bob.connection.close()
         await until(lambda: 1002 not in world.gateway.hub)
 
@@ -101,6 +110,8 @@ async def test_without_redis_chat_goes_on_and_the_queue_is_whole_when_it_is_back
         await carol.expect("offline_messages", totalCount=3, pushCount=3)
         for number in (1, 2, 3):
             assert (await carol.expect("chat"))["msgId"] == f"kept-{number}"
+        await alice.chat(1003, "x", msgId="kept-3")
+        await carol.expect("chat", msgId="kept-3")
         # Who left meanwhile is gone, and whoever stayed never lost a connection.
         assert await members_of(world, "online:users") == {1001, 1003}
         assert 1002 not in await members_of(world, "group:online:g_demo")
@@ -116,17 +127,21 @@ async def test_who_logs_in_without_redis_gets_the_offline_window_when_it_is_back
         alice = await world.login(1001)
         await alice.chat(1003, "queued", msgId="queued-1")
         await kill(mortal_redis, world)
-        await alice.chat(1003, "kept", msgId="kept-1")
+        await alice.send("chat", toUserId=1003, content="kept", msgId="kept-1")
+        await refused_all(alice, ["kept-1"])
 
         carol = await world.dial(1003)
         assert (await carol.expect("connected"))["onlineCount"] == 2
         await alice.expect("online", userId=1003)
-        await alice.chat(1003, "live", msgId="live-1")
+        # That the receiver has it is as good as the queue, and comes before `delivered`.
+        await alice.send("chat", toUserId=1003, content="live", msgId="live-1")
         await carol.expect("chat", msgId="live-1")
+        assert (await alice.expect("ack", msgId="live-1"))["status"] == "sent"
+        await alice.expect("ack", msgId="live-1", status="delivered")
         assert await carol.quiet() == []
 
         await bring_back(mortal_redis, world)
-        await carol.expect("offline_messages", totalCount=2, pushCount=2)
+        await carol.expect("offline_messages", pushCount=2)
         for msg_id in ("queued-1", "kept-1"):
             assert (await carol.expect("chat"))["msgId"] == msg_id
         await until_async(lambda: _is_online(world, 1003))
@@ -168,7 +183,8 @@ async def test_a_full_buffer_drops_the_oldest_says_so_once_and_counts_them(
         await kill(mortal_redis, world)
         with capture_logs() as logs:
             for number in range(8):
-                await alice.chat(1003, "hello", msgId=f"m-{number}")
+                await alice.send("chat", toUserId=1003, content="x", msgId=f"m-{number}")
+            await refused_all(alice, [f"m-{number}" for number in range(8)])
         dropped = [line for line in logs if line["event"] == "redis_operations_dropped"]
         assert [(line["log_level"], line["buffer_size"]) for line in dropped] == [("error", 5)]
         pipeline = world.gateway.pipeline

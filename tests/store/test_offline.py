@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from skyeim_ws.store.keys import missed_key, queue_key
 from skyeim_ws.store.offline import GROWTH, SLACK, RedisOfflineQueue, choose, decode
-from tests.store.servers import Server, connected, pipelined
+from tests.store.servers import Server, connected, pipelined, until
 
 
 def entry(number: int, **extra: Any) -> bytes:
@@ -183,3 +184,26 @@ async def test_unreadable_entries_are_logged_once_and_removed(server: Server) ->
     [warning] = logs
     assert (warning["event"], warning["count"]) == ("offline_entries_unreadable", 3)
     assert "secret" not in str(logs)
+
+
+@pytest.mark.gen_test
+async def test_who_lost_an_entry_to_a_full_buffer_is_noted_when_redis_is_back(
+    mortal: Server,
+) -> None:
+    """What was put back had been promised: the next login gets it from the Message service."""
+    async with pipelined(mortal, buffer_size=4) as pipeline, connected(mortal) as redis:
+        queue = RedisOfflineQueue(pipeline, size=10, ttl=60)
+        mortal.kill()
+        await until(lambda: not pipeline.healthy)
+        asked: list[bool] = []
+        for user_id in (1, 2, 3, 4, 5):
+            queue.push(user_id, [entry(user_id)])
+        queue.route(6, entry(6))
+        queue.route(7, entry(7), asked.append)
+        mortal.start()
+        await until(lambda: pipeline.healthy and not pipeline.waiting)
+        await pipeline.call(("PING",))
+        noted = [user_id for user_id in range(1, 8) if await redis.exists(missed_key(user_id))]
+        queued = [user_id for user_id in range(1, 8) if await redis.exists(queue_key(user_id))]
+        assert (noted, queued) == ([1, 2, 3], [4, 5, 6, 7])
+        assert asked

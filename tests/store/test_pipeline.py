@@ -247,6 +247,30 @@ async def test_writes_that_redis_refuses_for_now_are_kept(server: Server) -> Non
 
 
 @pytest.mark.gen_test
+async def test_who_waits_for_an_answer_is_told_when_redis_is_away_for_too_long(
+    mortal: Server,
+) -> None:
+    """Once, and not before the deadline; the operation itself goes on waiting."""
+    async with pipelined(mortal, timeout=0.5) as pipeline, connected(mortal) as client:
+        await pipeline.call(("PING",))
+        mortal.kill()
+        await until(lambda: not pipeline.healthy)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        told: list[object] = []
+        pipeline.submit(("RPUSH", "list", 1), done=told.append)
+        await until(lambda: told)
+        assert loop.time() - began >= 0.5
+        mortal.start()
+        await until(lambda: pipeline.healthy)
+        await until_async(lambda: numbers(client))
+        soon: list[object] = []
+        pipeline.submit(("RPUSH", "list", 2), done=soon.append)
+        await until(lambda: soon)
+        assert (told, soon) == ([None], [[2]])
+
+
+@pytest.mark.gen_test
 async def test_closing_flushes(server: Server) -> None:
     async with connected(server) as client:
         pipeline = Pipeline(client)
