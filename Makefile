@@ -7,7 +7,10 @@ STAMP := $(VENV)/.installed
 # Two test processes: the servers they start need a core as well.
 JOBS ?= 2
 
-.PHONY: help run test format lint proto clean
+FAULT_TESTS := tests/chaos tests/redis_kinds tests/gateway/test_login_race.py \
+	tests/process/test_ghosts.py tests/process/test_half_open.py tests/process/test_workers.py
+
+.PHONY: help run test chaos format lint proto clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +30,10 @@ test: $(STAMP) ## Check format, lint and types, run all tests with branch covera
 	$(BIN)/mypy
 	@tools/install-test-servers
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --cov --cov-report=term --cov-report=
+
+chaos: $(STAMP) ## Kill everything while people chat, for minutes; all fault tests in their long form
+	$(BIN)/python -m tests.chaos
+	LONG_TESTS=1 $(BIN)/python -m pytest --timeout=600 --async-test-timeout=600 $(FAULT_TESTS)
 
 format: $(STAMP) ## Format the code and mend what the linter can
 	$(BIN)/ruff format .

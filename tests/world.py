@@ -97,6 +97,17 @@ class User:
         await self.send("chat", toUserId=to, content=content, **more)
         return await self.expect("ack", status="sent")
 
+    async def persist(self, kind: str, *, msg_id: str, **data: Any) -> dict[str, Any]:
+        """Send a message, again under the same msgId while it is told `rpc_error`; its ack."""
+        while True:
+            await self.send(kind, msgId=msg_id, content="hello", **data)
+            ack = await self.expect("ack", msgId=msg_id)
+            while ack["status"] == "delivered":  # of an attempt that was told to be tried again
+                ack = await self.expect("ack", msgId=msg_id)
+            if ack["status"] == "sent":
+                return ack
+            assert ack["reason"] == "rpc_error"
+
     async def close_code(self) -> int | None:
         """Return the close code, once the server has closed the connection."""
         async with asyncio.timeout(DEADLINE):

@@ -38,7 +38,7 @@ class Shape:
     """How likely a message is for the group."""
 
 
-SHORT = Shape(people=20, messages=1_000, faults=5, think=1.0)
+SHORT = Shape(people=20, messages=1_000, faults=len(fire.ALL), think=1.0)
 LONG = Shape(people=60, messages=30_000, faults=40, think=0.7)
 
 

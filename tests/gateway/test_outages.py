@@ -12,8 +12,10 @@ from grpc import StatusCode
 from structlog.testing import capture_logs
 
 from skyeim_ws.config import RpcConf
+from skyeim_ws.logic.ports import Claim, Unavailable
 from skyeim_ws.ops import valkey
 from skyeim_ws.rpc.pb import group_pb2 as pb
+from skyeim_ws.store.sessions import RedisSessions
 from tests.gateway.conftest import MakeWorld
 from tests.rpc.servers import hang, serving
 from tests.store.servers import Server, running_server, until_async
@@ -60,16 +62,6 @@ async def health(world: World) -> dict[str, Any]:
 async def members_of(world: World, key: str) -> set[int]:
     """Return a set of users, by a connection that the outage has not touched."""
     return {int(member) for member in await world.redis.smembers(key)}
-
-
-async def send_until_stored(user: User, msg_id: str, kind: str, **data: Any) -> dict[str, Any]:
-    """Send a message again under the same msgId while it is told `rpc_error`; return the ack."""
-    while True:
-        await user.send(kind, msgId=msg_id, content="hello", **data)
-        ack = await user.expect("ack", msgId=msg_id)
-        if ack["status"] == "sent":
-            return ack
-        assert ack["reason"] == "rpc_error"
 
 
 async def refused_all(user: User, msg_ids: list[str]) -> None:
@@ -201,6 +193,34 @@ async def test_a_full_buffer_drops_the_oldest_says_so_once_and_counts_them(
         assert pipeline.dropped == 3
 
 
+@pytest.mark.gen_test
+async def test_a_login_that_redis_did_not_answer_in_time_is_made_up_for(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis was slow for a moment, and never away: no recovery will come."""
+    claim = RedisSessions.claim
+    failures = [Unavailable("Redis did not answer in time")]
+
+    async def slow(self: RedisSessions, user_id: int, conn_id: str, limit: int) -> Claim:
+        if failures:
+            raise failures.pop()
+        return await claim(self, user_id, conn_id, limit)
+
+    async with make_world() as world:
+        alice = await world.login(1001)
+        await alice.chat(1002, "queued", msgId="queued-1")
+        monkeypatch.setattr(RedisSessions, "claim", slow)
+        bob = await world.dial(1002)
+        await bob.expect("connected")
+        await bob.expect("offline_messages", pushCount=1)
+        await bob.expect("chat", msgId="queued-1")
+        session = await world.redis.get("{offline:private:1002}:session")
+        client = world.gateway.hub.get(1002)
+        assert client is not None
+        assert session.decode().endswith(client.conn_id)
+        assert client.in_roster
+
+
 # The services.
 
 
@@ -229,8 +249,8 @@ async def test_without_services_sends_fail_in_time_and_the_same_msg_id_succeeds_
         assert (await health(world))["status"] == "ok"
 
         await world.start_services()
-        private = await send_until_stored(alice, "private-1", "chat", toUserId=1002)
-        group = await send_until_stored(alice, "group-1", "group_chat", groupId="g_demo")
+        private = await alice.persist("chat", msg_id="private-1", toUserId=1002)
+        group = await alice.persist("group_chat", msg_id="group-1", groupId="g_demo")
         message = await bob.expect("chat", msgId="private-1")
         assert message["id"] == private["id"]
         message = await bob.expect("group_chat", msgId="group-1")

@@ -1,0 +1,31 @@
+"""The short form of what `make chaos` does for minutes."""
+
+import pytest
+
+from tests.chaos.gateway import MUTANTS
+from tests.chaos.run import SHORT, Result, run
+from tests.long import LONG
+
+pytestmark = pytest.mark.xdist_group("chaos")
+
+SEED = 20
+
+
+def report(result: Result) -> str:
+    return f"\n{result.table}"
+
+
+@pytest.mark.gen_test(timeout=170)
+async def test_nothing_that_was_promised_is_lost_whatever_dies() -> None:
+    result = await run(SHORT, SEED)
+    assert result.counts["sent and acked"] >= SHORT.messages
+    assert (result.lost, result.wrong) == (0, []), report(result)
+
+
+@pytest.mark.skipif(not LONG, reason="takes minutes; set LONG_TESTS=1")
+@pytest.mark.parametrize("part", MUTANTS)
+@pytest.mark.gen_test(timeout=170)
+async def test_without_one_of_the_safeguards_something_is_lost(part: str) -> None:
+    """Else the test above would prove nothing."""
+    result = await run(SHORT, SEED, without=part)
+    assert result.counts["lost: private"] > 0, report(result)
