@@ -89,7 +89,9 @@ async def gateway(
     """
     async with AsyncExitStack() as stack:
         ws = config.web_socket
-        stats, tasks, hub = Stats(), Tasks(), Hub()
+        stats, tasks = Stats(), Tasks()
+        flusher = Flusher(asyncio.get_running_loop().call_soon, stats)
+        hub = Hub(flusher)
         if where.private_redis:
             await forget_everyone(config, where)
         store = open_store(stack, config, where)
@@ -168,7 +170,7 @@ async def gateway(
         sessions.on_claim_failed = cluster.claim_later
         context = ClientContext(
             events=sessions,
-            flusher=Flusher(asyncio.get_running_loop().call_soon),
+            flusher=flusher,
             limits=_limits(ws),
             stats=stats,
             clock=asyncio.get_running_loop().time,
@@ -177,9 +179,7 @@ async def gateway(
         stack.push_async_callback(store.bus.close)
         store.lease.start(on_lost=cluster.reclaim, on_buried=cluster.buried)
         stack.push_async_callback(store.lease.close)
-        heartbeat = Heartbeat(hub, context)
-        heartbeat.start()
-        stack.callback(heartbeat.stop)
+        stack.enter_context(Heartbeat(hub, context).beating())
 
         running = Gateway(
             port=listeners[0].getsockname()[1],

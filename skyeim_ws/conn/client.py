@@ -1,7 +1,7 @@
 """One WebSocket connection: frames in, a bounded write queue out, and its state."""
 
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import IntEnum
 from typing import Any, cast
 
@@ -13,17 +13,15 @@ from tornado.websocket import WebSocketHandler, WebSocketProtocol
 
 from skyeim_ws.conn.codes import CloseCode
 from skyeim_ws.conn.context import ClientContext
+from skyeim_ws.conn.flusher import MAX_WRITE
 from skyeim_ws.conn.framing import Opcode, encode
 from skyeim_ws.conn.ledger import Delivery, Ledger
-from skyeim_ws.conn.outbox import Outbox, Put
+from skyeim_ws.conn.outbox import ACCEPTED, FOLDED, OVERFLOW, Outbox
 from skyeim_ws.conn.rate import TokenBucket, Verdict
 from skyeim_ws.conn.types import chat_frame, hint_frames
 from skyeim_ws.conn.wire import Wire
 
 log = structlog.get_logger()
-
-_FLUSH_BYTES = 262144
-"""One write at most; what a stalled peer leaves of it is held besides the outbox."""
 
 
 class State(IntEnum):
@@ -35,8 +33,27 @@ class State(IntEnum):
     CLOSED = 3
 
 
+# A member of an enum costs a look-up of its own each time, on the way of every frame.
+_CONNECTING, _OPEN, _DRAINING, _CLOSED = State
+
+
 class Client(WebSocketHandler):
     """A connected user; a subclass adds the handshake and calls `identify`."""
+
+    # What a frame passes is found without the dictionary that the handler has from Tornado: with
+    # a thousand receivers, it is the memory that is touched which costs.
+    __slots__ = (
+        "_flush_pending",
+        "_flusher",
+        "_stats",
+        "_wire",
+        "_writing",
+        "direct",
+        "ledger",
+        "outbox",
+        "state",
+        "user_id",
+    )
 
     context: ClientContext
     user_id: int
@@ -51,7 +68,12 @@ class Client(WebSocketHandler):
         now = context.clock()
         self.context = context
         self.close_timeout = limits.close_timeout
-        self.state = State.CONNECTING
+        # The socket's own `send`, while the session is open, nothing waits to be written and no
+        # TLS is on; else None.
+        self.direct: Callable[[bytes], int] | None = None
+        self._stats = context.stats
+        self._flusher = context.flusher
+        self.state = _CONNECTING
         self.outbox = Outbox(limits.send_queue_size, limits.send_queue_bytes)
         self.ledger = Ledger(limits.ledger_size)
         self.bucket = TokenBucket(limits.rate_limit, limits.rate_burst, now)
@@ -103,7 +125,7 @@ class Client(WebSocketHandler):
     async def open(self, *args: str, **kwargs: str) -> None:
         """Set up the session; no frame is read before this returns."""
         self.set_nodelay(True)
-        self.context.stats.connections_opened += 1
+        self._stats.connections_opened += 1
         self.last_seen = now = self.context.clock()
         # A random phase of the interval: a crowd that came at once is not pinged at once.
         phase = random.random()  # noqa: S311 - not a secret
@@ -122,27 +144,27 @@ class Client(WebSocketHandler):
 
     def on_message(self, message: str | bytes) -> None:
         """Hand a text frame on, unless the client sends too fast."""
-        if self.state is not State.OPEN:
+        if self.state is not _OPEN:
             return
-        self.context.stats.frames_received += 1
+        self._stats.frames_received += 1
         self.context.events.received(self, cast(str, message))
 
     def on_pong(self, data: bytes) -> None:
         """Confirm what the pong proves to have arrived."""
         confirmed = self.ledger.pong(data)
         if confirmed:
-            self.context.stats.deliveries_confirmed += len(confirmed)
+            self._stats.deliveries_confirmed += len(confirmed)
             self.context.events.confirmed(self, confirmed)
-        if self.ledger and not self.ledger.ping_under_way:
+        if self.ledger.wants_ping:
             self.context.awaiting_confirmation.add(self)
 
     def on_close(self) -> None:
         """Clean up after the socket is closed, whoever closed it."""
-        if self._wire is None or self.state is State.CLOSED:
+        if self._wire is None or self.state is _CLOSED:
             return  # never upgraded
         self._end()
-        self._set_state(State.CLOSED)
-        self.context.stats.connections_closed += 1
+        self._set_state(_CLOSED)
+        self._stats.connections_closed += 1
         log.info("connection_closed", user=self.user_id, conn=self.conn_id, code=self.close_code)
 
     # What the gateway calls.
@@ -153,7 +175,7 @@ class Client(WebSocketHandler):
 
     def start(self, frames: Iterable[bytes], deliveries: Iterable[Delivery]) -> None:
         """Open the session: these frames and deliveries go before what came in meanwhile."""
-        if self.state is not State.CONNECTING:
+        if self.state is not _CONNECTING:
             return
         opening = list(frames)
         # The ledger is in the order of writing, and live messages may already wait in it.
@@ -164,49 +186,49 @@ class Client(WebSocketHandler):
         for delivery in waiting:
             self.ledger.add(delivery)
         self.outbox.prepend(opening)
-        self._set_state(State.OPEN)
+        self._set_state(_OPEN)
         self._request_flush()
 
     def send(self, frame: bytes) -> None:
         """Queue a frame that must arrive; a client that is too slow for it is dropped."""
-        if self.state >= State.DRAINING:
+        if self.state >= _DRAINING:
             return
         put = self.outbox.put(frame)
-        if put is Put.OVERFLOW:
+        if put is OVERFLOW:
             # One turn of the loop may bring more than the outbox holds, as when a group's queue
             # is released; only a peer that does not take what is written is slow.
             self._write()
             put = self.outbox.put(frame)
-        if put is Put.OVERFLOW:
+        if put is OVERFLOW:
             self._drop_slow()
             return
-        self.context.stats.frames_queued += 1
+        self._stats.frames_queued += 1
         self._request_flush()
 
     def send_group(self, frame: bytes, group_id: str, seq: int) -> None:
         """Queue a message of a group; a client that is too slow gets a hint of it instead."""
-        if self.state >= State.DRAINING:
+        if self.state >= _DRAINING:
             return
         if self.outbox.half_full:
             self._write()
         put = self.outbox.put_group(frame, group_id, seq)
-        if put is Put.FOLDED:
-            self.context.stats.group_frames_folded += 1
-        elif put is Put.ACCEPTED:
-            self.context.stats.frames_queued += 1
-        else:
+        if put is OVERFLOW:
             self._drop_slow()
             return
+        if put is FOLDED:
+            self._stats.group_frames_folded += 1
+        else:
+            self._stats.frames_queued += 1
         self._request_flush()
 
     def offer(self, frame: bytes) -> None:
         """Queue a frame that nobody misses: typing, presence."""
-        if self.state >= State.DRAINING:
+        if self.state >= _DRAINING:
             return
-        if self.outbox.offer(frame) is Put.ACCEPTED:
+        if self.outbox.offer(frame) is ACCEPTED:
             self._request_flush()
         else:
-            self.context.stats.frames_shed += 1
+            self._stats.frames_shed += 1
 
     def deliver(self, delivery: Delivery) -> None:
         """Queue a private message and remember it until the client has confirmed it.
@@ -225,7 +247,7 @@ class Client(WebSocketHandler):
         """Take a client's own acknowledgement; None if it was confirmed before, or unknown."""
         delivery = self.ledger.confirm(msg_id)
         if delivery is not None:
-            self.context.stats.deliveries_confirmed += 1
+            self._stats.deliveries_confirmed += 1
             self.context.events.confirmed(self, [delivery])
         return delivery
 
@@ -236,7 +258,7 @@ class Client(WebSocketHandler):
         """
         limits = self.context.limits
         if now - self.last_seen >= limits.pong_timeout:
-            self.context.stats.heartbeat_timeouts += 1
+            self._stats.heartbeat_timeouts += 1
             self.disconnect(CloseCode.HEARTBEAT_TIMEOUT, "no sign of life")
             return
         if now >= self.expires_at:
@@ -256,13 +278,13 @@ class Client(WebSocketHandler):
 
         The client is out of service when this returns; the peer has some seconds to answer.
         """
-        if self.state >= State.DRAINING or self._wire is None:
+        if self.state >= _DRAINING or self._wire is None:
             return
         # Nothing waits in order for a peer that does not read; its messages are returned.
-        opening = self.state is State.CONNECTING or code is CloseCode.SLOW_CONSUMER
+        opening = self.state is _CONNECTING or code is CloseCode.SLOW_CONSUMER
         last = b"" if opening or not self.outbox else self.outbox.take(self.outbox.size)
         self.outbox.clear()
-        self._set_state(State.DRAINING)
+        self._set_state(_DRAINING)
         self._end()
         try:
             if last or farewell:
@@ -281,9 +303,9 @@ class Client(WebSocketHandler):
     def write_queued(self) -> None:
         """Write what is queued; called by the flusher, once per turn of the loop."""
         self._flush_pending = False
-        if self.state is not State.OPEN:
+        if self.state is not _OPEN:
             return
-        if self.ledger and not self.ledger.ping_under_way:
+        if self.ledger.wants_ping:
             now = self.context.clock()
             if now - self.last_ping >= self.context.limits.confirm_interval:
                 self._put_ping(now)
@@ -293,19 +315,29 @@ class Client(WebSocketHandler):
 
     def _write(self) -> None:
         """Write what is queued and nothing else: no ping that would confirm what is not in it."""
-        if self.state is not State.OPEN or self._wire is None:
+        if self.state is not _OPEN or self._wire is None:
             return
         try:
             while (self.outbox.size or self.outbox.behind) and not self._writing:
                 if not self.outbox.size:
                     self.outbox.prepend(hint_frames(self.outbox.take_behind()))
-                pending = self._wire.send(self.outbox.take(_FLUSH_BYTES))
-                if pending is not None:
-                    self._writing = True
-                    pending.add_done_callback(self._written)
+                self._wait_for(self._wire.send(self.outbox.take(MAX_WRITE)))
         except StreamClosedError:
             # The reader of the same stream notices and cleans up.
             log.debug("write_to_closed_connection", user=self.user_id, conn=self.conn_id)
+
+    def write_rest(self, data: memoryview) -> None:
+        """Write what the socket has not taken, before anything else."""
+        if self._wire is not None:
+            try:
+                self._wait_for(self._wire.buffer(data))
+            except StreamClosedError:
+                log.debug("write_to_closed_connection", user=self.user_id, conn=self.conn_id)
+
+    def _wait_for(self, pending: Future[None] | None) -> None:
+        if pending is not None:
+            self._writing = True
+            pending.add_done_callback(self._written)
 
     def _written(self, pending: Future[None]) -> None:
         self._writing = False
@@ -316,7 +348,7 @@ class Client(WebSocketHandler):
     def _request_flush(self) -> None:
         if not self._flush_pending:
             self._flush_pending = True
-            self.context.flusher.add(self)
+            self._flusher.add(self)
 
     def _put_ping(self, now: float) -> None:
         """Queue a ping; one that is under way already is not repeated."""
@@ -327,7 +359,7 @@ class Client(WebSocketHandler):
         self.send(encode(Opcode.PING, self.ledger.next_ping()))
 
     def _drop_slow(self) -> None:
-        self.context.stats.slow_consumers += 1
+        self._stats.slow_consumers += 1
         self.disconnect(CloseCode.SLOW_CONSUMER, "slow consumer")
 
     def _end(self) -> None:

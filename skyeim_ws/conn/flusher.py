@@ -1,35 +1,132 @@
-"""One write per connection and turn of the loop."""
+"""One write per connection and turn of the loop; one pass per group for all its members."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from skyeim_ws.conn.stats import Stats
 
-class Writable(Protocol):
-    """Something with a write queue."""
+MAX_WRITE = 262144
+"""Bytes in one write; what a stalled peer leaves of it is held besides its outbox."""
+
+
+class Receiver(Protocol):
+    """A connection, as far as writing goes."""
+
+    user_id: int
+    direct: Callable[[bytes], int] | None
 
     def write_queued(self) -> None:
         """Write what is queued."""
 
+    def write_rest(self, data: memoryview) -> None:
+        """Write what the socket has not taken, before anything else."""
+
+    def send(self, frame: bytes) -> None:
+        """Queue a frame that must arrive."""
+
+    def send_group(self, frame: bytes, group_id: str, seq: int) -> None:
+        """Queue a message of a group."""
+
+
+class Fanout:
+    """Frames of one group that meet in a turn, for the same receivers."""
+
+    __slots__ = ("_frames", "_group_id", "_receivers", "_senders")
+
+    def __init__(self, group_id: str, receivers: list[Receiver]) -> None:
+        self._group_id = group_id
+        self._receivers = receivers
+        self._frames: list[tuple[bytes, int, int]] = []
+        self._senders: set[int] = set()
+
+    def add(self, frame: bytes, seq: int, sender_id: int) -> None:
+        """Add a frame, which its sender does not get; `seq` is 0 for what is no message."""
+        self._frames.append((frame, seq, sender_id))
+        self._senders.add(sender_id)
+
+    def write(self) -> int:
+        """Write to whoever has nothing else to be written, queue for the others.
+
+        Returns how many frames were written. The cost of this loop is that of a fan-out: putting
+        the frames into each outbox first takes three times as long for each receiver, and for ten
+        frames thirty times.
+        """
+        data = b"".join([frame for frame, _, _ in self._frames])
+        size = len(data)
+        if size > MAX_WRITE:
+            for receiver in self._receivers:
+                self._queue(receiver)
+            return 0
+        written = 0
+        senders = self._senders
+        for receiver in self._receivers:
+            direct = receiver.direct
+            if direct is None or receiver.user_id in senders:
+                self._queue(receiver)
+                continue
+            try:
+                sent = direct(data)
+            except OSError:
+                sent = 0  # full, or gone: the stream tries again, and knows which it is
+            if sent != size:
+                receiver.write_rest(memoryview(data)[sent:])
+            written += 1
+        return written * len(self._frames)
+
+    def _queue(self, receiver: Receiver) -> None:
+        for frame, seq, sender_id in self._frames:
+            if sender_id == receiver.user_id:
+                continue
+            if seq:
+                receiver.send_group(frame, self._group_id, seq)
+            else:
+                receiver.send(frame)
+
 
 @dataclass(slots=True)
 class Flusher:
-    """Collects the connections that have something to write and flushes them once per turn.
+    """Collects who has something to write, and flushes once per turn.
 
     One callback of the loop serves all of them: frames that meet in an outbox within a turn
     leave in one send, and a fan-out to a thousand connections makes one callback, not a thousand.
     """
 
     call_soon: Callable[[Callable[[], None]], object]
-    dirty: list[Writable] = field(default_factory=list)
+    stats: Stats
+    _dirty: list[Receiver] = field(default_factory=list)
+    _fanouts: dict[int, Fanout] = field(default_factory=dict)
+    _scheduled: bool = False
 
-    def add(self, client: Writable) -> None:
-        """Flush the client at the end of this turn."""
-        if not self.dirty:
-            self.call_soon(self._flush)
-        self.dirty.append(client)
+    def add(self, receiver: Receiver) -> None:
+        """Flush the queue of the receiver at the end of this turn."""
+        self._dirty.append(receiver)
+        self._schedule()
 
-    def _flush(self) -> None:
-        batch, self.dirty = self.dirty, []
-        for client in batch:
-            client.write_queued()
+    def fan_out(
+        self, group_id: str, receivers: list[Receiver], frame: bytes, seq: int, sender_id: int
+    ) -> None:
+        """Write a frame to all of the receivers at the end of this turn, but not to its sender.
+
+        Frames with the very same list of receivers leave in one write.
+        """
+        fanout = self._fanouts.get(id(receivers))
+        if fanout is None:
+            fanout = self._fanouts[id(receivers)] = Fanout(group_id, receivers)
+            self._schedule()
+        fanout.add(frame, seq, sender_id)
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Write what was collected."""
+        dirty, self._dirty = self._dirty, []
+        fanouts, self._fanouts = self._fanouts, {}
+        self._scheduled = False
+        for receiver in dirty:
+            receiver.write_queued()
+        for fanout in fanouts.values():
+            self.stats.frames_queued += fanout.write()

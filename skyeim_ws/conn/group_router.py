@@ -212,12 +212,10 @@ class GroupRouter:
         if item.ephemeral:
             if item.sender_id in members:
                 self._hub.offer(members, item.frame, item.sender_id)
-        elif item.seq:
+        else:
             self._hub.fan_out_group(
                 members, item.frame, group_id=group_id, seq=item.seq, sender_id=item.sender_id
             )
-        else:
-            self._hub.fan_out(members, item.frame, item.sender_id)
 
     def _forget_if_idle(self, group_id: str, group: _Group) -> None:
         idle = group.worker is None and group.gap_timer is None

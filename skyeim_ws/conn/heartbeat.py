@@ -1,5 +1,8 @@
 """One PeriodicCallback for the pings, timeouts and confirmations of all connections."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from tornado.ioloop import PeriodicCallback
 
 from skyeim_ws.conn.context import ClientContext
@@ -18,13 +21,14 @@ class Heartbeat:
         self._context = context
         self._callback = PeriodicCallback(self.sweep, 1000 * tick_seconds(context.limits))
 
-    def start(self) -> None:
-        """Begin to sweep, on the current IOLoop."""
+    @contextmanager
+    def beating(self) -> Iterator[None]:
+        """Sweep on the current IOLoop."""
         self._callback.start()
-
-    def stop(self) -> None:
-        """Sweep no more."""
-        self._callback.stop()
+        try:
+            yield
+        finally:
+            self._callback.stop()
 
     def sweep(self) -> None:
         """Check every connection that is due."""

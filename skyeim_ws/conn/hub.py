@@ -3,14 +3,21 @@
 from collections.abc import Iterator, Set
 
 from skyeim_ws.conn.client import Client
+from skyeim_ws.conn.flusher import Flusher, Receiver
 from skyeim_ws.conn.ledger import Delivery
+
+_REMEMBERED_GROUPS = 1_000
 
 
 class Hub:
     """The map of the connected users; one connection per user."""
 
-    def __init__(self) -> None:
+    def __init__(self, flusher: Flusher) -> None:
         self._clients: dict[int, Client] = {}
+        self._flusher = flusher
+        # Who of a group is here: what it was found from, and the list. Good until anybody comes
+        # or goes; else each message would look for every member again.
+        self._found: dict[str, tuple[Set[int], list[Receiver]]] = {}
 
     def __len__(self) -> int:
         return len(self._clients)
@@ -35,6 +42,7 @@ class Hub:
         """Enter the connection; return the one whose place it took."""
         previous = self._clients.get(client.user_id)
         self._clients[client.user_id] = client
+        self._found.clear()
         return previous
 
     def unregister(self, client: Client) -> bool:
@@ -42,6 +50,7 @@ class Hub:
         if self._clients.get(client.user_id) is not client:
             return False
         del self._clients[client.user_id]
+        self._found.clear()
         return True
 
     def send_to_user(self, user_id: int, frame: bytes) -> bool:
@@ -69,12 +78,13 @@ class Hub:
 
     def fan_out_group(
         self, members: Set[int], frame: bytes, *, group_id: str, seq: int, sender_id: int
-    ) -> int:
-        """Queue a message of a group for all members who are here, but not for its sender."""
-        here = self._here(members, sender_id)
-        for client in here:
-            client.send_group(frame, group_id, seq)
-        return len(here)
+    ) -> None:
+        """Write a frame of a group to all members who are here, but not to its sender.
+
+        At the end of this turn, behind what each of them has queued by then.
+        """
+        receivers = self._receivers(group_id, members)
+        self._flusher.fan_out(group_id, receivers, frame, seq, sender_id)
 
     def offer(self, user_ids: Set[int], frame: bytes, sender_id: int = 0) -> int:
         """Queue a frame that may be shed."""
@@ -83,8 +93,24 @@ class Hub:
             client.offer(frame)
         return len(here)
 
+    def _receivers(self, group_id: str, members: Set[int]) -> list[Receiver]:
+        found = self._found.get(group_id)
+        if found is not None and found[0] is members:
+            return found[1]
+        if len(self._found) >= _REMEMBERED_GROUPS:
+            self._found.clear()
+        receivers: list[Receiver] = list(self._here(members, 0))
+        self._found[group_id] = (members, receivers)
+        return receivers
+
     def _here(self, user_ids: Set[int], sender_id: int) -> list[Client]:
+        """Return who is here, in a list of its own: the map changes while slow ones are dropped."""
         clients = self._clients
-        # The intersection of a key view and a set walks the smaller of the two. The list is a
-        # copy: a slow consumer leaves the map while the frames are put.
-        return [clients[user_id] for user_id in clients.keys() & user_ids if user_id != sender_id]
+        if len(clients) < len(user_ids):
+            # The intersection of a key view would walk the other set, whichever is smaller.
+            return [
+                c for user_id, c in clients.items() if user_id in user_ids and user_id != sender_id
+            ]
+        return [
+            clients[user_id] for user_id in user_ids if user_id in clients and user_id != sender_id
+        ]

@@ -30,7 +30,7 @@ class Ledger:
     proves that the client's WebSocket stack has the message. At most one ping is under way.
     """
 
-    __slots__ = ("_entries", "_max_size", "_ping", "_ping_covers", "_position")
+    __slots__ = ("_entries", "_max_size", "_ping", "_ping_covers", "_position", "wants_ping")
 
     def __init__(self, max_size: int) -> None:
         self._max_size = max_size
@@ -39,6 +39,9 @@ class Ledger:
         self._position = 0
         self._ping = 0
         self._ping_covers: int | None = None
+        # Whether there is something unconfirmed, and no ping under way. Kept, not computed: it is
+        # asked at each write to a connection.
+        self.wants_ping = False
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -65,16 +68,19 @@ class Ledger:
         """Remember a delivery; one with the same msg_id that is still unconfirmed stays."""
         self._position += 1
         self._entries.setdefault(delivery.msg_id, (self._position, delivery))
+        self.wants_ping = self._ping_covers is None
 
     def next_ping(self) -> bytes:
         """Return the payload of a ping that covers everything added so far."""
         self._ping += 1
         self._ping_covers = self._position
+        self.wants_ping = False
         return b"%d" % self._ping
 
     def confirm(self, msg_id: str) -> Delivery | None:
         """Remove and return the delivery that the client has acknowledged by name."""
         entry = self._entries.pop(msg_id, None)
+        self.wants_ping = bool(self._entries) and self._ping_covers is None
         return entry[1] if entry else None
 
     def pong(self, payload: bytes) -> list[Delivery]:
@@ -89,10 +95,12 @@ class Ledger:
             confirmed.append(delivery)
         for delivery in confirmed:
             del self._entries[delivery.msg_id]
+        self.wants_ping = bool(self._entries)
         return confirmed
 
     def drain(self) -> list[Delivery]:
         """Remove and return everything unconfirmed, in the order of writing."""
         left = [delivery for _, delivery in self._entries.values()]
         self._entries.clear()
+        self.wants_ping = False
         return left

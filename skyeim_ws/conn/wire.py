@@ -5,6 +5,7 @@ parses all frames of one read together and writes what waits in one send.
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol, cast
 
 import structlog
@@ -30,6 +31,7 @@ class WireHandler(Protocol):
     """What a connection does with what comes in; a WebSocketHandler."""
 
     close_timeout: float
+    direct: Callable[[bytes], int] | None
 
     def on_message(self, message: str) -> None:
         """Take a text message."""
@@ -66,23 +68,30 @@ class Wire(WebSocketProtocol13):
 
         Raises StreamClosedError when the connection is gone.
         """
+        direct = self.handler.direct
+        if direct is None:
+            return self.buffer(data)
+        try:
+            sent = direct(data)
+        except OSError:
+            sent = 0  # full, or gone: the stream tries again, and knows which it is
+        return None if sent == len(data) else self.buffer(memoryview(data)[sent:])
+
+    def buffer(self, data: bytes | memoryview) -> Future[None] | None:
+        """Write through the stream, and directly again once it has nothing left to write."""
+        self.handler.direct = None
+        future = self.stream.write(data)
+        if future.done():
+            self._buffered(future)
+            return None
+        future.add_done_callback(self._buffered)
+        return future
+
+    def _buffered(self, _: Future[None]) -> None:
         stream = self.stream
-        if stream.closed():
-            raise StreamClosedError()
-        rest: bytes | memoryview = data
-        if not stream.writing() and not isinstance(stream, SSLIOStream):
-            try:
-                sent = stream.socket.send(data)
-            except BlockingIOError:
-                sent = 0
-            except OSError as error:
-                stream.close(exc_info=(type(error), error, error.__traceback__))
-                raise StreamClosedError(real_error=error) from error
-            if sent == len(data):
-                return None
-            rest = memoryview(data)[sent:]
-        future = stream.write(rest)
-        return None if future.done() else future
+        over = self.server_terminated or stream.closed()
+        if not (over or stream.writing() or isinstance(stream, SSLIOStream)):
+            self.handler.direct = stream.socket.send
 
     def close(self, code: int | None = None, reason: str | None = None) -> None:
         """Send a close frame and give the peer `close_timeout` seconds to answer it."""
@@ -94,6 +103,7 @@ class Wire(WebSocketProtocol13):
                     self.send(frame)
                 except StreamClosedError:
                     self._abort()
+            self.handler.direct = None
         if self.client_terminated:
             if self._waiting is not None:
                 self.stream.io_loop.remove_timeout(self._waiting)

@@ -182,10 +182,14 @@ class MemberCache:
             await self._pipeline.call(
                 ("EVAL", self._fill_script, 1, key(group_id), UNVERIFIED_TTL, *members)
             )
-            if await self._reload(group_id, asker_id) == members:
+            now = await self._reload(group_id, asker_id)
+            if now == members:
                 await self._pipeline.call(("EXPIRE", key(group_id), TTL))
-            else:
-                await self._pipeline.call(("DEL", key(group_id)))
+                return
+            await self._pipeline.call(("DEL", key(group_id)))
+            if now is not None and self.on_filled is not None:
+                # Somebody may have read the stale list, and been told of it in the meantime.
+                self.on_filled(group_id, now)
         except Unavailable as error:
             log.info("member_fill_unfinished", group_id=group_id, error=str(error))
 

@@ -36,8 +36,8 @@ class Clock:
 class Notes:
     """The session events of all connections."""
 
-    def __init__(self) -> None:
-        self.hub = Hub()
+    def __init__(self, flusher: Flusher) -> None:
+        self.hub = Hub(flusher)
         self.received_texts: list[str] = []
         self.confirmed_ids: list[str] = []
         self.returned: dict[int, list[str]] = {}
@@ -123,12 +123,14 @@ class Endpoint:
 async def endpoint(clock: Any = None, **limits: Any) -> AsyncIterator[Endpoint]:
     """Serve connections with these limits; the time is the loop's, unless a clock is given."""
     loop = asyncio.get_running_loop()
-    notes = Notes()
+    stats = Stats()
+    flusher = Flusher(loop.call_soon, stats)
+    notes = Notes(flusher)
     context = ClientContext(
         events=notes,
-        flusher=Flusher(loop.call_soon),
+        flusher=flusher,
         limits=Limits(**limits),
-        stats=Stats(),
+        stats=stats,
         clock=clock or loop.time,
     )
     async with AsyncExitStack() as stack:

@@ -45,6 +45,7 @@ def counted(client: Client, refusals: int = 0) -> CountedSocket:
     assert client._wire is not None
     found = CountedSocket(client._wire.stream.socket, refusals)
     client._wire.stream.socket = cast(socket.socket, found)
+    client.direct = None  # it is taken from the stream again
     return found
 
 

@@ -6,6 +6,7 @@ from typing import cast
 import pytest
 
 from skyeim_ws.conn.client import Client
+from skyeim_ws.conn.flusher import Flusher
 from skyeim_ws.conn.group_router import GroupFrame, GroupRouter
 from skyeim_ws.conn.hub import Hub
 from skyeim_ws.conn.stats import Stats
@@ -14,6 +15,8 @@ from tests.waiting import until
 
 class Receiver:
     """What the hub asks of a client, and nothing more."""
+
+    direct = None
 
     def __init__(self, user_id: int) -> None:
         self.user_id = user_id
@@ -50,12 +53,13 @@ class Source:
 
 class World:
     def __init__(self, *, queue_size: int = 4) -> None:
-        self.hub = Hub()
+        self.stats = Stats()
+        self.flusher = Flusher(asyncio.get_running_loop().call_soon, self.stats)
+        self.hub = Hub(self.flusher)
         self.receivers = {user_id: Receiver(user_id) for user_id in (1, 2, 3)}
         for receiver in self.receivers.values():
             self.hub.register(cast(Client, receiver))
         self.source = Source(frozenset({1, 2, 9}))
-        self.stats = Stats()
         self.slept: list[float] = []
         self.router = GroupRouter(
             self.hub, self.source, self.stats, queue_size=queue_size, sleep=self.sleep
@@ -68,6 +72,7 @@ class World:
         await until(lambda: not len(self.router))
 
     def frames(self, user_id: int) -> list[bytes]:
+        self.flusher.flush()
         return self.receivers[user_id].frames
 
 

@@ -263,6 +263,10 @@ async def test_with_a_certificate_everything_goes_over_tls(make_world: MakeWorld
         sent = [await alice.chat(1002, content) for _ in range(5)]
         received = [await bob.expect("chat") for _ in sent]
         assert [message["id"] for message in received] == [ack["id"] for ack in sent]
+        for _ in range(5):
+            await alice.send("group_chat", groupId="g_demo", content=content)
+        seqs = [(await bob.expect("group_chat"))["seq"] for _ in range(5)]
+        assert seqs == [1, 2, 3, 4, 5]
         assert {message["content"] for message in received} == {content}
         health = await world.http.fetch(f"https://127.0.0.1:{world.port}/health", ssl_options=trust)
         assert json.loads(health.body)["online"] == 2

@@ -175,6 +175,8 @@ async def test_a_change_between_load_and_write_leaves_no_stale_list(server: Serv
     service = Service()
     service.open.clear()
     async with cached(server, service) as (cache, client):
+        told: list[frozenset[int]] = []
+        cache.on_filled = lambda _, members: told.append(members)
         look_up = asyncio.create_task(cache.members("g"))
         await until(lambda: service.askers)
         service.members = frozenset({1})
@@ -183,6 +185,9 @@ async def test_a_change_between_load_and_write_leaves_no_stale_list(server: Serv
         assert await look_up == MEMBERS
         await until(lambda: len(service.askers) == 2)
         await until_async(lambda: absent(client))
+        # Whoever was told of the old list meanwhile is told of the new one, without being asked.
+        await until(lambda: told)
+        assert told[-1] == frozenset({1})
         assert await until_async(lambda: after_change(cache, service)) == frozenset({1})
 
 
