@@ -11,7 +11,7 @@ from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
 
 from skyeim_ws.store.cluster import Cluster
-from skyeim_ws.store.shard import Shard
+from skyeim_ws.store.shard import Shard, own_connection
 
 DEFAULT_PORT = 6379
 DEFAULT_SENTINEL_PORT = 26379
@@ -102,9 +102,7 @@ async def dedicated(client: Client, **options: Any) -> AbstractConnection:
     Of a cluster it leads to one of the masters, another one each time.
     """
     redis = await client.any_node() if isinstance(client, Cluster) else client
-    pool = redis.connection_pool
-    connection: AbstractConnection = pool.connection_class(**pool.connection_kwargs | options)
-    return connection
+    return own_connection(redis, **options)
 
 
 class _SentinelPool(SentinelConnectionPool):

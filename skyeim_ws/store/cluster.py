@@ -76,9 +76,8 @@ class Cluster:
 
     async def aclose(self) -> None:
         """Close the connections to all nodes."""
-        for shard in self._shards.values():
-            await shard.aclose()
-        self._shards.clear()
+        for address in list(self._shards):
+            await self._close(address)
         self._stale = True
 
     def _living(self) -> list[Address]:
@@ -206,7 +205,12 @@ class Cluster:
         self._owners, self._masters, self._stale = owners, masters, False
         self._failed.intersection_update({*masters, *self._seeds})
         for address in set(self._shards).difference(masters):
-            await self._shards.pop(address).aclose()
+            await self._close(address)
+
+    async def _close(self, address: Address) -> None:
+        shard = self._shards.pop(address)
+        await shard.aclose()
+        await shard.redis.aclose()
 
 
 def _each(result: list[Any] | Exception, count: int) -> list[Any]:

@@ -151,7 +151,7 @@ class NodeLease:
         if not mine:
             return [], []
         try:
-            return await self._clean_up(node, roster)
+            return await self._clean_up(node, dict(zip(roster[::2], roster[1::2], strict=True)))
         finally:
             # Also when it failed: whoever tries next need not wait for the claim to expire.
             self._pipeline.submit(("DEL", f"ws:reaper:{node}"))

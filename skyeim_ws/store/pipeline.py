@@ -160,6 +160,7 @@ class Pipeline:
             log.error("redis_unflushed", operations=len(self._durable))
             self._drop(self._durable)
             self._durable.clear()
+        await self._link.aclose()
 
     async def _run(self) -> None:
         backoff = BACKOFF_FIRST

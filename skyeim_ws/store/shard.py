@@ -1,11 +1,15 @@
 """One Redis that takes writes, and whether its replicas keep up with it."""
 
+import asyncio
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import structlog
 from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
 
 log = structlog.get_logger()
 
@@ -19,8 +23,19 @@ LAG_MS = 20
 """How long it waits once no replica has kept up, so that a set without any is not slow for good."""
 
 
+def own_connection(redis: Redis, **options: Any) -> AbstractConnection:
+    """Return a connection that is not shared, not open yet; `options` override the client's."""
+    pool = redis.connection_pool
+    connection: AbstractConnection = pool.connection_class(**pool.connection_kwargs | options)
+    return connection
+
+
 class Shard:
     """Sends commands to one Redis; `replicated` says that a replica may take its place one day.
+
+    It has a connection of its own without time-outs, since whoever sends has one for the whole:
+    the library's pipeline sets one for the write and one for each answer, which for a few small
+    commands costs more than everything else.
 
     Redis answers a write before its replicas have it, and a failover would lose it. So a durable
     write to a replicated Redis counts as taken when a replica has it too; while none keeps up it
@@ -31,26 +46,46 @@ class Shard:
         self.redis = redis
         self._replicated = replicated
         self._lagging = False
+        self._connection = own_connection(redis, socket_timeout=None)
+        self._turn = asyncio.Lock()
 
     async def send(self, commands: Sequence[Command], *, durable: bool) -> list[Any]:
         """Send in one write; return the answers, an exception for each command that was refused.
 
+        Answers are as they come: bytes, numbers, lists of them.
+
         Raises whatever the connection raises; then any part of it may have been taken.
         """
-        wait = durable and self._replicated
-        async with self.redis.pipeline(transaction=False) as pipe:
-            for command in commands:
-                pipe.execute_command(*command)
-            if wait:
-                pipe.execute_command("WAIT", 1, LAG_MS if self._lagging else REPLICATION_MS)
-            answers = await pipe.execute(raise_on_error=False)
-        if wait:
-            self._replicated_to(answers.pop())
+        if not (durable and self._replicated):
+            return await self._exchange(commands)
+        patience = LAG_MS if self._lagging else REPLICATION_MS
+        *answers, replicas = await self._exchange([*commands, ("WAIT", 1, patience)])
+        self._replicated_to(replicas)
         return answers
 
     async def aclose(self) -> None:
-        """Close the connections."""
-        await self.redis.aclose()
+        """Close its own connection; the client is its maker's."""
+        await self._connection.disconnect()
+
+    async def _exchange(self, commands: Sequence[Command]) -> list[Any]:
+        connection = self._connection
+        async with self._turn:
+            try:
+                if not connection.is_connected:
+                    await connection.connect()  # type: ignore[no-untyped-call]
+                packed = connection.pack_commands(commands)
+                await connection.send_packed_command(packed, check_health=False)
+                return [await self._answer() for _ in commands]
+            except BaseException:
+                # Also when the caller has no time left: the next answer would be taken for another.
+                await connection.disconnect(nowait=True)
+                raise
+
+    async def _answer(self) -> Any:
+        try:
+            return await self._connection.read_response(timeout=math.inf)
+        except ResponseError as refusal:
+            return refusal
 
     def _replicated_to(self, replicas: int | Exception) -> None:
         if isinstance(replicas, Exception):

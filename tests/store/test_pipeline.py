@@ -39,7 +39,7 @@ async def outage(server: Server, pipeline: Pipeline) -> AsyncIterator[None]:
 @pytest.mark.gen_test
 async def test_a_call_is_answered_command_by_command(server: Server) -> None:
     async with pipelined(server) as pipeline:
-        assert await pipeline.call(("SET", "k", 1), ("GET", "k")) == [True, b"1"]
+        assert await pipeline.call(("SET", "k", 1), ("GET", "k")) == [b"OK", b"1"]
 
 
 @pytest.mark.gen_test
