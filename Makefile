@@ -4,13 +4,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+BENCH_STAMP := $(VENV)/.installed-bench
 # Two test processes: the servers they start need a core as well.
 JOBS ?= 2
 
 FAULT_TESTS := tests/chaos tests/redis_kinds tests/gateway/test_login_race.py \
 	tests/process/test_ghosts.py tests/process/test_half_open.py tests/process/test_workers.py
 
-.PHONY: help run test chaos format lint proto clean
+.PHONY: help run test chaos bench format lint proto clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +20,11 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info < (3, 14); sys.exit(0 if ok else "Python 3.11 to 3.13 is needed; set PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,mysql]'
+	@touch $@
+
+# The plot of `make bench` is the only thing that needs this much more.
+$(BENCH_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	@touch $@
 
 run: $(STAMP) ## Start the whole chat on this machine, from etc/ws.yaml
@@ -35,6 +41,9 @@ chaos: $(STAMP) ## Kill everything while people chat, for minutes; all fault tes
 	$(BIN)/python -m tests.chaos
 	LONG_TESTS=1 $(BIN)/python -m pytest --timeout=600 --async-test-timeout=600 $(FAULT_TESTS)
 
+bench: $(BENCH_STAMP) ## Measure against the goals, 10 minutes; with QUICK=1 a look of 3
+	$(BIN)/python -m bench $(if $(QUICK),--quick)
+
 format: $(STAMP) ## Format the code and mend what the linter can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -49,4 +58,4 @@ proto: $(STAMP) ## Generate skyeim_ws/rpc/pb from proto/
 		--grpc_python_out=. --mypy_out=. --mypy_grpc_out=. proto/*.proto
 
 clean: ## Remove what the other targets have made, but not the data folder
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* bench-results

@@ -1,1 +1,1 @@
-"""Measurements; each module is a program of its own, and tells what it measures."""
+"""Measurements: `python -m bench` of the gateway, `python -m bench.batch_vs_unary` of storing."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,25 +27,33 @@ async def fill(data_source: str, user_ids: Iterable[int], group_ids: Iterable[st
     """Make all users members of all groups, and each a friend of the next, in a new database."""
     users = list(user_ids)
     nexts = users[1:] + users[:1]
-    pairs = [*zip(users, nexts, strict=True), *zip(nexts, users, strict=True)]
+    await seed(data_source, dict.fromkeys(group_ids, users), list(zip(users, nexts, strict=True)))
+
+
+async def seed(
+    data_source: str, members: Mapping[str, Sequence[int]], pairs: Sequence[tuple[int, int]]
+) -> None:
+    """Put groups, with their members, and pairs of friends into a new database."""
+    both = [*pairs, *((other, one) for one, other in pairs)]
     database = await open_database(data_source)
     try:
         async with database.write() as connection:
-            await connection.execute(
-                insert(friends), [{"user_id": one, "friend_id": other} for one, other in pairs]
-            )
-            for group_id in group_ids:
+            if both:
+                await connection.execute(
+                    insert(friends), [{"user_id": one, "friend_id": other} for one, other in both]
+                )
+            for group_id, user_ids in members.items():
                 await connection.execute(
                     insert(groups).values(
                         group_id=group_id,
                         name=group_id,
-                        owner_id=users[0],
-                        member_count=len(users),
+                        owner_id=user_ids[0],
+                        member_count=len(user_ids),
                     )
                 )
                 await connection.execute(
                     insert(group_members),
-                    [{"group_id": group_id, "user_id": user_id} for user_id in users],
+                    [{"group_id": group_id, "user_id": user_id} for user_id in user_ids],
                 )
     finally:
         await database.close()

@@ -1,0 +1,187 @@
+"""The load of private chat, echo and silence: connections that read what they get, and answer."""
+
+import select
+import time
+from array import array
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from bench.frames import PING, PONG, TEXT, Frame, client_frame, header, split
+from bench.load import Crowd, events, receive
+
+_DIGITS = 12
+_MSG_ID = b'"msgId":"p'
+
+
+class Chat(NamedTuple):
+    """What a run has seen; `latencies` in seconds, of an open loop only."""
+
+    messages: int
+    seconds: float
+    latencies: Sequence[float] = ()
+
+
+class _Left:
+    """What is still to come in a run: messages, and each of the two acks for them."""
+
+    def __init__(self, messages: int) -> None:
+        self.arrivals = self.stored = self.delivered = messages
+
+    def __bool__(self) -> bool:
+        return self.arrivals > 0 or self.stored > 0 or self.delivered > 0
+
+
+class Chatters(Crowd):
+    """Connections in pairs: those at 2n and 2n + 1 chat with each other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._heads: list[bytes] = []
+        self._tail = b""
+        self._next = 0
+        self._places: dict[int, int] = {}
+        """The place of each file descriptor."""
+
+    def introduce(self, user_ids: Sequence[int], content: str) -> None:
+        """Say who the connections are, and what they will say."""
+        self._places = {each.fileno(): place for place, each in enumerate(self.sockets)}
+        self._tail = f'","content":"{content}"}}}}'.encode()
+        self._heads = []
+        for place in range(len(user_ids)):
+            data = b'{"type":"chat","data":{"toUserId":%d,' % user_ids[place ^ 1] + _MSG_ID
+            self._heads.append(header(TEXT, len(data) + _DIGITS + len(self._tail)) + data)
+
+    def ignore(self, seconds: float) -> None:
+        """Read whatever comes for a while, such as who has come online; only pings are answered."""
+        for number, data in self.held.items():
+            frames, self.held[number] = split(data)
+            for frame in frames:
+                self._is_answered(number, frame)
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            for number, _ in self.epoll.poll(left):
+                for frame in self._frames(number):
+                    self._is_answered(number, frame)
+
+    def chat(self, messages: int) -> Chat:
+        """Have all pairs chat, each with one message on its way: who gets it sends the next.
+
+        Ends when each message has arrived and both acks have come.
+        """
+        left, unsent = _Left(messages), messages
+
+        def answer(place: int, _message: bytes) -> None:
+            nonlocal unsent
+            if unsent:
+                unsent -= 1
+                self._say(place)
+
+        began = arrival = time.perf_counter()
+        for place in range(0, min(len(self.sockets), 2 * messages), 2):
+            answer(place, b"")
+        while left:
+            arriving = left.arrivals > 0
+            self._look(events(self.epoll), left, answer)
+            if arriving:
+                # The last `delivered` comes half a second later: time in which nothing is sent.
+                arrival = time.perf_counter()
+        return Chat(messages, arrival - began)
+
+    def chat_at(self, rate: float, seconds: float) -> Chat:
+        """Send by the clock, whatever comes back; latencies count from when a send was due.
+
+        So a server that stands still is charged with all that should have been sent meanwhile.
+        """
+        messages, first, sent = int(rate * seconds), self._next, 0
+        left, latencies = _Left(messages), array("d", bytes(8 * int(rate * seconds)))
+        began = time.perf_counter()
+
+        def note(_place: int, message: bytes) -> None:
+            at = message.index(_MSG_ID) + len(_MSG_ID)
+            number = int(message[at : at + _DIGITS]) - first
+            latencies[number] = time.perf_counter() - began - number / rate
+
+        while left:
+            while sent < messages and sent / rate <= time.perf_counter() - began:
+                self._say(sent % len(self.sockets))
+                sent += 1
+            due = began + sent / rate - time.perf_counter()
+            # An epoll waits for whole milliseconds, a select, which sees the epoll, does not.
+            if sent < messages:
+                select.select([self.epoll], [], [], max(due, 0.0))
+                self._look(self.epoll.poll(0), left, note)
+            else:
+                self._look(events(self.epoll), left, note)
+        return Chat(messages, messages / rate, latencies)
+
+    def echo(self, messages: int) -> Chat:
+        """Have as many connections as there are pairs send a message each, and again when it came.
+
+        What they send is what they would send in `chat`.
+        """
+        left, unsent = messages, messages
+        began = time.perf_counter()
+        for place in range(0, min(len(self.sockets), 2 * messages), 2):
+            unsent -= 1
+            self._say(place)
+        while left:
+            for number, _ in events(self.epoll):
+                for _ in self._frames(number):
+                    left -= 1
+                    if unsent:
+                        unsent -= 1
+                        self._say(self._places[number])
+        return Chat(messages, time.perf_counter() - began)
+
+    def idle(self, seconds: float) -> int:
+        """Answer pings for a while, and return how many came; nothing else may."""
+        pings = 0
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            for number, _ in self.epoll.poll(left):
+                for frame in self._frames(number):
+                    if not self._is_answered(number, frame):
+                        raise ValueError(f"an idle connection was told {frame[1]!r}")
+                    pings += 1
+        return pings
+
+    def _look(
+        self,
+        ready: Sequence[tuple[int, int]],
+        left: _Left,
+        arrived: Callable[[int, bytes], None],
+    ) -> None:
+        """Read what has come; `arrived` is told the place and the text of each message."""
+        for number, _ in ready:
+            for frame in self._frames(number):
+                text = frame[1]
+                if self._is_answered(number, frame):
+                    continue
+                if text.startswith(b'{"type":"chat"'):
+                    left.arrivals -= 1
+                    arrived(self._places[number], text)
+                elif not text.startswith(b'{"type":"ack"'):
+                    raise ValueError(f"a chatting connection was told {text!r}")
+                elif b'"status":"sent"' in text:
+                    left.stored -= 1
+                elif b'"status":"delivered"' in text:
+                    left.delivered -= 1
+                else:
+                    raise ValueError(f"a message has failed: {text!r}")
+
+    def _is_answered(self, number: int, frame: Frame) -> bool:
+        """Answer a ping, in a write of its own, as a library below the client does it."""
+        opcode, payload = frame
+        if opcode == PING:
+            self.sockets[self._places[number]].sendall(client_frame(PONG, payload))
+        return opcode == PING
+
+    def _frames(self, number: int) -> list[Frame]:
+        data = receive(self.sockets[self._places[number]])
+        frames, self.held[number] = split(self.held[number] + data)
+        return frames
+
+    def _say(self, place: int) -> None:
+        text = b"%b%0*d%b" % (self._heads[place], _DIGITS, self._next, self._tail)
+        self._next += 1
+        self.sockets[place].sendall(text)
