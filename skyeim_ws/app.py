@@ -179,7 +179,7 @@ async def gateway(
         stack.push_async_callback(store.bus.close)
         store.lease.start(on_lost=cluster.reclaim, on_buried=cluster.buried)
         stack.push_async_callback(store.lease.close)
-        stack.enter_context(Heartbeat(hub, context).beating())
+        stack.enter_context(Heartbeat(context).beating())
 
         running = Gateway(
             port=listeners[0].getsockname()[1],

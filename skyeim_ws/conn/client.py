@@ -1,13 +1,12 @@
 """One WebSocket connection: frames in, a bounded write queue out, and its state."""
 
+import asyncio
 import random
 from collections.abc import Callable, Iterable
 from enum import IntEnum
 from typing import Any, cast
 
 import structlog
-from tornado.concurrent import Future
-from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError
 from tornado.websocket import WebSocketHandler, WebSocketProtocol
 
@@ -19,7 +18,7 @@ from skyeim_ws.conn.ledger import Delivery, Ledger
 from skyeim_ws.conn.outbox import ACCEPTED, FOLDED, OVERFLOW, Outbox
 from skyeim_ws.conn.rate import TokenBucket, Verdict
 from skyeim_ws.conn.types import chat_frame, hint_frames
-from skyeim_ws.conn.wire import Wire
+from skyeim_ws.conn.wire import Upgrade, Wire
 
 log = structlog.get_logger()
 
@@ -33,6 +32,9 @@ class State(IntEnum):
     CLOSED = 3
 
 
+_KEPT = ("_on_close_called", "_status_code", "close_code", "close_reason", "ws_connection")
+"""What Tornado still looks at when an upgraded connection ends."""
+
 # A member of an enum costs a look-up of its own each time, on the way of every frame.
 _CONNECTING, _OPEN, _DRAINING, _CLOSED = State
 
@@ -40,17 +42,35 @@ _CONNECTING, _OPEN, _DRAINING, _CLOSED = State
 class Client(WebSocketHandler):
     """A connected user; a subclass adds the handshake and calls `identify`."""
 
-    # What a frame passes is found without the dictionary that the handler has from Tornado: with
-    # a thousand receivers, it is the memory that is touched which costs.
+    # Slots, beside the dictionary that a handler has from Tornado: with a thousand receivers it is
+    # the memory touched that costs, and with ten thousand idle ones the memory held.
     __slots__ = (
+        "_ended",
         "_flush_pending",
         "_flusher",
         "_stats",
         "_wire",
-        "_writing",
+        "bucket",
+        "close_timeout",
+        "conn_id",
+        "connected_at",
+        "context",
+        "device",
         "direct",
+        "expires_at",
+        "group_ids",
+        "in_flight",
+        "in_roster",
+        "last_ping",
+        "last_seen",
         "ledger",
+        "next_check",
+        "next_ping",
+        "oldest_pushed",
         "outbox",
+        "pulling",
+        "replaced",
+        "resume_after",
         "state",
         "user_id",
     )
@@ -92,7 +112,6 @@ class Client(WebSocketHandler):
         self.pulling = False
         self._wire: Wire | None = None
         self._flush_pending = False
-        self._writing = False
         self._ended = False
 
     def identify(
@@ -114,8 +133,7 @@ class Client(WebSocketHandler):
         """Use our own reader and writer for the one version of the protocol there is."""
         if self.request.headers.get("Sec-WebSocket-Version") != "13":
             return None
-        self._wire = Wire(self, self.context.limits.max_message_size)
-        return self._wire
+        return Upgrade(self)
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         """Log a fault of ours without the request: its URL may hold a token."""
@@ -124,19 +142,33 @@ class Client(WebSocketHandler):
 
     async def open(self, *args: str, **kwargs: str) -> None:
         """Set up the session; no frame is read before this returns."""
-        self.set_nodelay(True)
+        upgrade = cast(Upgrade, self.ws_connection)
+        self._wire = Wire(self, upgrade.stream, self.context.limits.max_message_size)
+        self.ws_connection = None
         self._stats.connections_opened += 1
         self.last_seen = now = self.context.clock()
         # A random phase of the interval: a crowd that came at once is not pinged at once.
         phase = random.random()  # noqa: S311 - not a secret
         self.next_ping = now + self.context.limits.ping_interval * phase
         self.next_check = min(self.next_ping, self.expires_at)
+        self.context.timetable.add(self)
         try:
             await self.context.events.opened(self)
         except Exception:
             # Tornado would drop the socket and call nobody: the user would stay in the map.
             log.exception("session_setup_failed", user=self.user_id, conn=self.conn_id)
             self.disconnect(CloseCode.INTERNAL_ERROR, "internal error")
+
+    def start_reading(self) -> None:
+        """Read frames from now on, and forget how the connection came."""
+        # In a turn of its own: Tornado is about to end the request.
+        asyncio.get_running_loop().call_soon(self._forget_request)
+        if self._wire is not None:
+            self._wire.start()
+
+    def _forget_request(self) -> None:
+        """Drop the request and what Tornado has for answering it: a third of what is held."""
+        self.__dict__ = {name: self.__dict__[name] for name in _KEPT}
 
     def on_frame(self) -> None:
         """Note a sign of life."""
@@ -187,6 +219,8 @@ class Client(WebSocketHandler):
             self.ledger.add(delivery)
         self.outbox.prepend(opening)
         self._set_state(_OPEN)
+        if self._wire is not None:
+            self.direct = self._wire.direct
         self._request_flush()
 
     def send(self, frame: bytes) -> None:
@@ -254,7 +288,7 @@ class Client(WebSocketHandler):
     def check(self, now: float) -> None:
         """Ping the client if it is time, close the connection if it or its token is dead.
 
-        Called by the heartbeat once `next_check` has passed.
+        Called by the heartbeat once `next_check` has passed, when it is in no timetable.
         """
         limits = self.context.limits
         if now - self.last_seen >= limits.pong_timeout:
@@ -268,6 +302,8 @@ class Client(WebSocketHandler):
             self.next_ping = now + limits.ping_interval
             self._put_ping(now)
         self.next_check = min(self.next_ping, self.last_seen + limits.pong_timeout, self.expires_at)
+        if self.state < _DRAINING:  # the ping may have been too much for it
+            self.context.timetable.add(self)
 
     def request_confirmation(self) -> None:
         """Cover unconfirmed messages by a ping, as soon as one is due."""
@@ -286,12 +322,9 @@ class Client(WebSocketHandler):
         self.outbox.clear()
         self._set_state(_DRAINING)
         self._end()
-        try:
-            if last or farewell:
-                self._wire.send(last + farewell)
-        except StreamClosedError:
-            log.debug("farewell_not_sent", user=self.user_id, conn=self.conn_id)
-        self.close(code, reason)
+        if last or farewell:
+            self._wire.send(last + farewell)
+        self._wire.close(code, reason)
         log.info(
             "connection_closing",
             user=self.user_id,
@@ -313,37 +346,26 @@ class Client(WebSocketHandler):
                 self.context.awaiting_confirmation.add(self)
         self._write()
 
-    def _write(self) -> None:
-        """Write what is queued and nothing else: no ping that would confirm what is not in it."""
-        if self.state is not _OPEN or self._wire is None:
-            return
-        try:
-            while (self.outbox.size or self.outbox.behind) and not self._writing:
-                if not self.outbox.size:
-                    self.outbox.prepend(hint_frames(self.outbox.take_behind()))
-                self._wait_for(self._wire.send(self.outbox.take(MAX_WRITE)))
-        except StreamClosedError:
-            # The reader of the same stream notices and cleans up.
-            log.debug("write_to_closed_connection", user=self.user_id, conn=self.conn_id)
-
     def write_rest(self, data: memoryview) -> None:
         """Write what the socket has not taken, before anything else."""
         if self._wire is not None:
-            try:
-                self._wait_for(self._wire.buffer(data))
-            except StreamClosedError:
-                log.debug("write_to_closed_connection", user=self.user_id, conn=self.conn_id)
+            self._wire.send(data)
 
-    def _wait_for(self, pending: Future[None] | None) -> None:
-        if pending is not None:
-            self._writing = True
-            pending.add_done_callback(self._written)
+    def on_drained(self) -> None:
+        """Go on writing: what had to wait is written."""
+        if self.state is _OPEN and self._wire is not None:
+            self.direct = self._wire.direct
+            self.write_queued()
 
-    def _written(self, pending: Future[None]) -> None:
-        self._writing = False
-        if pending.cancelled() or pending.exception() is not None:
+    def _write(self) -> None:
+        """Write what is queued and nothing else: no ping that would confirm what is not in it."""
+        wire, outbox = self._wire, self.outbox
+        if self.state is not _OPEN or wire is None:
             return
-        self.write_queued()
+        while (outbox.size or outbox.behind) and not wire.blocked:
+            if not outbox.size:
+                outbox.prepend(hint_frames(outbox.take_behind()))
+            wire.send(outbox.take(MAX_WRITE))
 
     def _request_flush(self) -> None:
         if not self._flush_pending:
@@ -368,6 +390,7 @@ class Client(WebSocketHandler):
             return
         self._ended = True
         self.context.awaiting_confirmation.discard(self)
+        self.context.timetable.discard(self)
         self.context.events.ended(self, self.ledger.drain())
 
     def _set_state(self, state: State) -> None:

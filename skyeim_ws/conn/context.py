@@ -10,6 +10,7 @@ from skyeim_ws.conn.flusher import Flusher
 from skyeim_ws.conn.ledger import Delivery
 from skyeim_ws.conn.limits import Limits
 from skyeim_ws.conn.stats import Stats
+from skyeim_ws.conn.timetable import Timetable
 
 if TYPE_CHECKING:
     from skyeim_ws.conn.client import Client
@@ -41,5 +42,6 @@ class ClientContext:
     stats: Stats
     clock: Callable[[], float]
     """Monotonic seconds; the IOLoop's time."""
+    timetable: Timetable = field(default_factory=Timetable)
     awaiting_confirmation: set[Client] = field(default_factory=set)
     """Connections with unconfirmed messages that no ping covers yet."""

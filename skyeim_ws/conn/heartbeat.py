@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from tornado.ioloop import PeriodicCallback
 
 from skyeim_ws.conn.context import ClientContext
-from skyeim_ws.conn.hub import Hub
 from skyeim_ws.conn.limits import Limits
 
 _MAX_TICK = 1.0
@@ -16,8 +15,7 @@ _MAX_TICK = 1.0
 class Heartbeat:
     """Sweeps the connections; each has its own phase, so pings are spread over the interval."""
 
-    def __init__(self, hub: Hub, context: ClientContext) -> None:
-        self._hub = hub
+    def __init__(self, context: ClientContext) -> None:
         self._context = context
         self._callback = PeriodicCallback(self.sweep, 1000 * tick_seconds(context.limits))
 
@@ -33,9 +31,8 @@ class Heartbeat:
     def sweep(self) -> None:
         """Check every connection that is due."""
         now = self._context.clock()
-        for client in self._hub:
-            if now >= client.next_check:
-                client.check(now)
+        for client in self._context.timetable.take(now):
+            client.check(now)
         # Sending the ping takes a connection out of the set; one for which it is still too
         # early puts itself back.
         waiting = list(self._context.awaiting_confirmation)

@@ -1,16 +1,15 @@
-"""The WebSocket of one connection: Tornado's handshake and closing, our own reading and writing.
+"""The WebSocket of one connection, once it is upgraded: frames in and out, and its closing.
 
-Tornado awaits up to four reads per frame and copies each frame that it writes; this protocol
-parses all frames of one read together and writes what waits in one send.
+Tornado does the handshake; what a frame passes is ours, since Tornado awaits up to four reads
+per frame and copies each frame that it writes.
 """
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import Protocol
 
 import structlog
-from tornado.concurrent import Future
-from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
+from tornado.iostream import IOStream
 from tornado.websocket import WebSocketProtocol13, _WebSocketParams
 
 from skyeim_ws.conn.codes import CloseCode
@@ -19,12 +18,12 @@ from skyeim_ws.conn.framing import (
     Opcode,
     ProtocolViolation,
     decode_close,
+    encode,
     encode_close,
 )
+from skyeim_ws.conn.transport import take_over
 
 log = structlog.get_logger()
-
-_READ_BYTES = 65536
 
 
 class WireHandler(Protocol):
@@ -33,6 +32,9 @@ class WireHandler(Protocol):
     close_timeout: float
     direct: Callable[[bytes], int] | None
 
+    def start_reading(self) -> None:
+        """Begin: the session is set up."""
+
     def on_message(self, message: str) -> None:
         """Take a text message."""
 
@@ -40,7 +42,10 @@ class WireHandler(Protocol):
         """Take the answer to a ping."""
 
     def on_frame(self) -> None:
-        """Note that the peer is alive; called once per read that brought a frame."""
+        """Note that the peer is alive; called once per frame."""
+
+    def on_drained(self) -> None:
+        """Note that what had to wait is written."""
 
     def disconnect(self, code: CloseCode, reason: str) -> None:
         """Close the connection because the peer or the handler failed."""
@@ -49,106 +54,120 @@ class WireHandler(Protocol):
         """Note that the socket is closed."""
 
 
-class Wire(WebSocketProtocol13):
-    """The protocol of one upgraded connection; used on the IOLoop only."""
+class Upgrade(WebSocketProtocol13):
+    """Tornado's handshake; after it the connection is handed to its handler, and this ends."""
 
     handler: WireHandler  # type: ignore[assignment]
     stream: IOStream
 
-    def __init__(self, handler: WireHandler, max_message_size: int) -> None:
-        params = _WebSocketParams(ping_interval=0, max_message_size=max_message_size)
-        super().__init__(handler, False, params)  # type: ignore[arg-type]
+    def __init__(self, handler: WireHandler) -> None:
+        super().__init__(handler, False, _WebSocketParams(ping_interval=0))  # type: ignore[arg-type]
 
-    def send(self, data: bytes) -> Future[None] | None:
-        """Write frames; None if the kernel took them all, else a future to wait for.
+    async def _receive_frame_loop(self) -> None:
+        self.handler.start_reading()
 
-        When nothing is buffered and no TLS is on, the socket is written directly: an IOStream
-        costs almost twice the CPU time of the bare send for the same small frame. What the
-        kernel does not take goes through the stream.
 
-        Raises StreamClosedError when the connection is gone.
-        """
-        direct = self.handler.direct
-        if direct is None:
-            return self.buffer(data)
-        try:
-            sent = direct(data)
-        except OSError:
-            sent = 0  # full, or gone: the stream tries again, and knows which it is
-        return None if sent == len(data) else self.buffer(memoryview(data)[sent:])
+class Wire:
+    """An upgraded connection; used on the IOLoop only."""
 
-    def buffer(self, data: bytes | memoryview) -> Future[None] | None:
-        """Write through the stream, and directly again once it has nothing left to write."""
-        self.handler.direct = None
-        future = self.stream.write(data)
-        if future.done():
-            self._buffered(future)
-            return None
-        future.add_done_callback(self._buffered)
-        return future
+    __slots__ = (
+        "_abort_timer",
+        "_ahead",
+        "_blocked",
+        "_close_code",
+        "_close_reason",
+        "_closed_by_peer",
+        "_closed_by_us",
+        "_handler",
+        "_pong",
+        "_reader",
+        "_transport",
+    )
 
-    def _buffered(self, _: Future[None]) -> None:
-        stream = self.stream
-        over = self.server_terminated or stream.closed()
-        if not (over or stream.writing() or isinstance(stream, SSLIOStream)):
-            self.handler.direct = stream.socket.send
+    def __init__(self, handler: WireHandler, stream: IOStream, max_message_size: int) -> None:
+        self._handler = handler
+        self._reader: FrameReader | None = FrameReader(max_message_size)
+        self._close_code: int | None = None
+        self._close_reason: str | None = None
+        self._closed_by_peer = False
+        self._closed_by_us = False
+        self._abort_timer: asyncio.TimerHandle | None = None
+        # Whether something waits to be written, and the answer to the peer's last ping with it:
+        # RFC 6455, 5.5.3 asks for no more than one, and a peer that only pings would fill memory.
+        self._blocked = False
+        self._pong: bytes | None = None
+        self._transport, self._ahead = take_over(stream, self)
+
+    @property
+    def blocked(self) -> bool:
+        """Whether something waits to be written; `on_drained` follows."""
+        return self._blocked
+
+    @property
+    def direct(self) -> Callable[[bytes], int] | None:
+        """The socket's own `send`, while it may be used in place of ours."""
+        return None if self._blocked or self._closed_by_us else self._transport.direct
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._transport.start()
+        if self._ahead:
+            ahead, self._ahead = self._ahead, b""
+            self.received(ahead)
+
+    def send(self, data: bytes | memoryview) -> None:
+        """Write frames, behind what waits."""
+        if not self._transport.write(data):
+            self._blocked = True
+            self._handler.direct = None
 
     def close(self, code: int | None = None, reason: str | None = None) -> None:
         """Send a close frame and give the peer `close_timeout` seconds to answer it."""
-        if not self.server_terminated:
-            self.server_terminated = True
-            if not self.stream.closed():
-                frame = encode_close(CloseCode.NORMAL if code is None else code, reason or "")
-                try:
-                    self.send(frame)
-                except StreamClosedError:
-                    self._abort()
-            self.handler.direct = None
-        if self.client_terminated:
-            if self._waiting is not None:
-                self.stream.io_loop.remove_timeout(self._waiting)
-                self._waiting = None
-            self.stream.close()
-        elif self._waiting is None:
-            self._waiting = self.stream.io_loop.call_later(self.handler.close_timeout, self._abort)
+        self._handler.direct = None
+        if not self._closed_by_us:
+            self._closed_by_us = True
+            self.send(encode_close(CloseCode.NORMAL if code is None else code, reason or ""))
+        if self._closed_by_peer:
+            self._end()
+        elif self._abort_timer is None:
+            loop = asyncio.get_running_loop()
+            self._abort_timer = loop.call_later(self._handler.close_timeout, self._end)
 
-    async def _receive_frame_loop(self) -> None:
-        """Read until the socket is closed; replaces Tornado's loop of the same name."""
-        reader: FrameReader | None = FrameReader(self.params.max_message_size)
-        stream = self.stream
-        try:
-            while not self.client_terminated:
-                read = cast(Future[bytes], stream.read_bytes(_READ_BYTES, partial=True))
-                if read.done():
-                    # A peer that always has data waiting must not starve the others.
-                    await asyncio.sleep(0)
-                data = await read
-                # After our close frame only the peer's own one matters, and after a protocol
-                # violation not even that; yet reading goes on: closing a socket with unread
-                # data resets it, and the peer would never see why.
-                if reader is not None and not self._receive(reader, data):
-                    reader = None
-        except StreamClosedError:
-            self._abort()
-        finally:
-            self.handler.on_ws_connection_close(self.close_code, self.close_reason)
+    # What the transport reports.
 
-    def _receive(self, reader: FrameReader, data: bytes) -> bool:
-        """Handle the frames of one read; return whether the stream can still be understood."""
+    def received(self, data: bytes) -> None:
+        """Handle the frames of one read."""
+        # After our close frame only the peer's own one matters, and after a protocol violation
+        # not even that; yet reading goes on: closing a socket with unread data resets it, and the
+        # peer would never see why.
+        if self._reader is None:
+            return
         try:
-            for opcode, payload in reader.feed(data):
-                self.handler.on_frame()
+            for opcode, payload in self._reader.feed(data):
+                self._handler.on_frame()
                 self._handle(opcode, payload)
-                if self.client_terminated:
+                if self._closed_by_peer:
                     break
         except ProtocolViolation as violation:
-            self.handler.disconnect(violation.code, violation.reason)
-            return False
+            self._reader = None
+            self._handler.disconnect(violation.code, violation.reason)
         except Exception:
-            # A fault of ours must neither end the loop unseen nor leave the peer waiting.
+            # A fault of ours must not leave the peer waiting.
             log.exception("message_handling_failed")
-            self.handler.disconnect(CloseCode.INTERNAL_ERROR, "internal error")
-        return True
+            self._handler.disconnect(CloseCode.INTERNAL_ERROR, "internal error")
+
+    def drained(self) -> None:
+        """Go on with what had to wait."""
+        self._blocked = False
+        pong, self._pong = self._pong, None
+        if pong is not None:
+            self.send(encode(Opcode.PONG, pong))
+        if not self._blocked:
+            self._handler.on_drained()
+
+    def lost(self) -> None:
+        """Note that the peer is gone."""
+        self._end()
 
     def _handle(self, opcode: Opcode, payload: bytes) -> None:
         if opcode == Opcode.TEXT:
@@ -158,14 +177,24 @@ class Wire(WebSocketProtocol13):
                 raise ProtocolViolation(
                     CloseCode.INVALID_PAYLOAD, "text frame is not UTF-8"
                 ) from None
-            if not self.server_terminated:
-                self.handler.on_message(text)
+            if not self._closed_by_us:
+                self._handler.on_message(text)
         elif opcode == Opcode.PONG:
-            self.handler.on_pong(payload)
+            self._handler.on_pong(payload)
         elif opcode == Opcode.PING:
-            self._send_pong(payload)
+            if self._blocked:
+                self._pong = payload
+            elif not self._closed_by_us:
+                self.send(encode(Opcode.PONG, payload))
         elif opcode == Opcode.CLOSE:
-            self.close_code, self.close_reason = decode_close(payload)
-            self.client_terminated = True
+            self._close_code, self._close_reason = decode_close(payload)
+            self._closed_by_peer = True
             # RFC 6455, 5.5.1: answer with the same code.
-            self.close(self.close_code)
+            self.close(self._close_code)
+
+    def _end(self) -> None:
+        self._handler.direct = None
+        self._transport.close()
+        if self._abort_timer is not None:
+            self._abort_timer.cancel()
+        self._handler.on_ws_connection_close(self._close_code, self._close_reason)

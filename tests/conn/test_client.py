@@ -13,6 +13,7 @@ from skyeim_ws.conn.client import Client, State
 from skyeim_ws.conn.codes import CloseCode
 from skyeim_ws.conn.framing import Opcode as Sent
 from skyeim_ws.conn.framing import encode
+from skyeim_ws.conn.transport import SocketTransport
 from tests.conn.endpoint import Clock, Endpoint, delivery, endpoint
 from tests.gateway.raw import RawUser
 from tests.waiting import until
@@ -43,9 +44,11 @@ class CountedSocket:
 def counted(client: Client, refusals: int = 0) -> CountedSocket:
     """Count what the connection sends from now on."""
     assert client._wire is not None
-    found = CountedSocket(client._wire.stream.socket, refusals)
-    client._wire.stream.socket = cast(socket.socket, found)
-    client.direct = None  # it is taken from the stream again
+    transport = cast(SocketTransport, client._wire._transport)
+    assert transport._socket is not None
+    found = CountedSocket(transport._socket, refusals)
+    transport._socket = cast(socket.socket, found)
+    client.direct = client._wire.direct
     return found
 
 
@@ -112,7 +115,7 @@ async def test_what_the_kernel_takes_in_parts_arrives_whole_and_in_order() -> No
         payloads = [str(number) * 20_000 for number in range(10)]
         for payload in payloads[:5]:
             client.send(text(payload))
-        await until(lambda: client._writing)
+        await until(lambda: client.direct is None)
         # These wait for the rest of the first write, and so does the answer to a ping.
         for payload in payloads[5:]:
             client.send(text(payload))

@@ -43,8 +43,6 @@ async def test_what_meets_in_a_turn_costs_each_member_one_send_and_no_place_in_i
     async with endpoint() as running:
         ends = await dial_all(running)
         sends = [counted(client) for _, client in ends]
-        for (_, client), each in zip(ends, sends, strict=True):
-            client.direct = each.send
         for seq, payload in enumerate(("a", "b", "c"), 1):
             say(running, payload, seq)
         assert [len(client.outbox) for _, client in ends] == [0] * len(ends)
@@ -112,7 +110,6 @@ async def test_a_socket_that_is_full_and_one_that_is_gone_hold_nobody_up() -> No
         everyone = MEMBERS | {6}
         lost = running.hub.get(6)
         assert lost is not None
-        lost.direct = lost._wire.stream.socket.send if lost._wire else None
         for seq, payload in enumerate(("one", "two"), 1):
             running.hub.fan_out_group(everyone, text(payload), group_id="g", seq=seq, sender_id=0)
         await everyone_reads(ends, ["one", "two"])
@@ -150,7 +147,7 @@ async def test_who_comes_and_goes_is_seen_by_the_next_message() -> None:
 async def test_a_connection_that_is_not_open_yet_gets_it_behind_its_opening() -> None:
     async with endpoint() as running:
         user, client = await running.dial(1)
-        client.state = State.CONNECTING
+        client.state, client.direct = State.CONNECTING, None
         say(running, "early", 1)
         await asyncio.sleep(0)
         client.start([text("connected")], [])

@@ -30,7 +30,7 @@ async def test_pings_of_a_crowd_that_came_at_once_are_spread_over_the_interval()
     clock = Clock()
     async with endpoint(clock, ping_interval=50, pong_timeout=1_000) as running:
         ends = [await running.dial(user_id) for user_id in range(1, 41)]
-        heartbeat = Heartbeat(running.hub, running.context)
+        heartbeat = Heartbeat(running.context)
         start = clock.now
         assert all(0 <= client.next_ping - start < 50 for _, client in ends)
         pinged: Counter[int] = Counter()
@@ -54,7 +54,7 @@ async def test_an_unanswered_ping_is_not_followed_by_another() -> None:
     clock = Clock()
     async with endpoint(clock, ping_interval=10, pong_timeout=1_000) as running:
         user, client = await running.dial(1)
-        heartbeat = Heartbeat(running.hub, running.context)
+        heartbeat = Heartbeat(running.context)
         for _ in range(5):
             clock.now += 10
             client.deliver(delivery(int(clock.now)))
@@ -72,7 +72,7 @@ async def test_an_answered_ping_is_followed_by_another_after_the_interval() -> N
     clock = Clock()
     async with endpoint(clock, ping_interval=10, pong_timeout=1_000) as running:
         user, client = await running.dial(1)
-        heartbeat = Heartbeat(running.hub, running.context)
+        heartbeat = Heartbeat(running.context)
         for number in range(1, 4):
             clock.now += 10
             heartbeat.sweep()
@@ -89,7 +89,7 @@ async def test_who_gives_no_sign_of_life_is_closed_and_whoever_gives_one_is_not(
     async with endpoint(clock, ping_interval=54, pong_timeout=60) as running:
         silent, lost = await running.dial(1)
         alive, kept = await running.dial(2)
-        heartbeat = Heartbeat(running.hub, running.context)
+        heartbeat = Heartbeat(running.context)
         clock.now += 59.9
         heartbeat.sweep()
         assert (lost.state, kept.state) == (State.OPEN, State.OPEN)
@@ -115,7 +115,7 @@ async def test_any_frame_is_a_sign_of_life() -> None:
             clock.now += 59
             user.send_frame(opcode, b"here")
             await until(lambda: client.last_seen == clock.now)
-        Heartbeat(running.hub, running.context).sweep()
+        Heartbeat(running.context).sweep()
         assert client.state is State.OPEN
 
 
@@ -124,7 +124,7 @@ async def test_a_connection_ends_with_its_token() -> None:
     clock = Clock()
     async with endpoint(clock, pong_timeout=2 * TOKEN_SECONDS) as running:
         user, client = await running.dial(1)
-        heartbeat = Heartbeat(running.hub, running.context)
+        heartbeat = Heartbeat(running.context)
         clock.now = client.expires_at - 1
         heartbeat.sweep()
         assert client.state is State.OPEN
@@ -138,7 +138,7 @@ async def test_what_waits_for_confirmation_is_pinged_when_the_confirm_interval_i
     clock = Clock()
     async with endpoint(clock, confirm_interval=0.5, ping_interval=1_000) as running:
         user, client = await running.dial(1)
-        heartbeat = Heartbeat(running.hub, running.context)
+        heartbeat = Heartbeat(running.context)
         client.deliver(delivery(1))
         user.send_frame(Opcode.PONG, await user.next_ping())
         await until(lambda: running.notes.confirmed_ids == ["m-1"])
@@ -162,7 +162,7 @@ async def test_what_waits_for_confirmation_is_pinged_when_the_confirm_interval_i
 async def test_a_started_heartbeat_sweeps_by_itself_until_it_is_stopped() -> None:
     async with endpoint(ping_interval=0.05, pong_timeout=0.2) as running:
         user, client = await running.dial(1)
-        with Heartbeat(running.hub, running.context).beating():
+        with Heartbeat(running.context).beating():
             assert await user.next_ping() == b"1"
             async with asyncio.timeout(20):
                 assert (await user.close_frame()).code == CloseCode.HEARTBEAT_TIMEOUT

@@ -3,10 +3,12 @@
 import asyncio
 import os
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from skyeim_ws.conn.client import Client
+from skyeim_ws.conn.transport import SocketTransport
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.raw import raw_user
 from tests.world import User
@@ -37,7 +39,8 @@ class Held:
         assert client._wire is not None
         self.frames = max(self.frames, len(client.outbox))
         self.queued_bytes = max(self.queued_bytes, client.outbox.size)
-        self.stream_bytes = max(self.stream_bytes, len(client._wire.stream._write_buffer))
+        transport = cast(SocketTransport, client._wire._transport)
+        self.stream_bytes = max(self.stream_bytes, len(transport._waiting or b""))
         self.unconfirmed = max(self.unconfirmed, len(client.ledger))
 
 

@@ -1,0 +1,209 @@
+"""The bytes of an upgraded connection: from and to its socket, or Tornado's stream where TLS is on.
+
+Tornado keeps a stream, a task and a future for a connection that waits to be read, and resumes a
+chain of coroutines for each read; a callback of the loop on the bare socket costs half the memory
+and a third of the time.
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Protocol, cast
+
+from tornado.concurrent import Future
+from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
+
+READ_BYTES = 16384
+"""What is read at a time: a peer that always has data waiting must not starve the others."""
+
+
+class TransportEvents(Protocol):
+    """What a transport reports, on the loop and never from inside of a call."""
+
+    def received(self, data: bytes) -> None:
+        """Take what was read."""
+
+    def drained(self) -> None:
+        """Note that all is written of which some had to wait."""
+
+    def lost(self) -> None:
+        """Note that the connection is gone; called once, unless `close` was called before."""
+
+
+class Transport(Protocol):
+    """Reads when it is told to; writes at once what the kernel takes, and keeps the rest."""
+
+    @property
+    def direct(self) -> Callable[[bytes], int] | None:
+        """The socket's own `send`, if it may be used while nothing waits to be written."""
+
+    def start(self) -> None:
+        """Begin to read."""
+
+    def write(self, data: bytes | memoryview) -> bool:
+        """Write, behind what waits; False if some of it has to wait, then `drained` follows.
+
+        To a connection that is gone nothing is written: `lost` follows, or has been told.
+        """
+
+    def close(self) -> None:
+        """Close at once; what waits is dropped, and nothing more is reported."""
+
+
+def take_over(stream: IOStream, events: TransportEvents) -> tuple[Transport, bytes]:
+    """Return the transport of a connection after its upgrade, and what was read ahead."""
+    if stream.closed():
+        return SocketTransport(None, events), b""
+    stream.set_nodelay(True)
+    if isinstance(stream, SSLIOStream) or stream.writing():
+        return StreamTransport(stream, events), b""
+    reading = _read(stream)
+    ahead = reading.result() if reading.done() and not reading.exception() else b""
+    reading.add_done_callback(lambda future: future.exception())  # it is closed under it
+    # A descriptor of our own: the stream takes its one off the loop, and closes it.
+    own = stream.socket.dup() if not stream.closed() else None
+    stream.close()
+    return SocketTransport(own, events), ahead
+
+
+def _read(stream: IOStream) -> "Future[bytes]":
+    return cast("Future[bytes]", stream.read_bytes(READ_BYTES, partial=True))
+
+
+class SocketTransport:
+    """A plain socket; None if it was gone before."""
+
+    __slots__ = ("_events", "_loop", "_socket", "_waiting")
+
+    def __init__(self, own: socket.socket | None, events: TransportEvents) -> None:
+        self._events = events
+        self._loop = asyncio.get_running_loop()
+        self._socket = own
+        # What the kernel has not taken yet; None while there is nothing, as there seldom is.
+        self._waiting: bytearray | None = None
+        if own is not None:
+            own.setblocking(False)
+
+    @property
+    def direct(self) -> Callable[[bytes], int] | None:
+        """The socket's own `send`."""
+        return None if self._socket is None else self._socket.send
+
+    def start(self) -> None:
+        """Begin to read."""
+        if self._socket is None:
+            self._loop.call_soon(self._events.lost)
+        else:
+            self._loop.add_reader(self._socket, self._readable)
+
+    def write(self, data: bytes | memoryview) -> bool:
+        """Write, behind what waits; False if some of it has to wait."""
+        if self._socket is None:
+            return True
+        if self._waiting is not None:
+            self._waiting += data
+            return False
+        sent = self._send(self._socket, data)
+        if sent is None or sent == len(data):
+            return True
+        self._waiting = bytearray(memoryview(data)[sent:])
+        self._loop.add_writer(self._socket, self._writable)
+        return False
+
+    def close(self) -> None:
+        """Close at once."""
+        own, self._socket = self._socket, None
+        self._waiting = None
+        if own is not None:
+            self._loop.remove_reader(own)
+            self._loop.remove_writer(own)
+            own.close()
+
+    def _send(self, own: socket.socket, data: bytes | bytearray | memoryview) -> int | None:
+        """Return how much the kernel has taken; None if the connection is gone."""
+        try:
+            return own.send(data)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError:
+            self._lose()
+            return None
+
+    def _lose(self) -> None:
+        self.close()
+        # In a turn of its own: whoever writes to many must not find that one of them has left.
+        self._loop.call_soon(self._events.lost)
+
+    def _readable(self) -> None:
+        if self._socket is None:
+            return
+        try:
+            data = self._socket.recv(READ_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b""
+        if data:
+            self._events.received(data)
+        else:
+            self._lose()
+
+    def _writable(self) -> None:
+        if self._socket is None or self._waiting is None:
+            return
+        sent = self._send(self._socket, self._waiting)
+        if sent is None:
+            return
+        del self._waiting[:sent]
+        if not self._waiting:
+            self._waiting = None
+            self._loop.remove_writer(self._socket)
+            self._events.drained()
+
+
+class StreamTransport:
+    """A stream of Tornado, for TLS."""
+
+    __slots__ = ("_events", "_reading", "_stream")
+
+    direct = None
+
+    def __init__(self, stream: IOStream, events: TransportEvents) -> None:
+        self._events = events
+        self._stream = stream
+        self._reading: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._reading = asyncio.get_running_loop().create_task(self._read())
+
+    def write(self, data: bytes | memoryview) -> bool:
+        """Write, behind what waits; False if some of it has to wait."""
+        try:
+            future = self._stream.write(data)
+        except StreamClosedError:
+            return True
+        if future.done():
+            return True
+        future.add_done_callback(self._written)
+        return False
+
+    def close(self) -> None:
+        """Close at once."""
+        self._stream.close()
+        if self._reading is not None and self._reading is not asyncio.current_task():
+            self._reading.cancel()
+
+    async def _read(self) -> None:
+        try:
+            while True:
+                reading = _read(self._stream)
+                if reading.done():
+                    await asyncio.sleep(0)
+                self._events.received(await reading)
+        except StreamClosedError:
+            self._events.lost()
+
+    def _written(self, future: "Future[None]") -> None:
+        if not future.cancelled() and future.exception() is None and not self._stream.writing():
+            self._events.drained()
