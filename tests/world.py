@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 SECRET = "a secret for tests, longer than 32 bytes"
 PUSH_SECRET = "the services' secret, longer than 32 bytes"
 DEADLINE = 20.0
+GRACE = 0.5
+"""Seconds for calls under way at the end: one that is cut while it opens a connection to the
+database leaves a thread behind."""
 
 Frame = dict[str, Any]
 
@@ -148,7 +151,7 @@ class World:
             events = Events(redis_url(redis), f"http://127.0.0.1:{self.port}", PUSH_SECRET)
             stack.push_async_callback(events.close)
             await stack.enter_async_context(
-                serve_services(self.database, events, [self.service_address], grace=0)
+                serve_services(self.database, events, [self.service_address], grace=GRACE)
             )
             self._services = stack.pop_all()
 

@@ -194,6 +194,8 @@ class Claim(msgspec.Struct, frozen=True):
     missed: str = ""
     here: bool = False
     """Whether `node` is this one."""
+    own: str = ""
+    """The id of the connection from now on: greater than that of any earlier session."""
 
     @property
     def unclean(self) -> bool:

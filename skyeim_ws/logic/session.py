@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Set
+from collections.abc import Callable
 from functools import partial
 
 import structlog
@@ -146,12 +146,11 @@ class Sessions:
 
     def members_known(self, group_id: str, members: frozenset[int]) -> None:
         """Bring the group's presence in line with its members, who may have changed."""
-        here = self._hub.users & members
-        for user_id in here:
+        for user_id in self._hub.users & members:
             client = self._hub.get(user_id)
             if client is not None and group_id not in client.group_ids:
                 client.group_ids += (group_id,)
-        self._tasks.spawn(self._sync_group(group_id, members, here))
+        self._tasks.spawn(self._sync_group(group_id, members))
 
     def drain(self) -> None:
         """Send every client away; refuse new ones."""
@@ -168,15 +167,26 @@ class Sessions:
         if ended and user_id not in self._hub and not self.draining:
             self._tasks.spawn(self._announce(user_id, online=False))
 
+    def _rename(self, client: Client, conn_id: str) -> None:
+        """Take the id that makes this session the newest, also by a clock that is behind."""
+        log.info("connection_renamed", user=client.user_id, conn=client.conn_id, to=conn_id)
+        client.conn_id = conn_id
+        if client.state is State.CONNECTING:
+            self._enter_roster(client)
+        else:
+            # It ended meanwhile, under its old name.
+            self._registry.release(client.user_id, conn_id, lambda _: None)
+
+    def _enter_roster(self, client: Client) -> None:
+        def entered(noted: bool) -> None:
+            client.in_roster = noted
+
+        self._roster.enter(client.user_id, client.conn_id, client.group_ids, entered)
+
     async def _start(self, client: Client) -> Claim | None:
         """Open the session; without Redis it opens all the same, and the window comes later."""
         # First: whoever cleans up after this node should it die must know of everyone.
-        self._roster.enter(
-            client.user_id,
-            client.conn_id,
-            client.group_ids,
-            lambda noted: setattr(client, "in_roster", noted),
-        )
+        self._enter_roster(client)
         claim, online = await asyncio.gather(
             self._registry.claim(client.user_id, client.conn_id, self._offline.push_limit),
             self._presence.enter(client.user_id, client.group_ids),
@@ -185,6 +195,8 @@ class Sessions:
         for failure in (claim, online):
             if isinstance(failure, BaseException) and not isinstance(failure, Unavailable):
                 raise failure
+        if isinstance(claim, Claim) and claim.own != client.conn_id:
+            self._rename(client, claim.own)
         connected = Connected(
             user_id=client.user_id,
             online_count=len(self._hub) if isinstance(online, BaseException) else online,
@@ -273,9 +285,10 @@ class Sessions:
         except (Refused, Unavailable) as error:
             log.info("friends_not_told", user=user_id, online=online, error=str(error))
 
-    async def _sync_group(self, group_id: str, members: frozenset[int], here: Set[int]) -> None:
+    async def _sync_group(self, group_id: str, members: frozenset[int]) -> None:
         try:
-            await self._presence.sync_group(group_id, members, here)
+            # Who is here now: whoever has just left would stay online for good.
+            await self._presence.sync_group(group_id, members, self._hub.users & members)
         except Unavailable as error:
             log.debug("group_presence_not_written", group=group_id, error=str(error))
 

@@ -113,12 +113,16 @@ class MemberCache:
             return members
         look_up = self._look_ups.get(group_id)
         if look_up is None:
-            look_up = asyncio.create_task(self._look_up(group_id, asker_id))
-            self._look_ups[group_id] = look_up
-            self._tasks.add(look_up)
-            look_up.add_done_callback(self._looked_up)
+            look_up = self._start_look_up(group_id, asker_id)
         # A waiter that is cancelled must not take the others' look-up with it.
         return await asyncio.shield(look_up)
+
+    def _start_look_up(self, group_id: str, asker_id: int) -> asyncio.Task[frozenset[int]]:
+        look_up = asyncio.create_task(self._look_up(group_id, asker_id))
+        self._look_ups[group_id] = look_up
+        self._tasks.add(look_up)
+        look_up.add_done_callback(self._looked_up)
+        return look_up
 
     async def _look_up(self, group_id: str, asker_id: int) -> frozenset[int]:
         this = asyncio.current_task()
@@ -132,12 +136,15 @@ class MemberCache:
                 self._start_fill(group_id, members, asker_id)
         finally:
             # A change that came in meanwhile has taken this look-up out: its list may be older
-            # than the change. Those who wait already get it, nobody else.
+            # than the change. Those who wait already get it, nobody else; and whoever follows the
+            # members gets the list that comes after the change, without another message.
             unchanged = self._look_ups.get(group_id) is this
             if unchanged:
                 del self._look_ups[group_id]
         if unchanged:
             self._keep(group_id, members, until)
+        elif group_id not in self._look_ups:
+            self._start_look_up(group_id, asker_id)
         return members
 
     def _looked_up(self, task: asyncio.Task[frozenset[int]]) -> None:

@@ -30,7 +30,7 @@ class RedisSessions:
         keys = (session_key(user_id), queue_key(user_id), missed_key(user_id))
         arguments = (self._own(conn_id), limit + SLACK, UNCLEAN, new_mark())
         [answer] = await self._pipeline.call(("EVAL", self._claim, len(keys), *keys, *arguments))
-        previous, length, head, missed = answer
+        previous, length, head, missed, own = answer
         choice = choose(head, length, None, limit)
         self._queue.discard(user_id, choice.unreadable)
         node, _, previous_conn = previous.decode().partition(" ")
@@ -40,6 +40,7 @@ class RedisSessions:
             conn_id=previous_conn,
             missed=missed.decode(),
             here=node == self._node,
+            own=own.decode(),
         )
 
     async def reclaim(self, connections: Sequence[tuple[int, str]]) -> list[Reclaimed]:

@@ -134,12 +134,15 @@ class Model(RuleBasedStateMachine):
 
     # Sessions.
 
-    @rule(target=logins, user=users, node=nodes, limit=st.integers(1, 4))
-    def log_in(self, user: int, node: str, limit: int) -> Login:
+    @rule(target=logins, user=users, node=nodes, limit=st.integers(1, 4), behind=st.integers(0, 3))
+    def log_in(self, user: int, node: str, limit: int, behind: int) -> Login:
+        """Also on a node whose clock is behind, so that its connection ids are."""
         self.count += 1
-        login = Login(user, node, f"{self.count:06}")
+        login = Login(user, node, f"{max(self.count - behind, 0):06}-{self.count}")
         claim = self.do(self.sessions[node].claim(user, login.conn, limit))
         known = self.model[user]
+        login = Login(user, node, claim.own)
+        assert known.session == UNCLEAN or claim.own > known.session.partition(" ")[2]
         taken, older = known.window(None, limit)
         assert [found.stored for found in claim.window.entries] == taken
         assert claim.window.older == older
@@ -177,7 +180,7 @@ class Model(RuleBasedStateMachine):
     def bury(self, login: Login, by: str) -> None:
         buried = self.do(self.sessions[by].bury([(login.user, login.session)]))
         known = self.model[login.user]
-        if known.session in ("", UNCLEAN, login.session):
+        if known.session.partition(" ")[0] in ("", UNCLEAN, login.node):
             assert buried == [login.user]
             known.session = UNCLEAN
         else:

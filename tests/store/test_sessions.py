@@ -156,3 +156,19 @@ async def test_what_is_missed_later_is_not_forgotten_with_what_was_made_up_for(
         later = both.east.note_missed(USER)
         both.west.forget_missed(USER, earlier)
         assert (await both.west.claim(USER, "c1", 20)).missed == later
+
+
+@pytest.mark.gen_test
+async def test_a_later_claim_is_the_newer_session_also_by_a_clock_that_is_behind(
+    server: Server,
+) -> None:
+    """Else a reclaim of the earlier one would kick it, while it kicks the earlier one."""
+    async with nodes(server) as both:
+        assert (await both.east.claim(USER, "c2", 20)).own == "c2"
+        later = await both.west.claim(USER, "c1", 20)
+        assert later.own > "c2"
+        [earlier] = await both.east.reclaim([(USER, "c2")])
+        assert not earlier.ours
+        [again] = await both.west.reclaim([(USER, later.own)])
+        assert again.ours
+        assert await both.session() == f"west {later.own}".encode()

@@ -3,11 +3,12 @@
 -- have died before it put back what was unconfirmed. One with a newer session elsewhere keeps it,
 -- and its node finds in a key of its own that the user has missed something.
 -- KEYS[1]  the session, KEYS[2] what the user has missed
--- ARGV[1]  the session of the dead node
+-- ARGV[1]  a session of the dead node: whichever it had last, it is dead
 -- ARGV[2]  the mark of a session that did not end well, ARGV[3] what to write to KEYS[2]
 -- Returns 1 if the user has no newer session.
 local current = redis.call('GET', KEYS[1])
-if current and current ~= ARGV[1] and current ~= ARGV[2] then
+local node = current and string.match(current, '^(%S+) ')
+if node and node ~= string.match(ARGV[1], '^(%S+) ') then
   redis.call('SET', KEYS[2], ARGV[3])
   return 0
 end

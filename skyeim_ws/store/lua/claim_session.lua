@@ -3,16 +3,24 @@
 -- message routed before is in the queue, one routed after finds the session.
 -- The mark of a session that did not end well moves to a key of its own: it has to last until the
 -- user has what was lost, over any number of logins.
+-- Of two sessions the one with the greater connection id is the newer, whatever the clocks of the
+-- nodes say: a claim that comes later with a smaller id gets one that is greater.
 -- KEYS[1]  the session, KEYS[2] the offline queue of the same user, KEYS[3] what it has missed
 -- ARGV[1]  the new session, ARGV[2] how many entries to read
 -- ARGV[3]  the mark, ARGV[4] what to write to KEYS[3] in its place
--- Returns the previous session or '', the length of the queue, its newest entries, and KEYS[3].
+-- Returns the previous session or '', the length of the queue, its newest entries, KEYS[3], and the
+-- id of the connection from now on.
 local previous = redis.call('GET', KEYS[1]) or ''
-redis.call('SET', KEYS[1], ARGV[1])
+local node, conn = string.match(ARGV[1], '^(%S+) (%S+)$')
+local theirs = string.match(previous, ' (%S+)$')
+if theirs and theirs > conn then
+  conn = theirs .. '+'
+end
+redis.call('SET', KEYS[1], node .. ' ' .. conn)
 if previous == ARGV[3] then
   redis.call('SET', KEYS[3], ARGV[4])
   previous = ''
 end
 local length = redis.call('LLEN', KEYS[2])
 local head = redis.call('LRANGE', KEYS[2], 0, tonumber(ARGV[2]) - 1)
-return {previous, length, head, redis.call('GET', KEYS[3]) or ''}
+return {previous, length, head, redis.call('GET', KEYS[3]) or '', conn}
