@@ -1,0 +1,160 @@
+"""What one delivery, one idle connection and one message cost, in calls, sends and bytes.
+
+Times say little on a busy machine; counts are the same everywhere, and grow with whatever is added
+to a path that every frame takes. Who has a reason to raise a bound measures with `make bench` too.
+"""
+
+import asyncio
+import gc
+import sys
+import tracemalloc
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from skyeim_ws import conn
+from skyeim_ws.conn.client import Client
+from skyeim_ws.conn.heartbeat import Heartbeat
+from tests.conn.endpoint import Endpoint, endpoint
+from tests.conn.test_client import counted, read_texts, text
+from tests.gateway.conftest import MakeWorld
+from tests.gateway.raw import RawUser
+
+MESSAGE_CALLS = 80
+"""Of functions of the package, for a private message between two users of one node; 73 now."""
+
+HELD_BYTES = 2_200
+"""In Python objects, for a connection that says nothing; 1,700 now."""
+
+PACKAGE = str(Path(conn.__file__).parent.parent)
+
+
+@contextmanager
+def calls() -> Iterator[Counter[str]]:
+    """Count, in this thread, `python` calls of the package's functions and the `c` calls in them."""
+    counts: Counter[str] = Counter()
+
+    def count(frame: FrameType, event: str, _: Any) -> None:
+        if event in ("call", "c_call") and frame.f_code.co_filename.startswith(PACKAGE):
+            counts["python" if event == "call" else "c"] += 1
+
+    sys.setprofile(count)
+    try:
+        yield counts
+    finally:
+        sys.setprofile(None)
+
+
+async def opened(running: Endpoint, count: int) -> list[tuple[RawUser, Client]]:
+    """Connect so many users, to each of whom something has been written."""
+    ends = [await running.dial(user_id) for user_id in range(1, count + 1)]
+    for user, client in ends:
+        client.send(text("opening"))
+        await read_texts(user, 1)
+    return ends
+
+
+async def fan_out_calls(receivers: int, burst: int) -> Counter[str]:
+    """Return what a burst of group messages to so many takes, their writing included."""
+    async with endpoint() as running:
+        ends = await opened(running, receivers)
+        members = frozenset(range(1, receivers + 1))
+        running.hub.fan_out_group(members, text("first"), group_id="g", seq=1, sender_id=0)
+        await asyncio.sleep(0)
+        flusher = running.context.flusher
+        with calls() as counts:
+            for seq in range(2, burst + 2):
+                running.hub.fan_out_group(
+                    members, text("hello"), group_id="g", seq=seq, sender_id=0
+                )
+            flusher.flush()
+        for user, _ in ends:
+            assert await read_texts(user, burst + 1) == ["first", *["hello"] * burst]
+        return counts
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("burst", [1, 10])
+async def test_a_delivery_in_a_group_is_one_send_and_no_call_of_ours(burst: int) -> None:
+    """However many messages meet: what grows with the receivers is the send alone."""
+    few, many = await fan_out_calls(10, burst), await fan_out_calls(50, burst)
+    assert (many["python"] - few["python"]) / 40 == 0
+    assert (many["c"] - few["c"]) / 40 == 1
+
+
+@pytest.mark.gen_test
+async def test_a_private_delivery_takes_few_calls_and_one_send() -> None:
+    async with endpoint() as running:
+        [(user, client)] = await opened(running, 1)
+        sends = counted(client)
+        with calls() as counts:
+            for _ in range(10):
+                client.send(text("hello"))
+            running.context.flusher.flush()
+        await read_texts(user, 10)
+        assert counts["python"] <= 10 * 4 + 12  # four for each frame, the rest for the write
+        assert len(sends.sizes) == 1
+
+
+@pytest.mark.gen_test
+async def test_a_sweep_looks_at_no_connection_whose_time_has_not_come() -> None:
+    async with endpoint(ping_interval=3_600, pong_timeout=7_200) as running:
+        await opened(running, 30)
+        for client in running.hub:
+            running.context.timetable.discard(client)
+            client.next_check = running.context.clock() + 1_800
+            running.context.timetable.add(client)
+        heartbeat = Heartbeat(running.context)
+        with calls() as counts:
+            heartbeat.sweep()
+        assert counts["python"] <= 5
+
+
+@pytest.mark.gen_test
+async def test_an_idle_connection_holds_little() -> None:
+    """The request, its headers and the machinery that read them are gone."""
+    async with endpoint() as running:
+        first = [await running.upgrade(user_id) for user_id in range(1, 11)]
+        gc.collect()
+        tracemalloc.start()
+        try:
+            held = [await running.upgrade(user_id) for user_id in range(101, 201)]
+            await asyncio.sleep(0)
+            gc.collect()
+            snapshot = tracemalloc.take_snapshot()
+        finally:
+            tracemalloc.stop()
+        ours = snapshot.filter_traces(
+            [
+                tracemalloc.Filter(True, f"*/{part}/*")
+                for part in ("skyeim_ws", "tornado", "asyncio")
+            ]
+        )
+        per_connection = sum(trace.size for trace in ours.traces) / len(held)
+        assert per_connection <= HELD_BYTES
+        for each in (*first, *held):
+            each.close()
+
+
+@pytest.mark.gen_test
+async def test_a_message_takes_a_bounded_number_of_our_calls(make_world: MakeWorld) -> None:
+    """From the sender's frame to the receiver's confirmation, both acks included."""
+    async with make_world(rate_limit=0, max_in_flight=1_000) as world:
+        alice, bob = await world.login(1001), await world.login(1002)
+
+        async def exchange(count: int) -> None:
+            for _ in range(count):
+                await alice.send("chat", toUserId=1002, content="hello")
+            for _ in range(count):
+                await alice.expect("ack", status="delivered")
+                await bob.expect("chat")
+
+        await exchange(20)
+        with calls() as counts:
+            await exchange(200)
+        assert counts["python"] / 200 <= MESSAGE_CALLS
