@@ -36,7 +36,7 @@ PACKAGE = str(Path(conn.__file__).parent.parent)
 
 @contextmanager
 def calls() -> Iterator[Counter[str]]:
-    """Count, in this thread, `python` calls of the package's functions and the `c` calls in them."""
+    """Count `python` calls of the package's functions, and `c` calls in them, in this thread."""
     counts: Counter[str] = Counter()
 
     def count(frame: FrameType, event: str, _: Any) -> None:
