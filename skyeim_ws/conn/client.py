@@ -285,26 +285,6 @@ class Client(WebSocketHandler):
             self.context.events.confirmed(self, [delivery])
         return delivery
 
-    def check(self, now: float) -> None:
-        """Ping the client if it is time, close the connection if it or its token is dead.
-
-        Called by the heartbeat once `next_check` has passed, when it is in no timetable.
-        """
-        limits = self.context.limits
-        if now - self.last_seen >= limits.pong_timeout:
-            self._stats.heartbeat_timeouts += 1
-            self.disconnect(CloseCode.HEARTBEAT_TIMEOUT, "no sign of life")
-            return
-        if now >= self.expires_at:
-            self.disconnect(CloseCode.TOKEN_EXPIRED, "token expired")
-            return
-        if now >= self.next_ping:
-            self.next_ping = now + limits.ping_interval
-            self._put_ping(now)
-        self.next_check = min(self.next_ping, self.last_seen + limits.pong_timeout, self.expires_at)
-        if self.state < _DRAINING:  # the ping may have been too much for it
-            self.context.timetable.add(self)
-
     def request_confirmation(self) -> None:
         """Cover unconfirmed messages by a ping, as soon as one is due."""
         self._request_flush()
@@ -341,7 +321,7 @@ class Client(WebSocketHandler):
         if self.ledger.wants_ping:
             now = self.context.clock()
             if now - self.last_ping >= self.context.limits.confirm_interval:
-                self._put_ping(now)
+                self.put_ping(now)
             else:
                 self.context.awaiting_confirmation.add(self)
         self._write()
@@ -372,7 +352,7 @@ class Client(WebSocketHandler):
             self._flush_pending = True
             self._flusher.add(self)
 
-    def _put_ping(self, now: float) -> None:
+    def put_ping(self, now: float) -> None:
         """Queue a ping; one that is under way already is not repeated."""
         if self.ledger.ping_under_way:
             return

@@ -5,6 +5,8 @@ from contextlib import contextmanager
 
 from tornado.ioloop import PeriodicCallback
 
+from skyeim_ws.conn.client import Client, State
+from skyeim_ws.conn.codes import CloseCode
 from skyeim_ws.conn.context import ClientContext
 from skyeim_ws.conn.limits import Limits
 
@@ -32,13 +34,33 @@ class Heartbeat:
         """Check every connection that is due."""
         now = self._context.clock()
         for client in self._context.timetable.take(now):
-            client.check(now)
+            check(client, now)
         # Sending the ping takes a connection out of the set; one for which it is still too
         # early puts itself back.
         waiting = list(self._context.awaiting_confirmation)
         self._context.awaiting_confirmation.clear()
         for client in waiting:
             client.request_confirmation()
+
+
+def check(client: Client, now: float) -> None:
+    """Ping a client if it is time, close its connection if it or its token is dead.
+
+    To be called once `next_check` has passed, when the client is in no timetable.
+    """
+    limits = client.context.limits
+    if now - client.last_seen >= limits.pong_timeout:
+        client.context.stats.heartbeat_timeouts += 1
+        client.disconnect(CloseCode.HEARTBEAT_TIMEOUT, "no sign of life")
+    elif now >= client.expires_at:
+        client.disconnect(CloseCode.TOKEN_EXPIRED, "token expired")
+    elif now >= client.next_ping:
+        client.next_ping = now + limits.ping_interval
+        client.put_ping(now)
+    if client.state < State.DRAINING:
+        dead_at = client.last_seen + limits.pong_timeout
+        client.next_check = min(client.next_ping, dead_at, client.expires_at)
+        client.context.timetable.add(client)
 
 
 def tick_seconds(limits: Limits) -> float:
