@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from enum import IntEnum
 from typing import Any, cast
 
@@ -12,11 +12,12 @@ from tornado.websocket import WebSocketHandler, WebSocketProtocol
 
 from skyeim_ws.conn.codes import CloseCode
 from skyeim_ws.conn.context import ClientContext
+from skyeim_ws.conn.fields import ClientFields
 from skyeim_ws.conn.flusher import MAX_WRITE
 from skyeim_ws.conn.framing import Opcode, encode
-from skyeim_ws.conn.ledger import Delivery, Ledger
-from skyeim_ws.conn.outbox import ACCEPTED, FOLDED, OVERFLOW, Outbox
-from skyeim_ws.conn.rate import TokenBucket, Verdict
+from skyeim_ws.conn.ledger import Delivery
+from skyeim_ws.conn.outbox import ACCEPTED, FOLDED, OVERFLOW
+from skyeim_ws.conn.rate import Verdict
 from skyeim_ws.conn.types import chat_frame, hint_frames
 from skyeim_ws.conn.wire import Upgrade, Wire
 
@@ -39,93 +40,18 @@ _KEPT = ("_on_close_called", "_status_code", "close_code", "close_reason", "ws_c
 _CONNECTING, _OPEN, _DRAINING, _CLOSED = State
 
 
-class Client(WebSocketHandler):
+class Client(WebSocketHandler, ClientFields):
     """A connected user; a subclass adds the handshake and calls `identify`."""
 
-    # Slots, beside the dictionary that a handler has from Tornado: with a thousand receivers it is
-    # the memory touched that costs, and with ten thousand idle ones the memory held.
-    __slots__ = (
-        "_ended",
-        "_flush_pending",
-        "_flusher",
-        "_stats",
-        "_wire",
-        "bucket",
-        "close_timeout",
-        "conn_id",
-        "connected_at",
-        "context",
-        "device",
-        "direct",
-        "expires_at",
-        "group_ids",
-        "in_flight",
-        "in_roster",
-        "last_ping",
-        "last_seen",
-        "ledger",
-        "next_check",
-        "next_ping",
-        "oldest_pushed",
-        "outbox",
-        "pulling",
-        "replaced",
-        "resume_after",
-        "state",
-        "user_id",
-    )
-
-    context: ClientContext
-    user_id: int
-    conn_id: str
-    device: str
-    connected_at: int
-    expires_at: float
+    __slots__ = ("_ended", "_flush_pending", "_wire", "state")
 
     def initialize(self, context: ClientContext) -> None:
         """Take what the process shares; Tornado calls this for every request."""
-        limits = context.limits
-        now = context.clock()
-        self.context = context
-        self.close_timeout = limits.close_timeout
-        # The socket's own `send`, while the session is open, nothing waits to be written and no
-        # TLS is on; else None.
-        self.direct: Callable[[bytes], int] | None = None
-        self._stats = context.stats
-        self._flusher = context.flusher
+        self.set_up(context)
         self.state = _CONNECTING
-        self.outbox = Outbox(limits.send_queue_size, limits.send_queue_bytes)
-        self.ledger = Ledger(limits.ledger_size)
-        self.bucket = TokenBucket(limits.rate_limit, limits.rate_burst, now)
-        self.in_flight = 0
-        self.last_seen = now
-        self.next_check = now
-        self.next_ping = now
-        self.last_ping = now - limits.confirm_interval
-        # What the session keeps here: its groups, and how far the offline queue was pushed.
-        self.group_ids: tuple[str, ...] = ()
-        self.oldest_pushed: int | None = None
-        self.resume_after: int | None = None
-        self.replaced = False
-        # Whether the other nodes would clean up after this connection, should this node die.
-        self.in_roster = False
-        self.pulling = False
         self._wire: Wire | None = None
         self._flush_pending = False
         self._ended = False
-
-    def identify(
-        self, *, user_id: int, conn_id: str, device: str, connected_at: int, expires_at: float
-    ) -> None:
-        """Say who this is, before the upgrade.
-
-        `connected_at` is in Unix seconds, `expires_at` on the context's clock.
-        """
-        self.user_id = user_id
-        self.conn_id = conn_id
-        self.device = device
-        self.connected_at = connected_at
-        self.expires_at = expires_at
 
     # What Tornado calls.
 
@@ -145,7 +71,7 @@ class Client(WebSocketHandler):
         upgrade = cast(Upgrade, self.ws_connection)
         self._wire = Wire(self, upgrade.stream, self.context.limits.max_message_size)
         self.ws_connection = None
-        self._stats.connections_opened += 1
+        self.stats.connections_opened += 1
         self.last_seen = now = self.context.clock()
         # A random phase of the interval: a crowd that came at once is not pinged at once.
         phase = random.random()  # noqa: S311 - not a secret
@@ -178,14 +104,14 @@ class Client(WebSocketHandler):
         """Hand a text frame on, unless the client sends too fast."""
         if self.state is not _OPEN:
             return
-        self._stats.frames_received += 1
+        self.stats.frames_received += 1
         self.context.events.received(self, cast(str, message))
 
     def on_pong(self, data: bytes) -> None:
         """Confirm what the pong proves to have arrived."""
         confirmed = self.ledger.pong(data)
         if confirmed:
-            self._stats.deliveries_confirmed += len(confirmed)
+            self.stats.deliveries_confirmed += len(confirmed)
             self.context.events.confirmed(self, confirmed)
         if self.ledger.wants_ping:
             self.context.awaiting_confirmation.add(self)
@@ -196,7 +122,7 @@ class Client(WebSocketHandler):
             return  # never upgraded
         self._end()
         self._set_state(_CLOSED)
-        self._stats.connections_closed += 1
+        self.stats.connections_closed += 1
         log.info("connection_closed", user=self.user_id, conn=self.conn_id, code=self.close_code)
 
     # What the gateway calls.
@@ -236,7 +162,7 @@ class Client(WebSocketHandler):
         if put is OVERFLOW:
             self._drop_slow()
             return
-        self._stats.frames_queued += 1
+        self.stats.frames_queued += 1
         self._request_flush()
 
     def send_group(self, frame: bytes, group_id: str, seq: int) -> None:
@@ -250,9 +176,9 @@ class Client(WebSocketHandler):
             self._drop_slow()
             return
         if put is FOLDED:
-            self._stats.group_frames_folded += 1
+            self.stats.group_frames_folded += 1
         else:
-            self._stats.frames_queued += 1
+            self.stats.frames_queued += 1
         self._request_flush()
 
     def offer(self, frame: bytes) -> None:
@@ -262,7 +188,7 @@ class Client(WebSocketHandler):
         if self.outbox.offer(frame) is ACCEPTED:
             self._request_flush()
         else:
-            self._stats.frames_shed += 1
+            self.stats.frames_shed += 1
 
     def deliver(self, delivery: Delivery) -> None:
         """Queue a private message and remember it until the client has confirmed it.
@@ -281,7 +207,7 @@ class Client(WebSocketHandler):
         """Take a client's own acknowledgement; None if it was confirmed before, or unknown."""
         delivery = self.ledger.confirm(msg_id)
         if delivery is not None:
-            self._stats.deliveries_confirmed += 1
+            self.stats.deliveries_confirmed += 1
             self.context.events.confirmed(self, [delivery])
         return delivery
 
@@ -350,7 +276,7 @@ class Client(WebSocketHandler):
     def _request_flush(self) -> None:
         if not self._flush_pending:
             self._flush_pending = True
-            self._flusher.add(self)
+            self.flusher.add(self)
 
     def put_ping(self, now: float) -> None:
         """Queue a ping; one that is under way already is not repeated."""
@@ -361,7 +287,7 @@ class Client(WebSocketHandler):
         self.send(encode(Opcode.PING, self.ledger.next_ping()))
 
     def _drop_slow(self) -> None:
-        self._stats.slow_consumers += 1
+        self.stats.slow_consumers += 1
         self.disconnect(CloseCode.SLOW_CONSUMER, "slow consumer")
 
     def _end(self) -> None:

@@ -15,7 +15,10 @@ _MAX_TICK = 1.0
 
 
 class Heartbeat:
-    """Sweeps the connections; each has its own phase, so pings are spread over the interval."""
+    """Looks at the connections whose time has come.
+
+    Each has its own phase, so pings are spread over the interval.
+    """
 
     def __init__(self, context: ClientContext) -> None:
         self._context = context

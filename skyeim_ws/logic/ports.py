@@ -321,7 +321,10 @@ class OfflineQueue(Protocol):
     """The undelivered private messages of users. One FIFO: a window sees every earlier push."""
 
     def push(self, user_id: int, entries: Sequence[bytes]) -> None:
-        """Append messages, oldest first; kept in a bounded buffer while Redis is away."""
+        """Append messages, oldest first; kept in a bounded buffer while Redis is away.
+
+        Of whom it drops one is noted, and gets all unread messages at the next login.
+        """
 
     def route(self, user_id: int, entry: bytes, done: Callable[[bool], None] | None = None) -> None:
         """Append a message and tell the node of the user's session, if there is one.
