@@ -117,7 +117,14 @@ async def gateway(
             max_bytes=ws.send_queue_bytes,
         )
         catch_up = CatchUp(messages, offline, store.registry, tasks)
-        delivery = PrivateDelivery(hub, store.queue, reach, catch_up, stats)
+        delivery = PrivateDelivery(
+            hub=hub,
+            queue=store.queue,
+            roster=store.lease,
+            reach=reach,
+            catch_up=catch_up,
+            stats=stats,
+        )
         sending = Sending(
             reach=reach,
             writer=services.writer,

@@ -29,6 +29,7 @@ class ClientFields:
         "group_ids",
         "in_flight",
         "in_roster",
+        "kicked_as",
         "last_ping",
         "last_seen",
         "ledger",
@@ -74,6 +75,7 @@ class ClientFields:
         self.oldest_pushed: int | None = None
         self.resume_after: int | None = None
         self.replaced = False
+        self.kicked_as = ""
         # Whether the other nodes would clean up after this connection, should this node die.
         self.in_roster = False
         self.pulling = False

@@ -4,7 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import structlog
+
 from skyeim_ws.conn.stats import Stats
+
+log = structlog.get_logger()
 
 MAX_WRITE = 262144
 """Bytes in one write; what a stalled peer leaves of it is held besides its outbox."""
@@ -123,10 +127,21 @@ class Flusher:
 
     def flush(self) -> None:
         """Write what was collected."""
-        dirty, self._dirty = self._dirty, []
         fanouts, self._fanouts = self._fanouts, {}
         self._scheduled = False
-        for receiver in dirty:
-            receiver.write_queued()
+        self._write_queues()
         for fanout in fanouts.values():
-            self.stats.frames_queued += fanout.write()
+            try:
+                self.stats.frames_queued += fanout.write()
+            except Exception:  # a fault with one must not cost the others their service
+                log.exception("fan_out_failed")
+            # What was queued now goes before what the next one, perhaps of the same group, writes.
+            self._write_queues()
+
+    def _write_queues(self) -> None:
+        dirty, self._dirty = self._dirty, []
+        for receiver in dirty:
+            try:
+                receiver.write_queued()
+            except Exception:
+                log.exception("write_failed", user=receiver.user_id)

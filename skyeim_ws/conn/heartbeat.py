@@ -3,12 +3,15 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import structlog
 from tornado.ioloop import PeriodicCallback
 
 from skyeim_ws.conn.client import Client, State
 from skyeim_ws.conn.codes import CloseCode
 from skyeim_ws.conn.context import ClientContext
 from skyeim_ws.conn.limits import Limits
+
+log = structlog.get_logger()
 
 _MAX_TICK = 1.0
 """Seconds; how late a ping or a timeout may be noticed."""
@@ -37,7 +40,11 @@ class Heartbeat:
         """Check every connection that is due."""
         now = self._context.clock()
         for client in self._context.timetable.take(now):
-            check(client, now)
+            try:
+                check(client, now)
+            except Exception:  # a fault with one must not cost the others their heartbeat
+                log.exception("heartbeat_failed", user=client.user_id, conn=client.conn_id)
+                client.disconnect(CloseCode.INTERNAL_ERROR, "internal error")
         # Sending the ping takes a connection out of the set; one for which it is still too
         # early puts itself back.
         waiting = list(self._context.awaiting_confirmation)

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Set
 
 from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.flusher import Flusher, Receiver
-from skyeim_ws.conn.ledger import Delivery
 
-_REMEMBERED_GROUPS = 1_000
+_REMEMBERED_RECEIVERS = 100_000
+"""Over all groups."""
 
 
 class Hub:
@@ -18,6 +18,7 @@ class Hub:
         # Who of a group is here: what it was found from, and the list. Good until anybody comes
         # or goes; else each message would look for every member again.
         self._found: dict[str, tuple[Set[int], list[Receiver]]] = {}
+        self._remembered = 0
 
     def __len__(self) -> int:
         return len(self._clients)
@@ -42,7 +43,7 @@ class Hub:
         """Enter the connection; return the one whose place it took."""
         previous = self._clients.get(client.user_id)
         self._clients[client.user_id] = client
-        self._found.clear()
+        self._forget()
         return previous
 
     def unregister(self, client: Client) -> bool:
@@ -50,7 +51,7 @@ class Hub:
         if self._clients.get(client.user_id) is not client:
             return False
         del self._clients[client.user_id]
-        self._found.clear()
+        self._forget()
         return True
 
     def send_to_user(self, user_id: int, frame: bytes) -> bool:
@@ -59,14 +60,6 @@ class Hub:
         if client is None:
             return False
         client.send(frame)
-        return True
-
-    def deliver(self, user_id: int, delivery: Delivery) -> bool:
-        """Queue a private message for the user; False if the user is not here."""
-        client = self._clients.get(user_id)
-        if client is None:
-            return False
-        client.deliver(delivery)
         return True
 
     def fan_out(self, user_ids: Set[int], frame: bytes, sender_id: int = 0) -> int:
@@ -97,11 +90,17 @@ class Hub:
         found = self._found.get(group_id)
         if found is not None and found[0] is members:
             return found[1]
-        if len(self._found) >= _REMEMBERED_GROUPS:
-            self._found.clear()
         receivers: list[Receiver] = list(self._here(members, 0))
+        self._remembered += len(receivers)
+        if self._remembered > _REMEMBERED_RECEIVERS:
+            self._forget()
+            self._remembered = len(receivers)
         self._found[group_id] = (members, receivers)
         return receivers
+
+    def _forget(self) -> None:
+        self._found.clear()
+        self._remembered = 0
 
     def _here(self, user_ids: Set[int], sender_id: int) -> list[Client]:
         """Return who is here, in a list of its own: the map changes while slow ones are dropped."""

@@ -27,7 +27,7 @@ class TransportEvents(Protocol):
         """Note that all is written of which some had to wait."""
 
     def lost(self) -> None:
-        """Note that the connection is gone; called once, unless `close` was called before."""
+        """Note that the connection is gone."""
 
 
 class Transport(Protocol):
@@ -47,7 +47,7 @@ class Transport(Protocol):
         """
 
     def close(self) -> None:
-        """Close at once; what waits is dropped, and nothing more is reported."""
+        """Close at once; what waits is dropped."""
 
 
 def take_over(stream: IOStream, events: TransportEvents) -> tuple[Transport, bytes]:
@@ -57,7 +57,7 @@ def take_over(stream: IOStream, events: TransportEvents) -> tuple[Transport, byt
     stream.set_nodelay(True)
     if isinstance(stream, SSLIOStream) or stream.writing():
         return StreamTransport(stream, events), b""
-    reading = _read(stream)
+    reading = _read(stream, stream.max_buffer_size)
     ahead = reading.result() if reading.done() and not reading.exception() else b""
     reading.add_done_callback(lambda future: future.exception())  # it is closed under it
     # A descriptor of our own: the stream takes its one off the loop, and closes it.
@@ -66,8 +66,8 @@ def take_over(stream: IOStream, events: TransportEvents) -> tuple[Transport, byt
     return SocketTransport(own, events), ahead
 
 
-def _read(stream: IOStream) -> "Future[bytes]":
-    return cast("Future[bytes]", stream.read_bytes(READ_BYTES, partial=True))
+def _read(stream: IOStream, limit: int) -> "Future[bytes]":
+    return cast("Future[bytes]", stream.read_bytes(limit, partial=True))
 
 
 class SocketTransport:
@@ -197,11 +197,11 @@ class StreamTransport:
     async def _read(self) -> None:
         try:
             while True:
-                reading = _read(self._stream)
+                reading = _read(self._stream, READ_BYTES)
                 if reading.done():
                     await asyncio.sleep(0)
                 self._events.received(await reading)
-        except StreamClosedError:
+        except OSError:  # closed, or broken in the middle of a TLS record
             self._events.lost()
 
     def _written(self, future: "Future[None]") -> None:

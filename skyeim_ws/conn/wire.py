@@ -78,6 +78,7 @@ class Wire:
         "_close_reason",
         "_closed_by_peer",
         "_closed_by_us",
+        "_ended",
         "_handler",
         "_pong",
         "_reader",
@@ -91,6 +92,7 @@ class Wire:
         self._close_reason: str | None = None
         self._closed_by_peer = False
         self._closed_by_us = False
+        self._ended = False
         self._abort_timer: asyncio.TimerHandle | None = None
         # Whether something waits to be written, and the answer to the peer's last ping with it:
         # RFC 6455, 5.5.3 asks for no more than one, and a peer that only pings would fill memory.
@@ -193,6 +195,9 @@ class Wire:
             self.close(self._close_code)
 
     def _end(self) -> None:
+        if self._ended:
+            return
+        self._ended = True
         self._handler.direct = None
         self._transport.close()
         if self._abort_timer is not None:

@@ -160,7 +160,8 @@ class CatchUp:
         while held and client in self._under_way:
             delivery = held.popleft()
             del progress.held[delivery.msg_id]
-            client.deliver(delivery)
+            if delivery.msg_id not in client.ledger:  # else it came with the window as well
+                client.deliver(delivery)
         self._under_way.pop(client, None)
 
     async def _read_queue(self, client: Client, progress: _Progress) -> None:

@@ -42,6 +42,8 @@ class _Attempt(msgspec.Struct):
     """A message that is being stored, and whom to answer: one client per attempt to send it."""
 
     clients: list[Client]
+    waiting: bool = False
+    """Whether it is stored, and its sender waits until it is kept."""
 
 
 class Sending:
@@ -66,8 +68,8 @@ class Sending:
         self._router = router
         self._requests = requests
         self._under_way: dict[_Key, _Attempt] = {}
-        # Frames for senders whose `ack` waits for Redis, which stands as None before them.
-        self._behind: dict[int, deque[bytes | None]] = {}
+        # Frames for senders who wait for an `ack`, behind the attempts that are to be answered.
+        self._behind: dict[int, deque[bytes | _Attempt]] = {}
         # What was answered lately: a retry is answered from here and routes nothing again.
         self._answered: OrderedDict[_Key, Stored] = OrderedDict()
         self._recent_acks = recent_acks
@@ -158,24 +160,28 @@ class Sending:
             self._answer(message, outcome)
             self._delivery.deliver(message.to_user_id, _delivery(message, outcome))
         else:
-            self._behind.setdefault(message.from_user_id, deque()).append(None)
+            attempt = self._under_way[_key(message)]
+            attempt.waiting = True
+            self._behind.setdefault(message.from_user_id, deque()).append(attempt)
             self._delivery.queue(
                 message.to_user_id,
                 _delivery(message, outcome),
-                partial(self._kept, message, outcome, self._under_way[_key(message)]),
+                partial(self._kept, message, outcome),
             )
 
-    def _kept(self, message: Outgoing, stored: Stored, attempt: _Attempt, kept: bool) -> None:
+    def _kept(self, message: Outgoing, stored: Stored, kept: bool) -> None:
         """Answer the sender of a message that was to be queued, unless that was done."""
-        if self._under_way.get(_key(message)) is not attempt:
+        attempt = self._under_way.get(_key(message))
+        if attempt is None or not attempt.waiting:
             return
-        behind = self._behind[message.from_user_id]
-        behind.popleft()
         # Else the sender has to try again: the message is stored, and may be queued by then.
         self._answer(message, stored if kept else Unavailable("the queue could not take it"))
-        while behind and (frame := behind[0]) is not None:
-            behind.popleft()
-            self._reach.send(message.from_user_id, frame)
+        attempt.waiting = False
+        behind = self._behind[message.from_user_id]
+        while behind and not (isinstance(behind[0], _Attempt) and behind[0].waiting):
+            following = behind.popleft()
+            if isinstance(following, bytes):
+                self._reach.send(message.from_user_id, following)
         if not behind:
             del self._behind[message.from_user_id]
 

@@ -85,8 +85,12 @@ class Cluster:
     def kicked(self, user_id: int, conn_id: str, node: str) -> None:
         """End the connection: a newer login on that node has taken its place."""
         client = self._hub.get(user_id)
-        if client is not None and client.conn_id == conn_id:
-            self._sessions.kick(client)
+        if client is not None:
+            if client.conn_id == conn_id:
+                self._sessions.kick(client)
+            elif client.state is State.CONNECTING:
+                # Its claim may have given it this name, and the answer is still on its way.
+                client.kicked_as = conn_id
         if node:
             # Also for one that has ended before: what it held is on its way into the queue.
             self._bus.handed_over(node, user_id)
@@ -153,9 +157,11 @@ class Cluster:
                 try:
                     await self._reclaim([c for c in some if self._hub.get(c.user_id) is c])
                 except Unavailable:
-                    self._unclaimed.update(some)
-                    # Redis is away again: chat between the users of this node goes on.
-                    for client in self._unclaimed:
+                    # Redis is away again: chat between the users of this node goes on. Those who
+                    # have gone need no session.
+                    left = {c for c in (*some, *self._unclaimed) if self._hub.get(c.user_id) is c}
+                    self._unclaimed = left
+                    for client in left:
                         if client.state is State.OPEN:
                             self._catch_up.finish(client)
                     await asyncio.sleep(_RETRY_SECONDS)
@@ -177,6 +183,7 @@ class Cluster:
             if not answer.ours:
                 self._sessions.kick(client)
                 continue
+            client.conn_id = answer.own
             missed = answer.missed
             if answer.conn_id:
                 # This login came while Redis was away; only now the older one can be told.

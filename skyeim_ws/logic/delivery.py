@@ -11,7 +11,7 @@ from skyeim_ws.conn.ledger import Delivery
 from skyeim_ws.conn.stats import Stats
 from skyeim_ws.logic.answers import status_frame
 from skyeim_ws.logic.catch_up import CatchUp, Hold
-from skyeim_ws.logic.ports import OfflineQueue
+from skyeim_ws.logic.ports import OfflineQueue, Roster
 from skyeim_ws.logic.reach import Reach
 
 
@@ -19,23 +19,33 @@ class PrivateDelivery:
     """Route or queue, return, confirm. None of it waits; the offline queue keeps the order."""
 
     def __init__(
-        self, hub: Hub, queue: OfflineQueue, reach: Reach, catch_up: CatchUp, stats: Stats
+        self,
+        *,
+        hub: Hub,
+        queue: OfflineQueue,
+        roster: Roster,
+        reach: Reach,
+        catch_up: CatchUp,
+        stats: Stats,
     ) -> None:
         self._catch_up = catch_up
         self._hub = hub
         self._reach = reach
         self._queue = queue
+        self._roster = roster
         self._stats = stats
 
     def is_here(self, user_id: int) -> bool:
         """Whether a message for the user is safe without a queue.
 
-        Not before the others know of the connection: should this node die, they bring the user
-        what it had in its hands. And not while this node does not hear the others: what they have
-        queued comes first.
+        Not before the others know of the connection, nor once they may take this node for dead:
+        should it die, they bring the user what it had in its hands. And not while this node does
+        not hear the others: what they have queued comes first.
         """
         client = self._hub.get(user_id)
-        return client is not None and client.in_roster and not self._reach.deaf
+        if client is None or not client.in_roster:
+            return False
+        return self._roster.listed and not self._reach.deaf
 
     def deliver(self, user_id: int, delivery: Delivery) -> None:
         """Deliver a stored message to its receiver, who is here."""

@@ -206,13 +206,14 @@ class Claim(msgspec.Struct, frozen=True):
 class Reclaimed(msgspec.Struct, frozen=True):
     """Whether the session is this connection's again, and whose it was if another node's.
 
-    `missed` is as in a `Claim`.
+    `missed` and `own` are as in a `Claim`.
     """
 
     ours: bool
     node: str = ""
     conn_id: str = ""
     missed: str = ""
+    own: str = ""
 
 
 class SessionRegistry(Protocol):
@@ -245,6 +246,10 @@ class SessionRegistry(Protocol):
 
 class Roster(Protocol):
     """What others need to clean up after this node, should it die."""
+
+    @property
+    def listed(self) -> bool:
+        """Whether the others take this node to be alive."""
 
     def enter(
         self,

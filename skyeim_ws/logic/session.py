@@ -171,11 +171,11 @@ class Sessions:
         """Take the id that makes this session the newest, also by a clock that is behind."""
         log.info("connection_renamed", user=client.user_id, conn=client.conn_id, to=conn_id)
         client.conn_id = conn_id
-        if client.state is State.CONNECTING:
-            self._enter_roster(client)
-        else:
+        if client.state is not State.CONNECTING:
             # It ended meanwhile, under its old name.
             self._registry.release(client.user_id, conn_id, lambda _: None)
+        elif client.kicked_as == conn_id:
+            self.kick(client)
 
     def _enter_roster(self, client: Client) -> None:
         def entered(noted: bool) -> None:

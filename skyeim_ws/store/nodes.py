@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 import structlog
@@ -51,6 +52,7 @@ class NodeLease:
         self._renew_seconds = renew_seconds
         self._dead_after = dead_after
         self._renew = scripts.read("renew_lease")
+        self._renewed = -math.inf
         self._task: asyncio.Task[None] | None = None
         self._burials: dict[str, asyncio.Task[None]] = {}
 
@@ -61,6 +63,11 @@ class NodeLease:
         users that a dead node has left offline, and those who had moved to another one before.
         """
         self._task = asyncio.create_task(self._run(on_lost, on_buried))
+
+    @property
+    def listed(self) -> bool:
+        """Whether the others take this node to be alive."""
+        return asyncio.get_running_loop().time() - self._renewed < self._dead_after
 
     async def close(self) -> None:
         """Give the lease up; whoever is still listed as this node's user is cleaned up after."""
@@ -111,6 +118,7 @@ class NodeLease:
         # of Redis every lease is old, and nobody has died.
         steady_since: float | None = None
         while True:
+            asked = loop.time()
             try:
                 [[known, dead]] = await self._pipeline.call(
                     ("EVAL", self._renew, 1, NODES_KEY, self._node, int(1000 * self._dead_after))
@@ -119,6 +127,7 @@ class NodeLease:
                     log.warning("node_was_taken_for_dead", node=self._node)
                     on_lost()
                 listed = True
+                self._renewed = asked
                 now = loop.time()
                 steady_since = now if steady_since is None else steady_since
                 if now - steady_since >= self._dead_after:

@@ -7,11 +7,11 @@ from functools import partial
 import msgspec
 import structlog
 
-from skyeim_ws.logic.ports import QueuedMessage, Unavailable, Window
+from skyeim_ws.logic.ports import QueuedMessage, Window
 from skyeim_ws.store import scripts
 from skyeim_ws.store.keys import NODE_PREFIX, missed_key, new_mark, queue_key, session_key
 from skyeim_ws.store.notes import PrivateNote, encode
-from skyeim_ws.store.pipeline import Outcome, Pipeline
+from skyeim_ws.store.pipeline import Pipeline
 
 log = structlog.get_logger()
 
@@ -104,9 +104,9 @@ class RedisOfflineQueue:
         self._size = size
         self._ttl = ttl
         self._route = scripts.read("route_private")
-        # Users of whom an entry was dropped while Redis was away.
+        # Users of whom an entry was dropped.
         self._unqueued: set[int] = set()
-        pipeline.on_recovered.append(self._note_unqueued)
+        pipeline.on_room.append(self._note_unqueued)
 
     def push(self, user_id: int, entries: Sequence[bytes]) -> None:
         """Append messages, oldest first; kept in a bounded buffer while Redis is away."""
@@ -115,7 +115,7 @@ class RedisOfflineQueue:
                 ("LPUSH", queue_key(user_id), *entries),
                 ("LTRIM", queue_key(user_id), 0, self._size - 1),
                 ("EXPIRE", queue_key(user_id), self._ttl),
-                done=partial(self._pushed, user_id),
+                dropped=partial(self._unqueued.add, user_id),
             )
 
     def route(self, user_id: int, entry: bytes, done: Callable[[bool], None] | None = None) -> None:
@@ -124,17 +124,14 @@ class RedisOfflineQueue:
         `done` is called once, later: with True when Redis has it; with False if it has not by some
         seconds, and then a bounded buffer may still hold it.
         """
-        settled = (
-            partial(self._pushed, user_id)
-            if done is None
-            else lambda outcome: done(isinstance(outcome, list))
-        )
         self._pipeline.submit(
             (
                 *("EVAL", self._route, 2, session_key(user_id), queue_key(user_id)),
                 *(entry, self._size, self._ttl, encode(PrivateNote(user_id, entry)), NODE_PREFIX),
             ),
-            done=settled,
+            done=done and (lambda outcome: done(isinstance(outcome, list))),
+            # Else its sender has been told that it is kept.
+            dropped=partial(self._unqueued.add, user_id) if done is None else None,
         )
 
     def read(self, entry: bytes) -> QueuedMessage | None:
@@ -175,21 +172,13 @@ class RedisOfflineQueue:
             log.warning("offline_entries_unreadable", user_id=user_id, count=len(unreadable))
             self.remove(user_id, unreadable)
 
-    def _pushed(self, user_id: int, outcome: Outcome) -> None:
-        """Note whose entry is lost although its sender was told that it is kept."""
-        if isinstance(outcome, Unavailable):
-            self._unqueued.add(user_id)
-
     def _note_unqueued(self) -> None:
         """Have these users get what the Message service has unread, at their next login."""
-        users, self._unqueued = sorted(self._unqueued), set()
+        users = sorted(self._unqueued)
+        self._unqueued.clear()
         for start in range(0, len(users), _MARKS):
             some = users[start : start + _MARKS]
             self._pipeline.submit(
                 *(("SET", missed_key(user_id), new_mark()) for user_id in some),
-                done=partial(self._marked, some),
+                dropped=partial(self._unqueued.update, some),
             )
-
-    def _marked(self, users: Sequence[int], outcome: Outcome) -> None:
-        if isinstance(outcome, Unavailable):
-            self._unqueued.update(users)

@@ -23,18 +23,14 @@ from skyeim_ws.store.shard import Command as Command  # noqa: PLC0414 - re-expor
 
 log = structlog.get_logger()
 
-BUFFER_SIZE = 10_000
-"""Durable operations that are kept while Redis is away; beyond it the oldest is dropped."""
-
-MAX_CALLS = 1_000
-"""Calls that may wait at a time; beyond it they fail at once."""
+BUFFER_SIZE, MAX_CALLS = 10_000, 1_000
+"""Durable operations that are kept while Redis is away, beyond which the oldest is dropped; and
+calls that may wait at a time, beyond which they fail at once."""
 
 MAX_BATCH = 512
 """Operations in one write: bounds what has to be repeated when the write fails."""
 
-PING_INTERVAL = 1.0
-BACKOFF_FIRST, BACKOFF_LIMIT = 0.1, 2.0
-
+PING_INTERVAL, BACKOFF_FIRST, BACKOFF_LIMIT = 1.0, 0.1, 2.0
 REFUSED_LIMIT = 0.5
 """The longest pause while a part of Redis still answers, and others wait for it."""
 
@@ -52,6 +48,7 @@ class _Operation:
     durable: bool = False
     done: Callable[[Outcome], None] | None = None
     since: float = 0.0
+    dropped: Callable[[], None] | None = None
     expiry: asyncio.TimerHandle | None = None
 
 
@@ -62,7 +59,8 @@ class Pipeline:
     made, and what a durable operation may wait before that is said. `dropped` counts durable
     operations lost to the bound, `failed` those and calls that Redis refused for good. The
     callbacks of `on_recovered` run each time that Redis takes commands again after an outage; one
-    that returns an awaitable gets a task.
+    that returns an awaitable gets a task. Those of `on_room` run when there is room again after
+    operations were dropped, which may be without an outage.
     """
 
     def __init__(
@@ -73,6 +71,7 @@ class Pipeline:
         self.failed = 0
         self.shed = 0
         self.on_recovered: list[Callable[[], Awaitable[None] | None]] = []
+        self.on_room: list[Callable[[], None]] = []
         self._link = link(client)
         self._buffer_size = buffer_size
         self._timeout = timeout
@@ -95,15 +94,21 @@ class Pipeline:
         """Return how many durable operations Redis has not taken yet, without those under way."""
         return len(self._durable)
 
-    def submit(self, *commands: Command, done: Callable[[Outcome], None] | None = None) -> None:
+    def submit(
+        self,
+        *commands: Command,
+        done: Callable[[Outcome], None] | None = None,
+        dropped: Callable[[], None] | None = None,
+    ) -> None:
         """Take one durable operation: sent until Redis has taken it, at least once.
 
         Its commands stay together. After `close` it is dropped, and counted. `done` is called
-        once, on the loop, never from inside; some seconds after `timeout` at the latest.
+        once, with None if Redis is away for longer than `timeout`; `dropped` whenever it is given
+        up. Both on the loop, never from inside.
         """
         self._number += 1
         now = 0.0 if done is None else asyncio.get_running_loop().time()
-        operation = _Operation(self._number, commands, durable=True, done=done, since=now)
+        operation = _Operation(self._number, commands, None, True, done, now, dropped)
         if self._closed:
             self._drop([operation])
             return
@@ -289,7 +294,10 @@ class Pipeline:
             _report(operation, None)
 
     def _recovered(self) -> None:
-        self._overflowed = False
+        if self._overflowed:
+            self._overflowed = False
+            for make_up in self.on_room:
+                make_up()
         if self.healthy:
             return
         self.healthy = True
@@ -329,6 +337,8 @@ def _fail(operation: _Operation, why: str) -> None:
         operation.expiry.cancel()
     if operation.answer is not None and not operation.answer.done():
         operation.answer.set_exception(Unavailable(why))
+    if operation.dropped is not None:
+        asyncio.get_running_loop().call_soon(operation.dropped)
     _report(operation, Unavailable(why))
 
 

@@ -99,7 +99,7 @@ class RedisSessions:
         pairs = zip(sessions, answers, strict=True)
         return [user_id for (user_id, _), buried in pairs if buried]
 
-    def _reclaimed(self, ours: int, missed: bytes, previous: bytes) -> Reclaimed:
+    def _reclaimed(self, ours: int, missed: bytes, previous: bytes, own: bytes) -> Reclaimed:
         node, _, conn_id = previous.decode().partition(" ")
         # Also of an earlier connection here, which the hub has replaced.
         elsewhere = node != self._node
@@ -108,6 +108,7 @@ class RedisSessions:
             node=node if elsewhere else "",
             conn_id=conn_id if elsewhere else "",
             missed=missed.decode(),
+            own=own.decode(),
         )
 
     def _own(self, conn_id: str) -> str:

@@ -6,6 +6,7 @@ import struct
 from collections.abc import Sequence
 
 import pytest
+from structlog.testing import capture_logs
 from websockets.frames import Opcode
 
 from skyeim_ws.conn.client import Client, State
@@ -164,3 +165,36 @@ async def test_after_our_close_frame_nothing_is_written() -> None:
         assert client.direct is None
         assert (await user.close_frame()).code == 1000
         await everyone_reads(ends[1:], ["before"])
+
+
+@pytest.mark.gen_test
+async def test_what_had_to_be_queued_is_not_overtaken_when_the_members_change_in_a_turn() -> None:
+    async with endpoint() as running:
+        ends = await dial_all(running)
+        wide = [f"{seq}-".ljust(60_000, "x") for seq in range(1, MAX_WRITE // 60_000 + 2)]
+        for seq, payload in enumerate(wide, 1):
+            say(running, payload, seq, sender_id=0)
+        say(running, "of 2", len(wide) + 1, sender_id=2)
+        # Somebody comes: the list of receivers is another one from here on.
+        running.hub._forget()
+        say(running, "last", len(wide) + 2)
+        for user, client in ends:
+            own = [] if client.user_id == 2 else ["of 2"]
+            assert await read_texts(user, len(wide) + len(own) + 1) == [*wide, *own, "last"]
+
+
+@pytest.mark.gen_test
+async def test_a_fault_with_one_receiver_costs_the_others_nothing() -> None:
+    async with endpoint() as running:
+        ends = await dial_all(running)
+        broken = ends[2][1]
+
+        def fail() -> None:
+            raise LookupError
+
+        broken.write_queued = fail  # type: ignore[method-assign]
+        with capture_logs() as logs:
+            for _, client in ends:
+                client.send(text("hello"))
+            await everyone_reads([*ends[:2], *ends[3:]], ["hello"])
+        assert [line["event"] for line in logs if line["log_level"] == "error"] == ["write_failed"]

@@ -95,9 +95,12 @@ class RawUser:
 
 @asynccontextmanager
 async def raw_user(
-    world: World, user_id: int, *, receive_buffer: int = 0
+    world: World, user_id: int, *, receive_buffer: int = 0, ahead: bytes = b""
 ) -> AsyncIterator[RawUser]:
-    """Upgrade a connection; `receive_buffer` is the size of the kernel's buffer in bytes."""
+    """Upgrade a connection; `receive_buffer` is the size of the kernel's buffer in bytes.
+
+    `ahead` is written together with the request.
+    """
     connection = socket.socket()
     if receive_buffer:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
@@ -112,6 +115,7 @@ async def raw_user(
             f"Authorization: Bearer {world.token(user_id)}\r\n"
             "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
             f"Sec-WebSocket-Key: {key}\r\n\r\n".encode()
+            + ahead
         )
         async with asyncio.timeout(DEADLINE):
             head = await reader.readuntil(b"\r\n\r\n")

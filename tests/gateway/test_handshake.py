@@ -1,7 +1,10 @@
 """Who is let in, and how the others are told."""
 
+import asyncio
 import json
 import logging
+import os
+import socket
 import ssl
 import time
 from pathlib import Path
@@ -12,13 +15,17 @@ import pytest
 from structlog.testing import capture_logs
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidMessage, InvalidStatus
+from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
 from websockets.typing import Origin, Subprotocol
 
 from skyeim_ws import tokens
 from skyeim_ws.config import Auth
+from skyeim_ws.conn.client import State
 from skyeim_ws.ops import logs
 from tests.gateway.conftest import MakeWorld
+from tests.gateway.raw import raw_user
+from tests.waiting import until
 from tests.world import SECRET, World
 
 OLD_SECRET = "the secret of last year, longer than 32 bytes"
@@ -272,3 +279,43 @@ async def test_with_a_certificate_everything_goes_over_tls(make_world: MakeWorld
         assert json.loads(health.body)["online"] == 2
         with pytest.raises((InvalidMessage, ConnectionError)):
             await connect(world.url(1003))
+
+
+@pytest.mark.gen_test
+async def test_frames_that_come_with_the_request_are_all_read(make_world: MakeWorld) -> None:
+    """A client that does not wait for the answer: more than one read of ours holds."""
+    ping = json.dumps({"type": "ping", "data": {"filler": "x" * 1_000}}).encode()
+    ahead = b"".join(Frame(Opcode.TEXT, ping).serialize(mask=True) for _ in range(40))
+    async with make_world(rate_limit=0) as world, raw_user(world, 1001, ahead=ahead) as user:
+        for _ in range(40):
+            await user.expect("pong")
+
+
+@pytest.mark.gen_test
+async def test_a_connection_that_breaks_its_tls_is_gone_at_once(make_world: MakeWorld) -> None:
+    certificate = TLS / "localhost-cert.pem"
+    files = {"cert_file": str(certificate), "key_file": str(TLS / "localhost-key.pem")}
+    trust = ssl.create_default_context(cafile=str(certificate))
+    async with make_world(settings=files) as world:
+
+        def upgrade() -> ssl.SSLSocket:
+            plain = socket.create_connection(("127.0.0.1", world.port))
+            secured = trust.wrap_socket(plain, server_hostname="localhost")
+            secured.sendall(
+                f"GET /ws?token={world.token(1001)} HTTP/1.1\r\nHost: localhost\r\n"
+                "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
+            )
+            assert secured.recv(4_096).startswith(b"HTTP/1.1 101 ")
+            return secured
+
+        secured = await asyncio.to_thread(upgrade)
+        await until(lambda: 1001 in world.gateway.hub)
+        client = world.gateway.hub.get(1001)
+        await until(lambda: client is not None and client.state is State.OPEN)
+        with socket.socket(fileno=os.dup(secured.fileno())) as raw:
+            # A record that is good, and one that is not.
+            secured.send(Frame(Opcode.PING, b"").serialize(mask=True))
+            raw.send(b"\x17\x03\x03\x00\x08no TLS!!")
+            await until(lambda: 1001 not in world.gateway.hub)
+        secured.close()

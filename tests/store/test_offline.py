@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
 from skyeim_ws.store.keys import missed_key, queue_key
@@ -191,19 +192,51 @@ async def test_who_lost_an_entry_to_a_full_buffer_is_noted_when_redis_is_back(
     mortal: Server,
 ) -> None:
     """What was put back had been promised: the next login gets it from the Message service."""
-    async with pipelined(mortal, buffer_size=4) as pipeline, connected(mortal) as redis:
+    async with (
+        pipelined(mortal, buffer_size=4, timeout=0.5) as pipeline,
+        connected(mortal) as redis,
+    ):
         queue = RedisOfflineQueue(pipeline, size=10, ttl=60)
         mortal.kill()
         await until(lambda: not pipeline.healthy)
-        asked: list[bool] = []
-        for user_id in (1, 2, 3, 4, 5):
+        queue.push(1, [entry(1)])
+        # The buffer runs over long after the first have been said to be late.
+        late: list[object] = []
+        pipeline.submit(("SET", "k", 1), done=late.append)
+        await until(lambda: late)
+        for user_id in (2, 3, 4):
             queue.push(user_id, [entry(user_id)])
-        queue.route(6, entry(6))
-        queue.route(7, entry(7), asked.append)
+        queue.route(5, entry(5))
+        asked: list[bool] = []
+        queue.route(6, entry(6), asked.append)
         mortal.start()
         await until(lambda: pipeline.healthy and not pipeline.waiting)
         await pipeline.call(("PING",))
-        noted = [user_id for user_id in range(1, 8) if await redis.exists(missed_key(user_id))]
-        queued = [user_id for user_id in range(1, 8) if await redis.exists(queue_key(user_id))]
-        assert (noted, queued) == ([1, 2, 3], [4, 5, 6, 7])
+        assert (await _noted(redis), await _queued(redis)) == ([1, 2], [3, 4, 5, 6])
         assert asked
+
+
+@pytest.mark.gen_test
+async def test_who_lost_an_entry_without_an_outage_is_noted_as_soon_as_there_is_room(
+    server: Server,
+) -> None:
+    """More may come in one turn than the buffer holds, as when everybody leaves at once."""
+    async with pipelined(server, buffer_size=100) as pipeline, connected(server) as redis:
+        await pipeline.call(("PING",))
+        queue = RedisOfflineQueue(pipeline, size=10, ttl=60)
+        for user_id in range(1, 201):
+            queue.push(user_id, [entry(user_id)])
+        assert pipeline.dropped == 100
+        await until(lambda: not pipeline.waiting)
+        await pipeline.call(("PING",))
+        assert pipeline.healthy
+        noted, queued = await _noted(redis, 200), await _queued(redis, 200)
+        assert (noted, queued) == (list(range(1, 101)), list(range(101, 201)))
+
+
+async def _noted(redis: Redis, users: int = 8) -> list[int]:
+    return [user_id for user_id in range(1, users + 1) if await redis.exists(missed_key(user_id))]
+
+
+async def _queued(redis: Redis, users: int = 8) -> list[int]:
+    return [user_id for user_id in range(1, users + 1) if await redis.exists(queue_key(user_id))]

@@ -168,12 +168,13 @@ class Model(RuleBasedStateMachine):
         [answer] = self.do(self.sessions[login.node].reclaim([(login.user, login.conn)]))
         known = self.model[login.user]
         node, _, conn = known.session.partition(" ")
-        assert answer.ours == (conn <= login.conn)
         elsewhere = bool(conn) and node != login.node
+        assert answer.ours == (conn <= login.conn or not elsewhere)
         assert (answer.node, answer.conn_id) == ((node, conn) if elsewhere else ("", ""))
         if answer.ours:
+            assert answer.own == max(conn, login.conn)
             known.missed |= known.session == UNCLEAN
-            known.session = login.session
+            known.session = f"{login.node} {answer.own}"
             assert bool(answer.missed) == known.missed
 
     @rule(login=logins, by=nodes)

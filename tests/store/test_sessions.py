@@ -172,3 +172,15 @@ async def test_a_later_claim_is_the_newer_session_also_by_a_clock_that_is_behind
         [again] = await both.west.reclaim([(USER, later.own)])
         assert again.ours
         assert await both.session() == f"west {later.own}".encode()
+
+
+@pytest.mark.gen_test
+async def test_a_reclaim_by_the_name_before_a_claim_that_was_not_answered_is_no_kick(
+    server: Server,
+) -> None:
+    async with nodes(server) as both:
+        await both.east.claim(USER, "c9", 20)
+        renamed = (await both.west.claim(USER, "c5", 20)).own
+        [answer] = await both.west.reclaim([(USER, "c5")])
+        assert (answer.ours, answer.own) == (True, renamed)
+        assert await both.session() == f"west {renamed}".encode()

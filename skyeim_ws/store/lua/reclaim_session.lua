@@ -4,14 +4,20 @@
 -- KEYS[1]  the session, KEYS[2] what the user has missed
 -- ARGV[1]  the session of the connection
 -- ARGV[2]  the mark of one that did not end well, ARGV[3] what to write to KEYS[2] in its place
--- Returns whether the session is ours, KEYS[2] or '', and the session that stood there or ''.
+-- Returns whether the session is ours, KEYS[2] or '', the session that stood there or '', and the id
+-- of the connection from now on.
 local current = redis.call('GET', KEYS[1]) or ''
-local theirs = string.match(current, ' (%S+)$')
-if theirs and theirs > string.match(ARGV[1], ' (%S+)$') then
-  return {0, '', current}
+local node, conn = string.match(ARGV[1], '^(%S+) (%S+)$')
+local their_node, theirs = string.match(current, '^(%S+) (%S+)$')
+if theirs and theirs > conn then
+  if their_node ~= node then
+    return {0, '', current, conn}
+  end
+  -- A claim of this node renamed it, or an earlier connection here had it; the node has one.
+  conn = theirs
 end
-redis.call('SET', KEYS[1], ARGV[1])
+redis.call('SET', KEYS[1], node .. ' ' .. conn)
 if current == ARGV[2] then
   redis.call('SET', KEYS[2], ARGV[3])
 end
-return {1, redis.call('GET', KEYS[2]) or '', theirs and current or ''}
+return {1, redis.call('GET', KEYS[2]) or '', theirs and current or '', conn}
