@@ -151,6 +151,26 @@ async def _queue_is_empty(world: World, user_id: int) -> bool:
 
 
 @pytest.mark.gen_test
+async def test_when_the_others_may_take_this_node_for_dead_a_message_is_safe_with_its_receiver(
+    make_mortal_world: MakeWorld, mortal_redis: Server
+) -> None:
+    """Chat goes on, but `sent` waits until the client has confirmed, and comes first."""
+    async with make_mortal_world(node_renew_interval=0.05, node_dead_after=0.3) as world:
+        alice, bob = await world.login(1001), await world.login(1002)
+        await kill(mortal_redis, world)
+        delivery = world.gateway.sessions._delivery
+        await until(lambda: not delivery.is_here(1002))
+        for number in range(3):
+            await alice.send("chat", toUserId=1002, content="hello", msgId=f"m-{number}")
+        for number in range(3):
+            await bob.expect("chat", msgId=f"m-{number}")
+            assert (await alice.expect("ack", msgId=f"m-{number}"))["status"] == "sent"
+            await alice.expect("ack", msgId=f"m-{number}", status="delivered")
+        await bring_back(mortal_redis, world)
+        await until(lambda: delivery.is_here(1002))
+
+
+@pytest.mark.gen_test
 async def test_presence_is_written_anew_to_a_redis_that_has_lost_everything(
     make_mortal_world: MakeWorld, mortal_redis: Server
 ) -> None:
