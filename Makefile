@@ -40,6 +40,8 @@ test: $(STAMP) ## Check format, lint and types, run all tests with branch covera
 chaos: $(STAMP) ## Kill everything while people chat, for minutes; all fault tests in their long form
 	$(BIN)/python -m tests.chaos
 	LONG_TESTS=1 $(BIN)/python -m pytest --timeout=600 --async-test-timeout=600 $(FAULT_TESTS)
+	REDIS_KIND=cluster $(BIN)/python -m pytest -n $(JOBS) tests/gateway
+	REDIS_KIND=sentinel $(BIN)/python -m pytest -n $(JOBS) tests/gateway
 
 bench: $(BENCH_STAMP) ## Measure against the goals, 10 minutes; with QUICK=1 a look of 3
 	$(BIN)/python -m bench $(if $(QUICK),--quick)

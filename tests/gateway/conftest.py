@@ -1,5 +1,10 @@
-"""The Redis that the tests of the whole gateway share."""
+"""The Redis that the tests of the whole gateway share.
 
+`REDIS_KIND=cluster` or `REDIS_KIND=sentinel` has them run on those, as `make chaos` does.
+"""
+
+import os
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -8,10 +13,29 @@ from pathlib import Path
 import pytest
 import redis
 
+from tests.redis_kinds.servers import (
+    ClusterServers,
+    SentinelServers,
+    cluster_servers,
+    sentinel_servers,
+)
 from tests.store.servers import Server, running_server
 from tests.world import World, world
 
+KIND = os.environ.get("REDIS_KIND", "")
+
+not_on_a_cluster = pytest.mark.skipif(
+    KIND == "cluster",
+    reason="in a cluster members are read anew each second, and any node has the subscription",
+)
+
 MakeWorld = Callable[..., AbstractAsyncContextManager[World]]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Pass over connections that redis-py leaves open when a server of a kind goes away."""
+    for item in items if KIND else ():
+        item.add_marker(pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"))
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +52,30 @@ def redis_server(shared_redis: Server) -> Server:
     return shared_redis
 
 
+@pytest.fixture(scope="session")
+def redis_kind() -> Iterator[ClusterServers | SentinelServers | None]:
+    """The servers of the kind that is asked for; None for a single one."""
+    with tempfile.TemporaryDirectory(prefix="skyeim-") as path:
+        if KIND == "cluster":
+            with cluster_servers(Path(path)) as cluster:
+                yield cluster
+        elif KIND == "sentinel":
+            with sentinel_servers(Path(path)) as sentinel:
+                yield sentinel
+        else:
+            assert not KIND, f"no such kind of Redis: {KIND}"
+            yield None
+
+
 @pytest.fixture
-def make_world(redis_server: Server, tmp_path: Path) -> MakeWorld:
+def make_world(
+    request: pytest.FixtureRequest,
+    redis_kind: ClusterServers | SentinelServers | None,
+    tmp_path: Path,
+) -> MakeWorld:
     """Run a chat of one's own: `async with make_world(...) as world`."""
-    return partial(world, redis_server.socket, tmp_path)
+    if redis_kind is not None:
+        redis_kind.heal()
+        return partial(world, redis_kind.conf, tmp_path)
+    server: Server = request.getfixturevalue("redis_server")
+    return partial(world, server.socket, tmp_path)

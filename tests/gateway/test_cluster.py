@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.gateway.conftest import MakeWorld
+from tests.gateway.conftest import MakeWorld, not_on_a_cluster
 from tests.store.servers import Server, running_server
 from tests.waiting import until
 from tests.world import User, world
@@ -108,6 +108,7 @@ async def test_friends_hear_of_users_on_other_nodes(make_world: MakeWorld) -> No
         await alice.expect("offline", userId=1002)
 
 
+@not_on_a_cluster
 @pytest.mark.gen_test
 async def test_a_subscription_that_is_cut_comes_back_and_nothing_is_missed(
     make_world: MakeWorld,

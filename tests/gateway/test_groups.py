@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from skyeim_ws.rpc.pb import group_pb2 as pb
 from skyeim_ws.services.tables import messages
 from skyeim_ws.store.members import UNVERIFIED_TTL
-from tests.gateway.conftest import MakeWorld
+from tests.gateway.conftest import MakeWorld, not_on_a_cluster
 from tests.store.servers import until_async
 from tests.world import User, World
 
@@ -143,6 +143,7 @@ async def test_who_was_not_there_gets_nothing_pushed_and_syncs_by_seq(
         assert await world.redis.exists("offline:private:1002") == 0
 
 
+@not_on_a_cluster
 @pytest.mark.gen_test
 async def test_a_kicked_member_is_told_and_hears_no_more(make_world: MakeWorld) -> None:
     async with make_world() as world:
@@ -162,6 +163,7 @@ async def test_a_kicked_member_is_told_and_hears_no_more(make_world: MakeWorld) 
         assert (await carol.expect("ack"))["reason"] == "not_member"
 
 
+@not_on_a_cluster
 @pytest.mark.gen_test
 async def test_an_invited_member_is_told_and_hears_what_comes_next(make_world: MakeWorld) -> None:
     async with make_world() as world:
@@ -181,6 +183,7 @@ async def test_an_invited_member_is_told_and_hears_what_comes_next(make_world: M
         await bob.expect("group_chat", content="hello", fromUserId=1004)
 
 
+@not_on_a_cluster
 @pytest.mark.gen_test
 async def test_who_quits_hears_no_more_and_the_others_are_told(make_world: MakeWorld) -> None:
     async with make_world() as world:
@@ -224,6 +227,7 @@ async def test_a_new_group_works_at_once(make_world: MakeWorld) -> None:
         assert await heard(dave) == []
 
 
+@not_on_a_cluster
 @pytest.mark.gen_test
 async def test_the_online_members_in_redis_follow_the_membership(make_world: MakeWorld) -> None:
     async with make_world() as world:
