@@ -207,13 +207,13 @@ class Sessions:
         frames = [frame("connected", connected)]
         if isinstance(claim, BaseException):
             log.info("offline_window_delayed", user=client.user_id, conn=client.conn_id)
-            if client.resume_after is not None:
-                # What is resumed comes from the Message service, which needs no Redis.
-                self._open(client, frames, missed="")
-            elif client.state is State.CONNECTING:
-                self._window_due.add(client)
+            if client.state is State.CONNECTING:
+                # What the queue holds is unread in the Message service, which needs no Redis; and
+                # it must come before what is live. The queue itself follows when Redis is back.
                 client.start(frames, [])
-                self._catch_up.finish(client)
+                self._catch_up.fetch(client, "", client.resume_after)
+                if client.resume_after is None:
+                    self._window_due.add(client)
             if self.on_claim_failed is not None and self._hub.get(client.user_id) is client:
                 self.on_claim_failed(client)
             return None
