@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from enum import Enum, auto
 
 import structlog
@@ -184,8 +185,9 @@ class CatchUp:
                 if client not in self._under_way:
                     return
                 progress.after_id = max(progress.after_id, message.id)
-                progress.held.pop(message.msg_id, None)
-                client.deliver(from_history(message))
+                live = progress.held.pop(message.msg_id, None)
+                # The sender of a live one may wait to be told.
+                client.deliver(from_history(message, live.kept if live else None))
             while len(client.ledger) and client in self._under_way:
                 progress.confirmed.clear()
                 await progress.confirmed.wait()
@@ -218,7 +220,7 @@ class CatchUp:
         return newer, not progress.unread_only
 
 
-def from_history(message: HistoryMessage) -> Delivery:
+def from_history(message: HistoryMessage, kept: Callable[[], None] | None = None) -> Delivery:
     """Return the delivery of a stored message: the same bytes as when it was new."""
     data = encode_data(
         ChatMessage(
@@ -238,4 +240,5 @@ def from_history(message: HistoryMessage) -> Delivery:
         from_user_id=message.from_user_id,
         stored=data,
         queued=False,
+        kept=kept,
     )

@@ -34,6 +34,8 @@ class PrivateDelivery:
         self._queue = queue
         self._roster = roster
         self._stats = stats
+        # Who has been brought what was unread when Redis went away; forgotten when it is back.
+        self._brought: set[Client] = set()
 
     def is_here(self, user_id: int) -> bool:
         """Whether a message for the user is safe without a queue.
@@ -69,12 +71,23 @@ class PrivateDelivery:
             self._hand_over(client, replace(delivery, stored=delivery.data, kept=kept))
 
     def _hand_over(self, client: Client, delivery: Delivery) -> None:
+        if not self._reach.cut_off:
+            self._brought.clear()
+        elif client not in self._brought:
+            # An earlier message of the same sender may be in the queue, unheard: the sender was on
+            # another node. It is unread in the Message service as well, and goes first.
+            self.bring_unread(client)
         match self._catch_up.hold(client, delivery):
             case Hold.NOT_HELD:
                 client.deliver(delivery)
             case Hold.FULL if not delivery.queued:
                 # The catch-up will fetch it; until it is confirmed the queue has it.
                 self._queue.push(client.user_id, [delivery.data])
+
+    def bring_unread(self, client: Client, after_id: int | None = None) -> None:
+        """Bring what the Message service has unread, or after an id, before all that is live."""
+        self._brought.add(client)
+        self._catch_up.fetch(client, "", after_id)
 
     def deliver_queued(self, user_id: int, entry: bytes) -> None:
         """Deliver a message that another node has queued, if its receiver is still here."""

@@ -288,6 +288,10 @@ class Bus(Protocol):
     def deaf(self) -> bool:
         """Whether others may be telling what this node does not hear."""
 
+    @property
+    def cut_off(self) -> bool:
+        """Whether nothing that others tell arrives for now."""
+
     async def kick(self, node: str, user_id: int, conn_id: str) -> bool:
         """Tell a node that a newer login has taken its connection's place; whether it listens."""
 
@@ -326,10 +330,7 @@ class OfflineQueue(Protocol):
     """The undelivered private messages of users. One FIFO: a window sees every earlier push."""
 
     def push(self, user_id: int, entries: Sequence[bytes]) -> None:
-        """Append messages, oldest first; kept in a bounded buffer while Redis is away.
-
-        Of whom it drops one is noted, and gets all unread messages at the next login.
-        """
+        """Append messages, oldest first; kept in a bounded buffer, or noted as missed."""
 
     def route(self, user_id: int, entry: bytes, done: Callable[[bool], None] | None = None) -> None:
         """Append a message and tell the node of the user's session, if there is one.

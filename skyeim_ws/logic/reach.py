@@ -20,6 +20,11 @@ class Reach:
         """Whether other nodes may be telling what this one does not hear."""
         return self._bus.deaf
 
+    @property
+    def cut_off(self) -> bool:
+        """Whether nothing that other nodes tell arrives for now."""
+        return self._bus.cut_off
+
     def send(self, user_id: int, frame: bytes) -> None:
         """Send a frame to a user, if the user is online."""
         if not self._hub.send_to_user(user_id, frame):

@@ -211,7 +211,7 @@ class Sessions:
                 # What the queue holds is unread in the Message service, which needs no Redis; and
                 # it must come before what is live. The queue itself follows when Redis is back.
                 client.start(frames, [])
-                self._catch_up.fetch(client, "", client.resume_after)
+                self._delivery.bring_unread(client, client.resume_after)
                 if client.resume_after is None:
                     self._window_due.add(client)
             if self.on_claim_failed is not None and self._hub.get(client.user_id) is client:

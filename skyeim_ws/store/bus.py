@@ -67,6 +67,11 @@ class RedisBus:
         """Whether others may be telling what this node does not hear, since Redis is there."""
         return self._pipeline.healthy and not self.ready.is_set()
 
+    @property
+    def cut_off(self) -> bool:
+        """Whether Redis is away, and with it what others tell."""
+        return not self._pipeline.healthy
+
     async def close(self) -> None:
         """Stop listening."""
         if self._listener is not None:
