@@ -219,10 +219,16 @@ class Sessions:
             return None
         window, missed = claim.window, claim.missed
         if claim.conn_id and not claim.here:
+            # Noted before the answer is known: a login that takes the place of this one meanwhile
+            # would find a session that is well, and nothing of the one that may have died.
+            noted = missed or self._registry.note_missed(client.user_id)
             try:
                 window = await self._take_over(client, claim)
             except Unavailable:
-                missed = missed or self._registry.note_missed(client.user_id)
+                missed = noted
+            else:
+                if not missed:
+                    self._registry.forget_missed(client.user_id, noted)
         self._open(client, frames, missed, window)
         return claim
 
