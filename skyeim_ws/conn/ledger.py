@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import msgspec
+from msgspec.structs import replace
 
 
 class Delivery(msgspec.Struct, frozen=True):
@@ -10,8 +11,10 @@ class Delivery(msgspec.Struct, frozen=True):
 
     `data` is the encoded `data` object of its frame. `stored` is the entry that leaves the offline
     queue when the message is confirmed, or None for a live message, which is in no queue.
-    `queued` says that the entry is there for sure; what is not goes there if it stays unconfirmed.
-    `kept` tells the sender, who waits for it, that the message is with its receiver.
+    `safe` says that it is not lost with the connection: its entry is in the queue for sure, or it
+    was fetched, and is queued or noted as missed wherever it has to be. What is not safe goes into
+    the queue if it stays unconfirmed. `kept` tells the sender, who waits for it, that the message
+    is with its receiver.
     """
 
     data: bytes
@@ -19,7 +22,7 @@ class Delivery(msgspec.Struct, frozen=True):
     msg_id: str
     from_user_id: int
     stored: bytes | None = None
-    queued: bool = False
+    safe: bool = False
     kept: Callable[[], None] | None = None
 
 
@@ -69,6 +72,14 @@ class Ledger:
         self._position += 1
         self._entries.setdefault(delivery.msg_id, (self._position, delivery))
         self.wants_ping = self._ping_covers is None
+
+    def take_over(self, delivery: Delivery) -> None:
+        """Let an unconfirmed delivery of the same msg_id answer for this one as well."""
+        position, older = self._entries[delivery.msg_id]
+        self._entries[delivery.msg_id] = (
+            position,
+            replace(older, safe=older.safe and delivery.safe, kept=delivery.kept or older.kept),
+        )
 
     def next_ping(self) -> bytes:
         """Return the payload of a ping that covers everything added so far."""

@@ -2,10 +2,10 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
 from enum import Enum, auto
 
 import structlog
+from msgspec.structs import replace
 
 from skyeim_ws.conn.client import Client, State
 from skyeim_ws.conn.ledger import Delivery
@@ -113,7 +113,8 @@ class CatchUp:
         if progress is None:
             return Hold.NOT_HELD
         if delivery.msg_id in client.ledger:
-            return Hold.HELD  # it is one of those that were fetched, and is on its way
+            client.ledger.take_over(delivery)  # it was fetched, and is on its way
+            return Hold.HELD
         if len(progress.held) < _HELD:
             progress.held[delivery.msg_id] = delivery
             return Hold.HELD
@@ -185,9 +186,7 @@ class CatchUp:
                 if client not in self._under_way:
                     return
                 progress.after_id = max(progress.after_id, message.id)
-                live = progress.held.pop(message.msg_id, None)
-                # The sender of a live one may wait to be told.
-                client.deliver(from_history(message, live.kept if live else None))
+                client.deliver(_fetched(message, progress.held.pop(message.msg_id, None)))
             while len(client.ledger) and client in self._under_way:
                 progress.confirmed.clear()
                 await progress.confirmed.wait()
@@ -220,8 +219,14 @@ class CatchUp:
         return newer, not progress.unread_only
 
 
-def from_history(message: HistoryMessage, kept: Callable[[], None] | None = None) -> Delivery:
-    """Return the delivery of a stored message: the same bytes as when it was new."""
+def _fetched(message: HistoryMessage, live: Delivery | None) -> Delivery:
+    """Return the delivery of a stored message; that of the live one, if it was held back.
+
+    What was fetched need not go into the queue should the connection end: whatever of it the client
+    does not have stands there, or is noted as missed.
+    """
+    if live is not None:
+        return replace(live, stored=live.stored or live.data)
     data = encode_data(
         ChatMessage(
             id=message.id,
@@ -239,6 +244,5 @@ def from_history(message: HistoryMessage, kept: Callable[[], None] | None = None
         msg_id=message.msg_id,
         from_user_id=message.from_user_id,
         stored=data,
-        queued=False,
-        kept=kept,
+        safe=True,
     )

@@ -189,8 +189,7 @@ class Cluster:
                 # This login came while Redis was away; only now the older one can be told.
                 heard = await self._bus.kick(answer.node, client.user_id, answer.conn_id)
                 missed = missed or ("" if heard else self._registry.note_missed(client.user_id))
-            window_follows = self._sessions.push_late_window(client)
             if missed:
                 self._catch_up.fetch(client, missed)
-            elif not window_follows:
+            else:
                 self._catch_up.reread(client)

@@ -80,7 +80,7 @@ class PrivateDelivery:
         match self._catch_up.hold(client, delivery):
             case Hold.NOT_HELD:
                 client.deliver(delivery)
-            case Hold.FULL if not delivery.queued:
+            case Hold.FULL if not delivery.safe:
                 # The catch-up will fetch it; until it is confirmed the queue has it.
                 self._queue.push(client.user_id, [delivery.data])
 
@@ -104,16 +104,13 @@ class PrivateDelivery:
                     msg_id=message.msg_id,
                     from_user_id=message.from_user_id,
                     stored=message.stored,
-                    queued=True,
+                    safe=True,
                 ),
             )
 
     def return_undelivered(self, user_id: int, deliveries: Sequence[Delivery]) -> None:
-        """Put back what a connection leaves unconfirmed, in order.
-
-        What came from the queue is still in it.
-        """
-        live = [delivery.data for delivery in deliveries if not delivery.queued]
+        """Put back what a connection leaves unconfirmed, but for what is safe."""
+        live = [delivery.data for delivery in deliveries if not delivery.safe]
         if not live:
             return
         self._stats.deliveries_returned += len(live)

@@ -69,7 +69,7 @@ class OfflineMessages:
                 msg_id=entry.msg_id,
                 from_user_id=entry.from_user_id,
                 stored=entry.stored,
-                queued=True,
+                safe=True,
             )
             for entry in window.entries
         ]

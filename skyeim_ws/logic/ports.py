@@ -327,13 +327,13 @@ class BusEvents(Protocol):
 
 
 class OfflineQueue(Protocol):
-    """The undelivered private messages of users. One FIFO: a window sees every earlier push."""
+    """The undelivered private messages of users, by id. A window sees every earlier push."""
 
     def push(self, user_id: int, entries: Sequence[bytes]) -> None:
-        """Append messages, oldest first; kept in a bounded buffer, or noted as missed."""
+        """Add messages, each in its place; kept in a bounded buffer, or noted as missed."""
 
     def route(self, user_id: int, entry: bytes, done: Callable[[bool], None] | None = None) -> None:
-        """Append a message and tell the node of the user's session, if there is one.
+        """Add a message and tell the node of the user's session, if there is one.
 
         `done` is called once, later: with True when the queue has it, with False if it has not by
         some seconds; then it may have it later.

@@ -77,8 +77,6 @@ class Sessions:
         self._max_connections = max_connections
         self.draining = False
         self.on_claim_failed: Callable[[Client], None] | None = None
-        # Clients that came while Redis was away and have not seen their offline queue.
-        self._window_due: set[Client] = set()
         # Users whose session on another node was told to end, and has not answered yet.
         self._handovers: dict[int, asyncio.Event] = {}
         self.received = receive
@@ -109,7 +107,6 @@ class Sessions:
     def ended(self, client: Client, undelivered: list[Delivery]) -> None:
         """Leave the map first, so that nothing is routed here; then return and clean up."""
         was_current = self._hub.unregister(client)
-        self._window_due.discard(client)
         undelivered += self._catch_up.stop(client)
         # First of all: should this node die before the rest, the session still tells of it.
         self._delivery.return_undelivered(client.user_id, undelivered)
@@ -135,14 +132,6 @@ class Sessions:
         handover = self._handovers.get(user_id)
         if handover is not None:
             handover.set()
-
-    def push_late_window(self, client: Client) -> bool:
-        """Push the window that could not be read while Redis was away; False if none is due."""
-        if client not in self._window_due:
-            return False
-        self._window_due.remove(client)
-        self._tasks.spawn(self._late_window(client))
-        return True
 
     def members_known(self, group_id: str, members: frozenset[int]) -> None:
         """Bring the group's presence in line with its members, who may have changed."""
@@ -206,14 +195,14 @@ class Sessions:
         )
         frames = [frame("connected", connected)]
         if isinstance(claim, BaseException):
-            log.info("offline_window_delayed", user=client.user_id, conn=client.conn_id)
+            log.info("offline_window_replaced", user=client.user_id, conn=client.conn_id)
             if client.state is State.CONNECTING:
                 # What the queue holds is unread in the Message service, which needs no Redis; and
-                # it must come before what is live. The queue itself follows when Redis is back.
+                # it must come before what is live. The queue is read when Redis is back.
+                if client.resume_after is None:
+                    frames.append(summary_frame(_NO_WINDOW))
                 client.start(frames, [])
                 self._delivery.bring_unread(client, client.resume_after)
-                if client.resume_after is None:
-                    self._window_due.add(client)
             if self.on_claim_failed is not None and self._hub.get(client.user_id) is client:
                 self.on_claim_failed(client)
             return None
@@ -297,12 +286,3 @@ class Sessions:
             await self._presence.sync_group(group_id, members, self._hub.users & members)
         except Unavailable as error:
             log.debug("group_presence_not_written", group=group_id, error=str(error))
-
-    async def _late_window(self, client: Client) -> None:
-        try:
-            await self._offline.push_window(client)
-        except Unavailable:
-            # Gone again: the next recovery serves it.
-            if self._hub.get(client.user_id) is client:
-                self._window_due.add(client)
-        self._catch_up.finish(client)

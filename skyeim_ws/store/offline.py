@@ -11,7 +11,7 @@ from skyeim_ws.logic.ports import QueuedMessage, Window
 from skyeim_ws.store import scripts
 from skyeim_ws.store.keys import NODE_PREFIX, missed_key, new_mark, queue_key, session_key
 from skyeim_ws.store.notes import PrivateNote, encode
-from skyeim_ws.store.pipeline import Pipeline
+from skyeim_ws.store.pipeline import Command, Pipeline
 
 log = structlog.get_logger()
 
@@ -21,7 +21,7 @@ QUEUE_SIZE = 10_000
 QUEUE_TTL = 30 * 86_400
 
 SLACK = 50
-"""Entries read beyond those wanted: nodes that push at once leave neighbours out of order."""
+"""Entries read beyond those wanted: programs other than ours may leave neighbours out of order."""
 
 GROWTH = 4
 
@@ -103,32 +103,27 @@ class RedisOfflineQueue:
         self._pipeline = pipeline
         self._size = size
         self._ttl = ttl
-        self._route = scripts.read("route_private")
+        self._script = scripts.read("queue_private")
         # Users of whom an entry was dropped.
         self._unqueued: set[int] = set()
         pipeline.on_room.append(self._note_unqueued)
 
     def push(self, user_id: int, entries: Sequence[bytes]) -> None:
-        """Append messages, oldest first; kept in a bounded buffer while Redis is away."""
+        """Add messages, each in its place; kept in a bounded buffer while Redis is away."""
         if entries:
             self._pipeline.submit(
-                ("LPUSH", queue_key(user_id), *entries),
-                ("LTRIM", queue_key(user_id), 0, self._size - 1),
-                ("EXPIRE", queue_key(user_id), self._ttl),
+                self._queued(user_id, b"", entries),
                 dropped=partial(self._unqueued.add, user_id),
             )
 
     def route(self, user_id: int, entry: bytes, done: Callable[[bool], None] | None = None) -> None:
-        """Append a message and tell the node of the user's session, if there is one.
+        """Add a message and tell the node of the user's session, if there is one.
 
         `done` is called once, later: with True when Redis has it; with False if it has not by some
         seconds, and then a bounded buffer may still hold it.
         """
         self._pipeline.submit(
-            (
-                *("EVAL", self._route, 2, session_key(user_id), queue_key(user_id)),
-                *(entry, self._size, self._ttl, encode(PrivateNote(user_id, entry)), NODE_PREFIX),
-            ),
+            self._queued(user_id, encode(PrivateNote(user_id, entry)), [entry]),
             done=done and (lambda outcome: done(isinstance(outcome, list))),
             # Else its sender has been told that it is kept.
             dropped=partial(self._unqueued.add, user_id) if done is None else None,
@@ -141,8 +136,7 @@ class RedisOfflineQueue:
     def remove(self, user_id: int, entries: Sequence[bytes]) -> None:
         """Take out entries, as `QueuedMessage.stored` has them; kept likewise.
 
-        One copy of each: a push that was repeated after an outage may have left two, and a window
-        shows both.
+        One copy of each: if other programs have left two, a window shows both.
         """
         if entries:
             self._pipeline.submit(*(("LREM", queue_key(user_id), 1, entry) for entry in entries))
@@ -171,6 +165,11 @@ class RedisOfflineQueue:
         if unreadable:
             log.warning("offline_entries_unreadable", user_id=user_id, count=len(unreadable))
             self.remove(user_id, unreadable)
+
+    def _queued(self, user_id: int, note: bytes, entries: Sequence[bytes]) -> Command:
+        keys = (session_key(user_id), queue_key(user_id))
+        arguments = (self._size, self._ttl, NODE_PREFIX, note)
+        return ("EVAL", self._script, len(keys), *keys, *arguments, *entries)
 
     def _note_unqueued(self) -> None:
         """Have these users get what the Message service has unread, at their next login."""

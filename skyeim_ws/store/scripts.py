@@ -4,5 +4,7 @@ from importlib import resources
 
 
 def read(name: str) -> str:
-    """Return the text of `lua/<name>.lua`."""
-    return resources.files(__package__).joinpath("lua", f"{name}.lua").read_text("utf-8")
+    """Return `lua/<name>.lua` without its comments: the text goes with every call."""
+    text = resources.files(__package__).joinpath("lua", f"{name}.lua").read_text("utf-8")
+    lines = (line.strip() for line in text.splitlines())
+    return "\n".join(line for line in lines if line and not line.startswith("--"))

@@ -129,7 +129,7 @@ class Person:
         elif kind == "ack":
             self._acked(data)
         elif kind == "offline_messages":
-            # The first one stands before all that is live, unless the gateway had no Redis.
+            # The first one stands before all that is live.
             self._window, self._old = data["pushCount"], not self._first
             self._first = False
             if data["hasMore"]:

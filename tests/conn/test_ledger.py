@@ -6,8 +6,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from skyeim_ws.conn.ledger import Delivery, Ledger
 
 
-def delivery(number: int) -> Delivery:
-    return Delivery(data=b"{}", id=number, msg_id=f"m{number}", from_user_id=1)
+def delivery(number: int, *, safe: bool = False) -> Delivery:
+    return Delivery(data=b"{}", id=number, msg_id=f"m{number}", from_user_id=1, safe=safe)
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -18,12 +18,24 @@ class LedgerMachine(RuleBasedStateMachine):
         self.next = 0
         self.ping: bytes | None = None
         self.covered: set[int] = set()
+        self.unsafe: set[int] = set()
 
-    @rule()
-    def write(self) -> None:
+    @rule(safe=st.booleans())
+    def write(self, safe: bool) -> None:
         self.next += 1
-        self.ledger.add(delivery(self.next))
+        self.ledger.add(delivery(self.next, safe=safe))
         self.written.append(self.next)
+        if not safe:
+            self.unsafe.add(self.next)
+
+    @precondition(lambda self: self.written)
+    @rule(data=st.data(), safe=st.booleans())
+    def take_over(self, data: st.DataObject, safe: bool) -> None:
+        """A message that came twice is as safe as the less safe one, and keeps its place."""
+        number = data.draw(st.sampled_from(self.written))
+        self.ledger.take_over(delivery(number, safe=safe))
+        if not safe:
+            self.unsafe.add(number)
 
     @precondition(lambda self: self.written)
     @rule(data=st.data())
@@ -63,7 +75,11 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule()
     def drain(self) -> None:
-        assert [entry.id for entry in self.ledger.drain()] == self.written
+        left = self.ledger.drain()
+        assert [entry.id for entry in left] == self.written
+        assert [entry.id for entry in left if not entry.safe] == [
+            number for number in self.written if number in self.unsafe
+        ]
         self.written = []
 
     @invariant()

@@ -95,7 +95,7 @@ class RawUser:
 
 @asynccontextmanager
 async def raw_user(
-    world: World, user_id: int, *, receive_buffer: int = 0, ahead: bytes = b""
+    world: World, user_id: int, *, receive_buffer: int = 0, ahead: bytes = b"", query: str = ""
 ) -> AsyncIterator[RawUser]:
     """Upgrade a connection; `receive_buffer` is the size of the kernel's buffer in bytes.
 
@@ -111,7 +111,7 @@ async def raw_user(
     try:
         key = base64.b64encode(os.urandom(16)).decode()
         user.write(
-            f"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:{world.port}\r\n"
+            f"GET /ws{query} HTTP/1.1\r\nHost: 127.0.0.1:{world.port}\r\n"
             f"Authorization: Bearer {world.token(user_id)}\r\n"
             "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
             f"Sec-WebSocket-Key: {key}\r\n\r\n".encode()

@@ -1,10 +1,11 @@
 """The queues of undelivered messages: reading entries, choosing windows, and a real Redis."""
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
@@ -149,15 +150,79 @@ async def test_confirmed_entries_leave_and_others_stay(server: Server) -> None:
 
 
 @pytest.mark.gen_test
-async def test_a_push_that_was_repeated_is_shown_and_removed_twice(server: Server) -> None:
+async def test_a_push_that_was_repeated_is_queued_once(server: Server) -> None:
+    """A write that Redis took, and whose answer was lost, is made again."""
     async with pipelined(server) as pipeline:
         queue = RedisOfflineQueue(pipeline)
-        queue.push(1, [entry(1), entry(2)])
-        queue.push(1, [entry(1), entry(2)])
+        for _ in range(2):
+            queue.push(1, [entry(1), entry(2), entry(3)])
+            queue.route(1, entry(2))
         window = await queue.window(1, None, 10)
-        assert ids_of(window.entries) == [1, 1, 2, 2]
+        assert ids_of(window.entries) == [1, 2, 3]
         queue.remove(1, [message.stored for message in window.entries])
         assert (await queue.window(1, None, 10)).entries == []
+
+
+@pytest.mark.gen_test
+async def test_nodes_that_bring_at_once_what_has_waited_do_not_hide_each_others(
+    server: Server,
+) -> None:
+    """After an outage each has many messages for a user, and a window is the newest of all."""
+    east, west = range(2, 400, 2), range(1, 400, 2)
+    async with pipelined(server) as pipeline:
+        queue = RedisOfflineQueue(pipeline)
+        for node in (west, east):
+            for number in node:
+                queue.route(1, entry(number))
+        seen: list[int] = []
+        while len(seen) < 399:
+            window = await queue.window(1, seen[0] if seen else None, 20)
+            assert window.older == 399 - len(seen) - len(window.entries)
+            seen = ids_of(window.entries) + seen
+        assert seen == list(range(1, 400))
+
+
+@pytest.mark.gen_test
+async def test_a_full_queue_makes_room_by_id_and_not_by_the_time_of_coming(server: Server) -> None:
+    async with pipelined(server) as pipeline:
+        queue = RedisOfflineQueue(pipeline, size=3, ttl=60)
+        queue.push(1, [entry(n) for n in (5, 6, 7)])
+        queue.push(1, [entry(4), entry(8)])
+        assert ids_of((await queue.window(1, None, 10)).entries) == [6, 7, 8]
+
+
+LARGE = 2**53
+"""Above it a number of Lua, and of JavaScript, stands for its neighbours as well."""
+
+placed = st.lists(
+    st.tuples(
+        st.integers(1, 40) | st.integers(LARGE, LARGE + 40) | st.integers(2**63 - 40, 2**63 - 1),
+        st.sampled_from([entry, enveloped]),
+    ),
+    unique_by=lambda pair: pair[0],
+    max_size=30,
+)
+
+
+@given(pushed=placed, batch=st.integers(1, 5))
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_comes_when_the_queue_is_in_the_order_of_the_ids(
+    server: Server, pushed: list[tuple[int, Any]], batch: int
+) -> None:
+    entries = [form(number) for number, form in pushed]
+
+    async def push_all() -> list[bytes]:
+        async with pipelined(server) as pipeline:
+            queue = RedisOfflineQueue(pipeline)
+            await pipeline.call(("DEL", queue_key(1)))
+            for start in range(0, len(entries), batch):
+                queue.push(1, entries[start : start + batch])
+            [found] = await pipeline.call(("LRANGE", queue_key(1), 0, -1))
+            return list(found)
+
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        found = runner.run(push_all())
+    assert found == [form(number) for number, form in sorted(pushed, key=lambda p: -p[0])]
 
 
 @pytest.mark.gen_test

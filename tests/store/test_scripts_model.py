@@ -38,18 +38,17 @@ nodes = st.sampled_from(NODES)
 
 @dataclass
 class User:
-    """What the scripts are to keep of a user; the queue is in the order of pushing."""
+    """What the scripts are to keep of a user; the queue is in the order of the ids."""
 
     session: str = ""
     queue: list[bytes] = field(default_factory=list)
     missed: bool = False
 
     def push(self, entry: bytes) -> None:
-        self.queue = [*self.queue, entry][-QUEUE_SIZE:]
+        self.queue = sorted({*self.queue, entry}, key=number)[-QUEUE_SIZE:]
 
     def window(self, before: int | None, limit: int) -> tuple[list[bytes], int]:
         wanted = [entry for entry in self.queue if before is None or number(entry) < before]
-        wanted.sort(key=number)
         taken = wanted[max(len(wanted) - limit, 0) :]
         return taken, len(wanted) - len(taken)
 
@@ -211,27 +210,29 @@ class Model(RuleBasedStateMachine):
 
     # Queues.
 
-    @rule(user=users)
-    def route(self, user: int) -> None:
+    @rule(user=users, late=st.integers(0, 8))
+    def route(self, user: int, late: int) -> None:
+        """Also a message that has waited on its node, or that is sent again."""
         self.count += 1
+        message = entry(max(self.count - late, 1))
         answers: list[bool] = []
-        self.write(self.queue.route, user, entry(self.count), answers.append)
+        self.write(self.queue.route, user, message, answers.append)
         assert answers == [True]
         known = self.model[user]
-        known.push(entry(self.count))
+        known.push(message)
         node, _, conn = known.session.partition(" ")
         heard = self.hearing.get_message(timeout=5 if conn else 0)
         if conn:
             assert heard is not None
             assert heard["channel"] == (NODE_PREFIX + node).encode()
-            assert decode(heard["data"]) == PrivateNote(user, entry(self.count))
+            assert decode(heard["data"]) == PrivateNote(user, message)
         else:
             assert heard is None
 
-    @rule(user=users, count=st.integers(1, 3))
-    def put_back(self, user: int, count: int) -> None:
-        entries = [entry(self.count + 1 + index) for index in range(count)]
-        self.count += count
+    @rule(user=users, ages=st.lists(st.integers(-3, 8), min_size=1, max_size=3))
+    def put_back(self, user: int, ages: list[int]) -> None:
+        entries = [entry(max(self.count - age, 1)) for age in ages]
+        self.count += 3
         self.write(self.queue.push, user, entries)
         for each in entries:
             self.model[user].push(each)

@@ -1,0 +1,58 @@
+-- queue_private: private messages for a user. Put them into the offline queue, and tell of one.
+-- They are queued first, whatever follows: a subscriber may be gone, or die, before its client has
+-- the message. If the user has a live session its node is told, and delivers; the entry leaves
+-- the queue when the client has confirmed the message.
+-- The queue is in the order of the ids, newest at the head, whoever pushes when: after an outage
+-- each node brings what has waited, and a window is the newest part of what stands at the head.
+-- KEYS[1]  the session, KEYS[2] the offline queue of the same user
+-- ARGV[1]  the size of the queue, ARGV[2] its time to live in seconds
+-- ARGV[3]  the prefix of the nodes' channels, ARGV[4] what to tell the node, or '' for nothing
+-- ARGV[5..] the entries
+-- Returns 1 if a node was told.
+
+local function id_of(entry)
+  return string.match(entry, '"id":%s*"?(%d+)') or ''
+end
+
+-- By their digits: of numbers above 2^53 Lua knows too few.
+local function is_newer(id, other)
+  return #id > #other or (#id == #other and id > other)
+end
+
+-- Nearly always it is the newest: the head is looked at first, and what is behind it by halves.
+local function place(entry)
+  local id = id_of(entry)
+  local low, high, middle = 0, redis.call('LLEN', KEYS[2]), 0
+  local behind = false
+  while low < high do
+    local other = redis.call('LINDEX', KEYS[2], middle)
+    if id ~= '' and is_newer(id_of(other), id) then
+      low = middle + 1
+    else
+      high, behind = middle, other
+    end
+    middle = math.floor((low + high) / 2)
+  end
+  if behind == entry then
+    return -- a push that was repeated after an outage
+  elseif low == 0 then
+    redis.call('LPUSH', KEYS[2], entry)
+  elseif behind then
+    redis.call('LINSERT', KEYS[2], 'BEFORE', behind, entry)
+  else
+    redis.call('RPUSH', KEYS[2], entry)
+  end
+end
+
+for n = 5, #ARGV do
+  place(ARGV[n])
+end
+redis.call('LTRIM', KEYS[2], 0, tonumber(ARGV[1]) - 1)
+redis.call('EXPIRE', KEYS[2], ARGV[2])
+local session = ARGV[4] ~= '' and redis.call('GET', KEYS[1])
+local node = session and string.match(session, '^(%S+) ')
+if not node then
+  return 0
+end
+redis.call('PUBLISH', ARGV[3] .. node, ARGV[4])
+return 1
