@@ -19,10 +19,12 @@ local function is_newer(id, other)
   return #id > #other or (#id == #other and id > other)
 end
 
+local length = redis.call('LLEN', KEYS[2])
+
 -- Nearly always it is the newest: the head is looked at first, and what is behind it by halves.
 local function place(entry)
   local id = id_of(entry)
-  local low, high, middle = 0, redis.call('LLEN', KEYS[2]), 0
+  local low, high, middle = 0, length, 0
   local behind = false
   while low < high do
     local other = redis.call('LINDEX', KEYS[2], middle)
@@ -36,18 +38,20 @@ local function place(entry)
   if behind == entry then
     return -- a push that was repeated after an outage
   elseif low == 0 then
-    redis.call('LPUSH', KEYS[2], entry)
+    length = redis.call('LPUSH', KEYS[2], entry)
   elseif behind then
-    redis.call('LINSERT', KEYS[2], 'BEFORE', behind, entry)
+    length = redis.call('LINSERT', KEYS[2], 'BEFORE', behind, entry)
   else
-    redis.call('RPUSH', KEYS[2], entry)
+    length = redis.call('RPUSH', KEYS[2], entry)
   end
 end
 
 for n = 5, #ARGV do
   place(ARGV[n])
 end
-redis.call('LTRIM', KEYS[2], 0, tonumber(ARGV[1]) - 1)
+if length > tonumber(ARGV[1]) then
+  redis.call('LTRIM', KEYS[2], 0, tonumber(ARGV[1]) - 1)
+end
 redis.call('EXPIRE', KEYS[2], ARGV[2])
 local session = ARGV[4] ~= '' and redis.call('GET', KEYS[1])
 local node = session and string.match(session, '^(%S+) ')
