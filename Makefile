@@ -10,6 +10,10 @@ JOBS ?= 2
 
 FAULT_TESTS := tests/chaos tests/redis_kinds tests/gateway/test_login_race.py \
 	tests/process/test_ghosts.py tests/process/test_half_open.py tests/process/test_workers.py
+# What a user sees of Redis; `make chaos` has the whole of tests/gateway run on these.
+KINDS := cluster sentinel
+KIND_TESTS := $(addprefix tests/gateway/test_, cluster.py groups.py offline.py order.py \
+	private.py receipts.py social.py)
 
 .PHONY: help run test chaos bench format lint proto clean
 
@@ -36,12 +40,12 @@ test: $(STAMP) ## Check format, lint and types, run all tests with branch covera
 	$(BIN)/mypy
 	@tools/install-test-servers
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --cov --cov-report=term --cov-report=
+	for kind in $(KINDS); do REDIS_KIND=$$kind $(BIN)/python -m pytest -n $(JOBS) $(KIND_TESTS) || exit 1; done
 
 chaos: $(STAMP) ## Kill everything while people chat, for minutes; all fault tests in their long form
 	$(BIN)/python -m tests.chaos
 	LONG_TESTS=1 $(BIN)/python -m pytest --timeout=600 --async-test-timeout=600 $(FAULT_TESTS)
-	REDIS_KIND=cluster $(BIN)/python -m pytest -n $(JOBS) tests/gateway
-	REDIS_KIND=sentinel $(BIN)/python -m pytest -n $(JOBS) tests/gateway
+	for kind in $(KINDS); do REDIS_KIND=$$kind $(BIN)/python -m pytest -n $(JOBS) tests/gateway || exit 1; done
 
 bench: $(BENCH_STAMP) ## Measure against the goals, 10 minutes; with QUICK=1 a look of 3
 	$(BIN)/python -m bench $(if $(QUICK),--quick)
