@@ -2,7 +2,11 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
 from enum import Enum, auto
+from functools import partial
+from itertools import islice
+from typing import TypeVar
 
 import structlog
 from msgspec.structs import replace
@@ -22,9 +26,12 @@ from skyeim_ws.logic.tasks import Tasks
 
 log = structlog.get_logger()
 
+_T = TypeVar("_T")
+
 _PAGE = 100
 _HELD = 1000
-"""Live messages that wait behind older ones; beyond it they are fetched like the others."""
+"""Live messages that wait behind older ones; beyond it they are fetched like the others. Also how
+many unread ones are kept for the next pages: the service tells of all of them each time."""
 
 _AT_ONCE = 32
 """Clients that are being served at a time: after the death of a node all of its users come."""
@@ -41,16 +48,27 @@ class Hold(Enum):
     FULL = auto()
 
 
+class Wait(Enum):
+    """Why live messages wait although nothing older may be on its way yet."""
+
+    LOGIN = auto()
+    RECLAIM = auto()
+
+
 class _Progress:
     """What one connection still has to get before its live messages."""
 
     def __init__(self) -> None:
         self.held: dict[str, Delivery] = {}
+        self.waits: set[Wait] = set()
         self.running = False
         self.reread = False
         self.fetch = False
-        self.unread_only = True
-        self.after_id = 0
+        # First what is unread, of which the client has all up to `unread_since`; then all that has
+        # a larger id than `since`, which is not known if it is what follows the unread ones.
+        self.unread = False
+        self.unread_since = 0
+        self.since: int | None = None
         self.missed = ""
         self.confirmed = asyncio.Event()
 
@@ -75,14 +93,20 @@ class CatchUp:
         self._under_way: dict[Client, _Progress] = {}
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
-    def begin(self, client: Client) -> None:
-        """Hold live messages back from now on; `finish`, `reread` or `fetch` has to follow."""
-        self._under_way.setdefault(client, _Progress())
+    def begin(self, client: Client, wait: Wait) -> None:
+        """Hold live messages back from now on, until `finish`; `reread` or `fetch` may precede it.
 
-    def finish(self, client: Client) -> None:
+        Also if other older messages are on their way: these may have been asked for too early.
+        """
+        self._under_way.setdefault(client, _Progress()).waits.add(wait)
+
+    def finish(self, client: Client, wait: Wait) -> None:
         """Let go what was held back, unless older messages are still to come."""
         progress = self._under_way.get(client)
-        if progress is None or progress.running:
+        if progress is None:
+            return
+        progress.waits.discard(wait)
+        if progress.waits or progress.running:
             return
         if progress.reread or progress.fetch:
             self._start(client, progress)
@@ -98,13 +122,16 @@ class CatchUp:
     def fetch(self, client: Client, missed: str, after_id: int | None = None) -> None:
         """Bring the client all private messages with a larger id, or all unread.
 
-        When the client has them, the note `missed` is forgotten.
+        When the client has them, the note `missed` is forgotten. So with a note and an id it gets
+        both: what was missed may be older than what has come to it since.
         """
         progress = self._under_way.setdefault(client, _Progress())
         progress.fetch = True
         progress.missed = missed or progress.missed
         if after_id is not None:
-            progress.unread_only, progress.after_id = False, after_id
+            progress.since = after_id
+        if missed or after_id is None:
+            progress.unread = True
         self._start(client, progress)
 
     def hold(self, client: Client, delivery: Delivery) -> Hold:
@@ -152,6 +179,9 @@ class CatchUp:
                 await self._fetch_all(client, progress)
                 if client in self._under_way and not progress.fetch and progress.missed:
                     self._registry.forget_missed(client.user_id, progress.missed)
+            elif progress.waits:
+                progress.running = False  # `finish` goes on
+                return
             else:
                 self._release(client, progress)
 
@@ -178,45 +208,67 @@ class CatchUp:
             progress.held[delivery.msg_id] = delivery
 
     async def _fetch_all(self, client: Client, progress: _Progress) -> None:
-        """Deliver page after page, each when the one before is confirmed."""
+        if progress.unread or progress.since is None:
+            progress.unread = False
+            await self._fetch_unread(client, progress)
+            # With nothing unread there is no id to begin with, and nothing was missed.
+            if progress.since is None and progress.unread_since:
+                progress.since = progress.unread_since
+        if progress.since is not None:
+            await self._fetch_since(client, progress, progress.since)
+
+    async def _fetch_unread(self, client: Client, progress: _Progress) -> None:
+        """Deliver what is unread, up to the id from which all is asked for.
+
+        The service tells of a bounded number; if it is more, what follows is asked for by id.
+        """
+        last = progress.since
         more = True
         while more:
-            page, more = await self._next_page(client, progress)
-            for message in page:
-                if client not in self._under_way:
-                    return
-                progress.after_id = max(progress.after_id, message.id)
-                client.deliver(_fetched(message, progress.held.pop(message.msg_id, None)))
-            while len(client.ledger) and client in self._under_way:
-                progress.confirmed.clear()
-                await progress.confirmed.wait()
+            unread = await self._asked(client, partial(self._messages.unread, client.user_id))
+            newer = (message for message in unread or () if message.id > progress.unread_since)
+            due = list(islice((m for m in newer if last is None or m.id <= last), _HELD))
+            for start in range(0, len(due), _PAGE):
+                page = due[start : start + _PAGE]
+                await self._bring(client, progress, page)
+                progress.unread_since = page[-1].id
+            more = len(due) == _HELD
 
-    async def _next_page(
-        self, client: Client, progress: _Progress
-    ) -> tuple[list[HistoryMessage], bool]:
+    async def _fetch_since(self, client: Client, progress: _Progress, since: int) -> None:
+        """Deliver all messages with a larger id."""
+        more = True
+        while more:
+            ask = partial(self._messages.since, client.user_id, since, _PAGE)
+            page, more = await self._asked(client, ask) or ([], False)
+            await self._bring(client, progress, page)
+            if page:
+                progress.since = since = page[-1].id
+
+    async def _bring(
+        self, client: Client, progress: _Progress, page: Sequence[HistoryMessage]
+    ) -> None:
+        """Deliver a page, and wait until it is confirmed or the client is gone."""
+        for message in page:
+            if client not in self._under_way:
+                return
+            client.deliver(_fetched(message, progress.held.pop(message.msg_id, None)))
+        while len(client.ledger) and client in self._under_way:
+            progress.confirmed.clear()
+            await progress.confirmed.wait()
+
+    async def _asked(self, client: Client, ask: Callable[[], Awaitable[_T]]) -> _T | None:
+        """Ask the service until it answers; None if the client is gone."""
         attempt = 0
         while client in self._under_way and client.state is State.OPEN:
             try:
                 async with self._turns:
-                    return await self._ask(client, progress)
+                    return await ask()
             except (Refused, Unavailable) as error:
                 if attempt == 0:
                     log.warning("catch_up_delayed", user=client.user_id, error=str(error))
                 await asyncio.sleep(_RETRY_SECONDS[min(attempt, len(_RETRY_SECONDS) - 1)])
                 attempt += 1
-        return [], False
-
-    async def _ask(self, client: Client, progress: _Progress) -> tuple[list[HistoryMessage], bool]:
-        if not progress.unread_only:
-            return await self._messages.since(client.user_id, progress.after_id, _PAGE)
-        unread = await self._messages.unread(client.user_id)
-        newer = [message for message in unread if message.id > progress.after_id]
-        if len(newer) > _PAGE:
-            return newer[:_PAGE], True
-        # The service tells of a bounded number of unread messages; what follows them is asked
-        # for by id. With nothing unread there is no id to begin with, and nothing was missed.
-        progress.unread_only = not newer and not progress.after_id
-        return newer, not progress.unread_only
+        return None
 
 
 def _fetched(message: HistoryMessage, live: Delivery | None) -> Delivery:

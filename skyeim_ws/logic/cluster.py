@@ -9,10 +9,18 @@ import structlog
 from skyeim_ws.conn.client import Client, State
 from skyeim_ws.conn.group_router import GroupFrame, GroupRouter
 from skyeim_ws.conn.hub import Hub
-from skyeim_ws.logic.catch_up import CatchUp
+from skyeim_ws.logic.catch_up import CatchUp, Wait
 from skyeim_ws.logic.chat import Sending
 from skyeim_ws.logic.delivery import PrivateDelivery
-from skyeim_ws.logic.ports import Bus, Presence, Refused, Roster, SessionRegistry, Unavailable
+from skyeim_ws.logic.ports import (
+    Bus,
+    Presence,
+    Reclaimed,
+    Refused,
+    Roster,
+    SessionRegistry,
+    Unavailable,
+)
 from skyeim_ws.logic.session import Sessions
 from skyeim_ws.logic.social import Social
 from skyeim_ws.logic.tasks import Tasks
@@ -115,7 +123,8 @@ class Cluster:
         """
         self._presence.resync({client.user_id: client.group_ids for client in self._hub})
         for client in self._hub:
-            self._catch_up.begin(client)
+            self._catch_up.begin(client, Wait.RECLAIM)
+            client.in_roster = False
         self._claim_again(self._hub)
 
     def claim_later(self, client: Client) -> None:
@@ -162,16 +171,16 @@ class Cluster:
                     left = {c for c in (*some, *self._unclaimed) if self._hub.get(c.user_id) is c}
                     self._unclaimed = left
                     for client in left:
-                        if client.state is State.OPEN:
-                            self._catch_up.finish(client)
+                        self._catch_up.finish(client, Wait.RECLAIM)
                     await asyncio.sleep(_RETRY_SECONDS)
         finally:
             self._reclaiming = False
 
     async def _reclaim(self, clients: Sequence[Client]) -> None:
+        if self._bus.cut_off:
+            raise Unavailable("Redis is away")  # nobody's messages are held back for a try
         for client in clients:
-            self._catch_up.begin(client)
-            client.in_roster = False
+            self._catch_up.begin(client, Wait.RECLAIM)
         # First: whoever cleans up after this node should it die must know of everyone.
         await self._roster.enter_again([(c.user_id, c.conn_id, c.group_ids) for c in clients])
         for client in clients:
@@ -184,12 +193,25 @@ class Cluster:
                 self._sessions.kick(client)
                 continue
             client.conn_id = answer.own
-            missed = answer.missed
             if answer.conn_id:
                 # This login came while Redis was away; only now the older one can be told.
-                heard = await self._bus.kick(answer.node, client.user_id, answer.conn_id)
-                missed = missed or ("" if heard else self._registry.note_missed(client.user_id))
-            if missed:
-                self._catch_up.fetch(client, missed)
+                self._tasks.spawn(self._take_over(client, answer))
             else:
-                self._catch_up.reread(client)
+                self._reclaimed(client, answer.missed)
+
+    async def _take_over(self, client: Client, answer: Reclaimed) -> None:
+        _, missed = await self._sessions.take_over(
+            client, answer.node, answer.conn_id, answer.missed
+        )
+        if self._hub.get(client.user_id) is client:
+            self._reclaimed(client, missed)
+
+    def _reclaimed(self, client: Client, missed: str) -> None:
+        """Bring the client what was queued or missed while nobody told this node."""
+        if missed:
+            self._catch_up.fetch(client, missed)
+        else:
+            self._catch_up.reread(client)
+        # Unless there was another reason meanwhile, as when the subscription is back as well.
+        if client not in self._unclaimed:
+            self._catch_up.finish(client, Wait.RECLAIM)

@@ -22,22 +22,13 @@ class OfflineMessages:
         self._max_bytes = max_bytes // 2
 
     def pull(self, client: Client, data: OfflinePull) -> None:
-        """Push the next older window; one pull at a time."""
+        """Push the next older window, or the newest if none was pushed; one pull at a time."""
         too_early = client.outbox.half_full or client.ledger.room < data.limit
         if client.pulling or too_early:
             refuse(client, "offline_pull", Reason.BUSY, "read what was pushed first")
             return
         client.pulling = True
         self._requests.run(client, "offline_pull", self._pull(client, data.limit))
-
-    async def push_window(self, client: Client, limit: int = 0) -> None:
-        """Push the next older window, or the newest if none was pushed; raises Unavailable."""
-        limit = limit or self.push_limit
-        window = await self._queue.window(client.user_id, client.oldest_pushed, limit)
-        window = self.cut(window)
-        client.send(summary_frame(window))
-        for delivery in self.take(client, window):
-            client.deliver(delivery)
 
     async def newest(self, client: Client) -> Window:
         """Return the newest window of the client's queue; raises Unavailable."""
@@ -84,8 +75,14 @@ class OfflineMessages:
         return window
 
     async def _pull(self, client: Client, limit: int) -> None:
+        before_id = client.oldest_pushed
+        if before_id is None and client.resume_after is not None:
+            before_id = client.resume_after + 1  # what is newer comes by itself, and in order
         try:
-            await self.push_window(client, limit)
+            window = self.cut(await self._queue.window(client.user_id, before_id, limit))
+            client.send(summary_frame(window))
+            for delivery in self.take(client, window):
+                client.deliver(delivery)
         finally:
             client.pulling = False
 

@@ -12,7 +12,7 @@ from skyeim_ws.conn.codes import CloseCode
 from skyeim_ws.conn.hub import Hub
 from skyeim_ws.conn.ledger import Delivery
 from skyeim_ws.conn.types import Connected, Kicked, frame
-from skyeim_ws.logic.catch_up import CatchUp
+from skyeim_ws.logic.catch_up import CatchUp, Wait
 from skyeim_ws.logic.delivery import PrivateDelivery
 from skyeim_ws.logic.offline import OfflineMessages, summary_frame
 from skyeim_ws.logic.ports import (
@@ -91,7 +91,7 @@ class Sessions:
             client.disconnect(CloseCode.OVERLOADED, "too many connections")
             return
         previous = self._hub.register(client)
-        self._catch_up.begin(client)
+        self._catch_up.begin(client, Wait.LOGIN)
         if previous is not None:
             client.group_ids = previous.group_ids
             self.kick(previous)
@@ -203,32 +203,40 @@ class Sessions:
                     frames.append(summary_frame(_NO_WINDOW))
                 client.start(frames, [])
                 self._delivery.bring_unread(client, client.resume_after)
+                self._catch_up.finish(client, Wait.LOGIN)
             if self.on_claim_failed is not None and self._hub.get(client.user_id) is client:
                 self.on_claim_failed(client)
             return None
         window, missed = claim.window, claim.missed
         if claim.conn_id and not claim.here:
-            # Noted before the answer is known: a login that takes the place of this one meanwhile
-            # would find a session that is well, and nothing of the one that may have died.
-            noted = missed or self._registry.note_missed(client.user_id)
-            try:
-                window = await self._take_over(client, claim)
-            except Unavailable:
-                missed = noted
-            else:
-                if not missed:
-                    self._registry.forget_missed(client.user_id, noted)
+            window, missed = await self.take_over(client, claim.node, claim.conn_id, missed)
         self._open(client, frames, missed, window)
         return claim
 
-    async def _take_over(self, client: Client, claim: Claim) -> Window:
+    async def take_over(
+        self, client: Client, node: str, conn_id: str, missed: str
+    ) -> tuple[Window, str]:
         """End the session on another node, and return the queue with what it has put back.
 
-        Raises Unavailable if it did not: its node is dead, or cannot be reached.
+        Beside it the note of what is missed: the given one, or another if that node is dead or out
+        of reach.
         """
+        # Noted before the answer is known: a login that takes the place of this one meanwhile would
+        # find a session that is well, and nothing of the one that may have died.
+        noted = missed or self._registry.note_missed(client.user_id)
+        try:
+            window = await self._hand_over(client, node, conn_id)
+        except Unavailable:
+            return _NO_WINDOW, noted
+        if not missed:
+            self._registry.forget_missed(client.user_id, noted)
+        return window, missed
+
+    async def _hand_over(self, client: Client, node: str, conn_id: str) -> Window:
+        """Have a node kick its connection and put back what that holds; raises Unavailable."""
         handover = self._handovers[client.user_id] = asyncio.Event()
         try:
-            if not await self._bus.kick(claim.node, client.user_id, claim.conn_id):
+            if not await self._bus.kick(node, client.user_id, conn_id):
                 raise Unavailable("nobody hears it")
             async with asyncio.timeout(_HANDOVER_SECONDS):
                 await handover.wait()
@@ -254,7 +262,7 @@ class Sessions:
         else:
             window = self._offline.cut(window)
             client.start([*frames, summary_frame(window)], self._offline.take(client, window))
-            self._catch_up.finish(client)
+        self._catch_up.finish(client, Wait.LOGIN)
 
     async def _introduce(self, client: Client, *, announce: bool) -> None:
         """Enter the user's groups and tell the friends; the client does not wait for it."""

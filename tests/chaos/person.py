@@ -1,6 +1,7 @@
 """A client as anyone would write it: drops duplicates, sends again, pulls while there is more.
 
-The next message of a conversation is sent when the one before is acked, as a person does it.
+Every second one stores what it gets, and resumes. The next message of a conversation is sent when
+the one before is acked, as a person does it.
 """
 
 import asyncio
@@ -42,6 +43,8 @@ class Person:
         self._window = 0
         self._old = False
         self._first = False
+        self._resumes = user_id % 2 == 0
+        self._largest = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -89,10 +92,11 @@ class Person:
 
     async def _connected(self) -> None:
         port = self._random.choice(self._rig.ports)
-        url = f"ws://127.0.0.1:{port}/ws?{urlencode({'token': self.token})}"
+        query = {"token": self.token} | ({"resume": self._largest} if self._resumes else {})
+        url = f"ws://127.0.0.1:{port}/ws?{urlencode(query)}"
         options: dict[str, Any] = {"compression": None, "ping_interval": None, "close_timeout": 1}
         async with connect(url, open_timeout=5, max_queue=None, **options) as connection:
-            self._window, self._first = 0, True
+            self._window, self._first = 0, not self._resumes
             self._connection = connection
             self.connections += 1
             # What was sent on the last connection may be lost: its senders write it again.
@@ -124,6 +128,9 @@ class Person:
             old, self._window = self._old and self._window > 0, max(self._window - 1, 0)
             self._book.arrived(self.user_id, data["fromUserId"], data["msgId"], data["id"], old=old)
             self._first = False
+            self._largest = max(self._largest, data["id"])
+        elif kind == "connected" and self._resumes:
+            self._pull()  # what is not confirmed, and older
         elif kind == "group_chat":
             self._book.seqs[self.user_id].add(data["seq"])
         elif kind == "ack":

@@ -3,11 +3,15 @@
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from skyeim_ws.logic import catch_up, session
+from skyeim_ws.logic.cluster import Cluster
 from tests.gateway.conftest import MakeWorld, not_on_a_cluster
-from tests.store.servers import Server, running_server
+from tests.gateway.raw import raw_user
+from tests.store.servers import Server, running_server, until_async
 from tests.waiting import until
 from tests.world import User, world
 
@@ -140,8 +144,59 @@ async def test_resume_brings_what_came_after_an_id_and_live_messages_behind_it(
         assert client is not None
         await until(lambda: not len(client.ledger))
         await until(lambda: not world.gateway.pipeline.waiting)
-        # What was resumed has left the queue; what lies before it was not asked for.
+        # What was resumed has left the queue; what lies before it comes when it is asked for.
         assert await world.redis.llen("offline:private:1002") == 10
+        await bob.send("offline_pull", limit=100)
+        await bob.expect("offline_messages", pushCount=10, hasMore=False)
+        assert [(await bob.expect("chat"))["id"] for _ in range(10)] == ids[:10]
+
+
+@pytest.mark.gen_test
+async def test_resume_after_a_death_brings_also_what_is_unread_below_the_id(
+    make_world: MakeWorld,
+) -> None:
+    """What died with a node may be older than what has come over another node since."""
+    async with make_world(rate_limit=0) as world:
+        alice = await world.login(1001)
+        ids = [(await alice.chat(1002, f"m{number}"))["id"] for number in range(260)]
+        await world.redis.delete("offline:private:1002")  # they were in the hands of the dead node
+        missed = "{offline:private:1002}:missed"
+        await world.redis.set(missed, "a mark")
+
+        bob = await world.dial(1002, world.url(1002, resume=str(ids[149])))
+        seen = [(await bob.expect("chat"))["id"] for _ in ids]
+        assert seen == ids
+
+        async def forgotten() -> bool:
+            return not await world.redis.exists(missed)
+
+        await until_async(forgotten)
+        await alice.chat(1002, "live")
+        assert (await bob.expect("chat"))["content"] == "live"
+
+
+@pytest.mark.gen_test
+async def test_what_is_missed_is_brought_once_whatever_is_read(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More is unread than is kept of one look at it, and some of it was read."""
+    monkeypatch.setattr(catch_up, "_HELD", 120)
+    async with make_world(rate_limit=0) as world:
+        alice, bob = await world.login(1001), await world.login(1002)
+        ids = [(await alice.chat(1002, "x", msgId=f"m{n}"))["id"] for n in range(260)]
+        await bob.send("read", peerId=1001, msgIds=[f"m{n}" for n in range(0, 100, 2)])
+        await alice.expect("read", userId=1002)
+        client = world.gateway.hub.get(1002)
+        assert client is not None
+        await until(lambda: not len(client.ledger))
+        await bob.connection.close()
+        await until(lambda: 1002 not in world.gateway.hub)
+        await world.redis.set("{offline:private:1002}:missed", "a mark")
+
+        bob = await world.dial(1002)
+        unread = ids[1:100:2] + ids[100:]
+        assert [(await bob.expect("chat"))["id"] for _ in unread] == unread
+        assert "chat" not in {frame["type"] for frame in await bob.quiet()}
 
 
 @pytest.mark.gen_test
@@ -167,6 +222,49 @@ async def test_the_newer_of_two_logins_stays_also_if_it_came_while_redis_was_awa
         await newer.send("ping")
         await newer.expect("pong")
         await until(lambda: 1001 in other.hub and 1001 not in chat.gateway.hub)
+
+
+@pytest.mark.gen_test
+async def test_after_an_outage_what_the_older_of_two_logins_holds_comes_before_what_is_live(
+    mortal: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kicks: list[tuple[Any, ...]] = []
+    kicked, reclaim = Cluster.kicked, Cluster.reclaim
+    monkeypatch.setattr(session, "_HANDOVER_SECONDS", 20.0)
+    async with world(mortal.socket, tmp_path) as chat:
+        other = await chat.add_node()
+        alice = await chat.login(1001)
+        async with raw_user(chat, 1002) as older:
+            await older.expect("offline_messages")
+            await until(lambda: chat.gateway.sessions._delivery.is_here(1002))
+            mortal.kill()
+            await until(lambda: not other.pipeline.healthy and not chat.gateway.pipeline.healthy)
+            newer = await chat.dial(1002, node=other)
+            await newer.expect("offline_messages")
+            client = other.hub.get(1002)
+            assert client is not None
+            progress = other.sessions._catch_up._under_way
+            await until(lambda: client not in progress)
+            await alice.chat(1002, "held by the older one", msgId="m-1")
+            await older.expect("chat", msgId="m-1")
+            # The node of the older one takes its time.
+            monkeypatch.setattr(
+                Cluster,
+                "kicked",
+                lambda *call: kicks.append(call) if 1002 in call else kicked(*call),
+            )
+            monkeypatch.setattr(
+                Cluster, "reclaim", lambda self: self._hub is other.hub and reclaim(self)
+            )
+            mortal.start()
+            await until(lambda: bool(kicks))
+            again = await chat.login(1001, node=other)
+            await again.chat(1002, "live", msgId="m-2")
+            await until(lambda: client in progress and "m-2" in progress[client].held)
+            for call in kicks:
+                kicked(*call)
+            seen = [(await newer.expect("chat"))["msgId"] for _ in range(2)]
+            assert seen == ["m-1", "m-2"]
 
 
 @pytest.mark.gen_test

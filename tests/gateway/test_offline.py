@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 from websockets.frames import Opcode
 
-from skyeim_ws.logic.catch_up import Hold
+from skyeim_ws.logic.catch_up import Hold, Wait
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.raw import RawUser, raw_user
 from tests.store.servers import until_async
@@ -217,6 +217,29 @@ async def test_a_connection_that_ends_in_a_catch_up_leaves_the_queue_to_what_is_
         await queue_is(world, 3)
         _, pushed = await window(await world.dial(1003))
         assert pushed == ["old-050", "new-1", "new-2"]
+
+
+@pytest.mark.gen_test
+async def test_a_catch_up_that_ends_early_does_not_let_go_what_waits_for_another_reason(
+    make_world: MakeWorld,
+) -> None:
+    """As when Redis is back, and the queue is yet to be read, while unread messages come."""
+    async with make_world() as world:
+        await leave_messages(world, 3)
+        alice = await world.login(1001)
+        async with raw_user(world, 1003, query="?resume=0") as carol:
+            for _ in range(3):
+                await carol.expect("chat")
+            client = world.gateway.hub.get(1003)
+            assert client is not None
+            catch_up = world.gateway.sessions._catch_up
+            catch_up.begin(client, Wait.RECLAIM)
+            carol.send_frame(Opcode.PONG, await carol.next_ping())
+            await until(lambda: not catch_up._under_way[client].running)
+            await alice.chat(1003, "live", msgId="live")
+            assert list(catch_up._under_way[client].held) == ["live"]
+            catch_up.finish(client, Wait.RECLAIM)
+            await carol.expect("chat", msgId="live")
 
 
 @pytest.mark.gen_test
