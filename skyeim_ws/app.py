@@ -141,7 +141,9 @@ async def gateway(
             reach=reach,
             requests=requests,
         )
-        receipts = Receipts(reach=reach, messages=messages, groups=groups, requests=requests)
+        receipts = Receipts(
+            reach=reach, messages=messages, groups=groups, catch_up=catch_up, requests=requests
+        )
         sessions = Sessions(
             hub=hub,
             registry=store.registry,

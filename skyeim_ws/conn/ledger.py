@@ -76,10 +76,13 @@ class Ledger:
     def take_over(self, delivery: Delivery) -> None:
         """Let an unconfirmed delivery of the same msg_id answer for this one as well."""
         position, older = self._entries[delivery.msg_id]
-        self._entries[delivery.msg_id] = (
-            position,
-            replace(older, safe=older.safe and delivery.safe, kept=delivery.kept or older.kept),
+        both = replace(
+            older,
+            stored=older.stored or delivery.stored,
+            safe=older.safe and delivery.safe,
+            kept=delivery.kept or older.kept,
         )
+        self._entries[delivery.msg_id] = (position, both)
 
     def next_ping(self) -> bytes:
         """Return the payload of a ping that covers everything added so far."""

@@ -71,6 +71,7 @@ class _Progress:
         self.since: int | None = None
         self.missed = ""
         self.confirmed = asyncio.Event()
+        self.ended = asyncio.Event()
 
 
 class CatchUp:
@@ -154,12 +155,18 @@ class CatchUp:
         if progress is not None:
             progress.confirmed.set()
 
+    async def ended(self, client: Client) -> None:
+        """Wait until the client has what it is to get before its live messages, or is gone."""
+        while (progress := self._under_way.get(client)) is not None:
+            await progress.ended.wait()
+
     def stop(self, client: Client) -> list[Delivery]:
         """Forget a client that has gone; return the live messages that were held back."""
         progress = self._under_way.pop(client, None)
         if progress is None:
             return []
         progress.confirmed.set()
+        progress.ended.set()
         return list(progress.held.values())
 
     def _start(self, client: Client, progress: _Progress) -> None:
@@ -195,14 +202,16 @@ class CatchUp:
             if delivery.msg_id not in client.ledger:  # else it came with the window as well
                 client.deliver(delivery)
         self._under_way.pop(client, None)
+        progress.ended.set()
 
     async def _read_queue(self, client: Client, progress: _Progress) -> None:
         try:
             newer = await self._offline.newer(client)
         except Unavailable:
-            return  # Redis is away again; with its recovery the queue is read again
+            newer = None
         if newer is None:
-            progress.fetch = True
+            # Too much, or Redis is away: what the queue holds is unread in the Message service.
+            progress.fetch = progress.unread = True
             return
         for delivery in newer:
             progress.held[delivery.msg_id] = delivery
@@ -223,9 +232,11 @@ class CatchUp:
         The service tells of a bounded number; if it is more, what follows is asked for by id.
         """
         last = progress.since
+        told = 0
         more = True
         while more:
             unread = await self._asked(client, partial(self._messages.unread, client.user_id))
+            told = len(unread or ())
             newer = (message for message in unread or () if message.id > progress.unread_since)
             due = list(islice((m for m in newer if last is None or m.id <= last), _HELD))
             for start in range(0, len(due), _PAGE):
@@ -233,6 +244,10 @@ class CatchUp:
                 await self._bring(client, progress, page)
                 progress.unread_since = page[-1].id
             more = len(due) == _HELD
+        if last is not None:
+            count = await self._asked(client, partial(self._messages.unread_count, client.user_id))
+            if count is not None and count > told:
+                progress.since = min(last, progress.unread_since)
 
     async def _fetch_since(self, client: Client, progress: _Progress, since: int) -> None:
         """Deliver all messages with a larger id."""

@@ -121,6 +121,7 @@ class Cluster:
         After Redis was away, after the subscription was, or after the others took this node for
         dead: in between messages may have been queued of which nobody has told us.
         """
+        self._delivery.reconnected()
         self._presence.resync({client.user_id: client.group_ids for client in self._hub})
         for client in self._hub:
             self._catch_up.begin(client, Wait.RECLAIM)

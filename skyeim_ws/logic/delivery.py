@@ -34,7 +34,7 @@ class PrivateDelivery:
         self._queue = queue
         self._roster = roster
         self._stats = stats
-        # Who has been brought what was unread when Redis went away; forgotten when it is back.
+        # Who has been brought what was unread when Redis went away.
         self._brought: set[Client] = set()
 
     def is_here(self, user_id: int) -> bool:
@@ -71,9 +71,7 @@ class PrivateDelivery:
             self._hand_over(client, replace(delivery, stored=delivery.data, kept=kept))
 
     def _hand_over(self, client: Client, delivery: Delivery) -> None:
-        if not self._reach.cut_off:
-            self._brought.clear()
-        elif client not in self._brought:
+        if self._reach.cut_off and client not in self._brought:
             # An earlier message of the same sender may be in the queue, unheard: the sender was on
             # another node. It is unread in the Message service as well, and goes first.
             self.bring_unread(client)
@@ -88,6 +86,10 @@ class PrivateDelivery:
         """Bring what the Message service has unread, or after an id, before all that is live."""
         self._brought.add(client)
         self._catch_up.fetch(client, "", after_id)
+
+    def reconnected(self) -> None:
+        """Note that Redis, or what it tells, was away and is back."""
+        self._brought.clear()
 
     def deliver_queued(self, user_id: int, entry: bytes) -> None:
         """Deliver a message that another node has queued, if its receiver is still here."""

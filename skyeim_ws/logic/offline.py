@@ -40,13 +40,14 @@ class OfflineMessages:
         Returns None if there is more of it than one window holds.
         """
         pushed = client.oldest_pushed
-        window = await self._queue.window(client.user_id, None, MAX_OFFLINE_PULL)
+        limit = MAX_OFFLINE_PULL + len(client.ledger)
+        window = await self._queue.window(client.user_id, None, limit)
         new = [
             entry
             for entry in window.entries
             if (pushed is None or entry.id > pushed) and entry.msg_id not in client.ledger
         ]
-        return None if len(new) == MAX_OFFLINE_PULL else self.take(client, Window(new, 0))
+        return None if len(new) >= MAX_OFFLINE_PULL else self.take(client, Window(new, 0))
 
     def take(self, client: Client, window: Window) -> list[Delivery]:
         """Return the deliveries of a window, and note how far the queue is pushed."""

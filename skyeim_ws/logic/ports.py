@@ -197,11 +197,6 @@ class Claim(msgspec.Struct, frozen=True):
     own: str = ""
     """The id of the connection from now on: greater than that of any earlier session."""
 
-    @property
-    def unclean(self) -> bool:
-        """Whether messages may be in no queue."""
-        return bool(self.missed)
-
 
 class Reclaimed(msgspec.Struct, frozen=True):
     """Whether the session is this connection's again, and whose it was if another node's.
@@ -234,8 +229,11 @@ class SessionRegistry(Protocol):
         `done` is called once, later: whether it was, as far as is known.
         """
 
-    def note_missed(self, user_id: int) -> str:
-        """Note, until it is forgotten, that the user may have missed messages; return how."""
+    def note_missed(self, user_id: int, *, for_now: bool = False) -> str:
+        """Note, until it is forgotten, that the user may have missed messages; return how.
+
+        A note `for_now`, which may prove wrong, does not take the place of another.
+        """
 
     def forget_missed(self, user_id: int, missed: str) -> None:
         """Note that the user has what was missed, but for what was noted later."""

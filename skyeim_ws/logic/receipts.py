@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from msgspec import UNSET
 
-from skyeim_ws.conn.client import Client
+from skyeim_ws.conn.client import Client, State
 from skyeim_ws.conn.types import ClientAck, GroupRead, Read, ReadReceipt, frame, now_seconds
 from skyeim_ws.logic.answers import status_frame
+from skyeim_ws.logic.catch_up import CatchUp
 from skyeim_ws.logic.ports import Groups, Messages
 from skyeim_ws.logic.reach import Reach
 from skyeim_ws.logic.requests import Requests
@@ -16,8 +17,15 @@ class Receipts:
     """Handles `ack`, `read` and `group_read`."""
 
     def __init__(
-        self, *, reach: Reach, messages: Messages, groups: Groups, requests: Requests
+        self,
+        *,
+        reach: Reach,
+        messages: Messages,
+        groups: Groups,
+        catch_up: CatchUp,
+        requests: Requests,
     ) -> None:
+        self._catch_up = catch_up
         self._reach = reach
         self._messages = messages
         self._groups = groups
@@ -63,4 +71,10 @@ class Receipts:
             self._reach.send(sender_id, status_frame(msg_id, "read"))
 
     async def _read(self, client: Client, data: Read) -> None:
+        if not data.msg_ids:
+            # All that there is, and so what is still on its way to the client: it is found again
+            # by being unread, should the connection end first.
+            await self._catch_up.ended(client)
+            if client.state is not State.OPEN:
+                return
         await self.mark_read(client.user_id, data.peer_id, data.msg_ids or ())

@@ -173,7 +173,7 @@ class Sessions:
         self._roster.enter(client.user_id, client.conn_id, client.group_ids, entered)
 
     async def _start(self, client: Client) -> Claim | None:
-        """Open the session; without Redis it opens all the same, and the window comes later."""
+        """Open the session; without Redis it opens all the same, with what is unread."""
         # First: whoever cleans up after this node should it die must know of everyone.
         self._enter_roster(client)
         claim, online = await asyncio.gather(
@@ -223,7 +223,7 @@ class Sessions:
         """
         # Noted before the answer is known: a login that takes the place of this one meanwhile would
         # find a session that is well, and nothing of the one that may have died.
-        noted = missed or self._registry.note_missed(client.user_id)
+        noted = missed or self._registry.note_missed(client.user_id, for_now=True)
         try:
             window = await self._hand_over(client, node, conn_id)
         except Unavailable:
@@ -247,9 +247,7 @@ class Sessions:
                 del self._handovers[client.user_id]
         return await self._offline.newest(client)
 
-    def _open(
-        self, client: Client, frames: list[bytes], missed: str, window: Window = _NO_WINDOW
-    ) -> None:
+    def _open(self, client: Client, frames: list[bytes], missed: str, window: Window) -> None:
         if client.state is not State.CONNECTING:
             return
         if client.resume_after is not None:

@@ -25,6 +25,11 @@ def missed_key(user_id: int) -> str:
     return f"{{{queue_key(user_id)}}}:missed"
 
 
+def replaced_key(user_id: int) -> str:
+    """Return the key of the session whose place a login has taken, while that is not known here."""
+    return f"{{{queue_key(user_id)}}}:replaced"
+
+
 def new_mark() -> str:
     """Return a mark of something missed: each differs, so that a later one outlives an earlier."""
     return uuid.uuid4().hex

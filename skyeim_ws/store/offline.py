@@ -25,6 +25,9 @@ SLACK = 50
 
 GROWTH = 4
 
+_PUSHED = 100
+"""Entries that one call of the script puts in their places: Redis serves nobody else meanwhile."""
+
 _MARKS = 500
 """Users noted in one operation."""
 
@@ -110,9 +113,9 @@ class RedisOfflineQueue:
 
     def push(self, user_id: int, entries: Sequence[bytes]) -> None:
         """Add messages, each in its place; kept in a bounded buffer while Redis is away."""
-        if entries:
+        for start in range(0, len(entries), _PUSHED):
             self._pipeline.submit(
-                self._queued(user_id, b"", entries),
+                self._queued(user_id, b"", entries[start : start + _PUSHED]),
                 dropped=partial(self._unqueued.add, user_id),
             )
 
@@ -136,7 +139,7 @@ class RedisOfflineQueue:
     def remove(self, user_id: int, entries: Sequence[bytes]) -> None:
         """Take out entries, as `QueuedMessage.stored` has them; kept likewise.
 
-        One copy of each: if other programs have left two, a window shows both.
+        One copy of each: other programs may have left two, and the other one is shown once more.
         """
         if entries:
             self._pipeline.submit(*(("LREM", queue_key(user_id), 1, entry) for entry in entries))

@@ -4,12 +4,15 @@ from collections.abc import Callable, Sequence
 
 from skyeim_ws.logic.ports import Claim, Reclaimed
 from skyeim_ws.store import scripts
-from skyeim_ws.store.keys import missed_key, new_mark, queue_key, session_key
+from skyeim_ws.store.keys import missed_key, new_mark, queue_key, replaced_key, session_key
 from skyeim_ws.store.offline import SLACK, RedisOfflineQueue, choose
 from skyeim_ws.store.pipeline import Pipeline
 
 UNCLEAN = "unclean"
 """Stands in for a session whose node died: what it had not confirmed is known to SQL alone."""
+
+
+_REPLACED_TTL = 3600
 
 
 class RedisSessions:
@@ -27,13 +30,18 @@ class RedisSessions:
 
     async def claim(self, user_id: int, conn_id: str, limit: int) -> Claim:
         """Take the session over and read the newest `limit` entries of the offline queue."""
-        keys = (session_key(user_id), queue_key(user_id), missed_key(user_id))
-        arguments = (self._own(conn_id), limit + SLACK, UNCLEAN, new_mark())
+        keys = (
+            *(session_key(user_id), queue_key(user_id)),
+            *(missed_key(user_id), replaced_key(user_id)),
+        )
+        arguments = (self._own(conn_id), limit + SLACK, UNCLEAN, new_mark(), _REPLACED_TTL)
         [answer] = await self._pipeline.call(("EVAL", self._claim, len(keys), *keys, *arguments))
         previous, length, head, missed, own = answer
         choice = choose(head, length, None, limit)
         self._queue.discard(user_id, choice.unreadable)
         node, _, previous_conn = previous.decode().partition(" ")
+        if previous_conn and node != self._node:
+            self._pipeline.submit(("DEL", replaced_key(user_id)))
         return Claim(
             window=choice.window,
             node=node,
@@ -50,13 +58,17 @@ class RedisSessions:
         answers = await self._pipeline.call(
             *(
                 (
-                    *("EVAL", self._reclaim, 2, session_key(user_id), missed_key(user_id)),
-                    *(self._own(conn_id), UNCLEAN, new_mark()),
+                    *("EVAL", self._reclaim, 3, session_key(user_id), missed_key(user_id)),
+                    *(replaced_key(user_id), self._own(conn_id), UNCLEAN, new_mark()),
                 )
                 for user_id, conn_id in connections
             )
         )
-        return [self._reclaimed(*answer) for answer in answers]
+        reclaimed = [self._reclaimed(*answer) for answer in answers]
+        for (user_id, _), answer in zip(connections, reclaimed, strict=True):
+            if answer.ours and answer.conn_id:
+                self._pipeline.submit(("DEL", replaced_key(user_id)))
+        return reclaimed
 
     def release(self, user_id: int, conn_id: str, done: Callable[[bool], None]) -> None:
         """End the session if it is still this connection's; kept while Redis is away.
@@ -68,10 +80,15 @@ class RedisSessions:
             done=lambda outcome: done(outcome[0] == 1 if isinstance(outcome, list) else True),
         )
 
-    def note_missed(self, user_id: int) -> str:
-        """Note, until it is forgotten, that the user may have missed messages; return how."""
+    def note_missed(self, user_id: int, *, for_now: bool = False) -> str:
+        """Note, until it is forgotten, that the user may have missed messages; return how.
+
+        A note `for_now`, which may prove wrong, does not take the place of another.
+        """
         missed = new_mark()
-        self._pipeline.submit(("SET", missed_key(user_id), missed))
+        self._pipeline.submit(
+            ("SET", missed_key(user_id), missed, *(("NX",) if for_now else ())),
+        )
         return missed
 
     def forget_missed(self, user_id: int, missed: str) -> None:

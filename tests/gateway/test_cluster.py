@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from skyeim_ws.logic import catch_up, session
-from skyeim_ws.logic.cluster import Cluster
+from skyeim_ws.logic.ports import Claim, Unavailable
+from skyeim_ws.store.pipeline import Pipeline
+from skyeim_ws.store.sessions import RedisSessions
 from tests.gateway.conftest import MakeWorld, not_on_a_cluster
-from tests.gateway.raw import raw_user
-from tests.store.servers import Server, running_server, until_async
+from tests.store.servers import Server, running_server
 from tests.waiting import until
 from tests.world import User, world
 
@@ -99,6 +99,44 @@ async def test_two_logins_at_once_on_two_nodes_leave_exactly_one(make_world: Mak
             await until(lambda: not any(1001 in hub for hub in hubs))
 
 
+@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.gen_test
+async def test_a_login_that_was_taken_and_not_answered_kicks_all_the_same(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch, again: bool
+) -> None:
+    """Also if it was followed by another on the same node."""
+    claim = RedisSessions.claim
+    answers = [Unavailable("the answer was lost")]
+
+    async def unanswered(self: RedisSessions, user_id: int, conn_id: str, limit: int) -> Claim:
+        answer = await claim(self, user_id, conn_id, limit)
+        if answers:
+            raise answers.pop()
+        return answer
+
+    monkeypatch.setattr(RedisSessions, "claim", unanswered)
+    async with make_world() as world:
+        other = await world.add_node()
+        await until(other.bus.ready.is_set)
+        submit = Pipeline.submit
+
+        # Here the answer did come; where it does not, nobody forgets whose place was taken.
+        def kept(self: Pipeline, *commands: Any, **more: Any) -> None:
+            if commands[0] != ("DEL", "{offline:private:1001}:replaced"):
+                submit(self, *commands, **more)
+
+        answers.clear()
+        older = await world.login(1001, node=other)
+        answers.append(Unavailable("the answer was lost"))
+        with monkeypatch.context() as lost:
+            lost.setattr(Pipeline, "submit", kept)
+            await (await world.dial(1001)).expect("connected")
+        if again:
+            await world.dial(1001)
+        assert await older.close_code() == 4001
+        await until(lambda: 1001 not in other.hub)
+
+
 @pytest.mark.gen_test
 async def test_friends_hear_of_users_on_other_nodes(make_world: MakeWorld) -> None:
     async with make_world() as world:
@@ -130,83 +168,6 @@ async def test_a_subscription_that_is_cut_comes_back_and_nothing_is_missed(
 
 
 @pytest.mark.gen_test
-async def test_resume_brings_what_came_after_an_id_and_live_messages_behind_it(
-    make_world: MakeWorld,
-) -> None:
-    async with make_world(rate_limit=0) as world:
-        alice = await world.login(1001)
-        ids = [(await alice.chat(1002, f"m{number}"))["id"] for number in range(250)]
-        bob = await world.dial(1002, world.url(1002, resume=str(ids[9])))
-        live = [(await alice.chat(1002, f"live{number}"))["id"] for number in range(20)]
-        seen = [(await bob.expect("chat"))["id"] for _ in range(240 + 20)]
-        assert seen == ids[10:] + live
-        client = world.gateway.hub.get(1002)
-        assert client is not None
-        await until(lambda: not len(client.ledger))
-        await until(lambda: not world.gateway.pipeline.waiting)
-        # What was resumed has left the queue; what lies before it comes when it is asked for.
-        assert await world.redis.llen("offline:private:1002") == 10
-        await bob.send("offline_pull", limit=100)
-        await bob.expect("offline_messages", pushCount=10, hasMore=False)
-        assert [(await bob.expect("chat"))["id"] for _ in range(10)] == ids[:10]
-
-
-@pytest.mark.gen_test
-async def test_resume_after_a_death_brings_also_what_is_unread_below_the_id(
-    make_world: MakeWorld,
-) -> None:
-    """What died with a node may be older than what has come over another node since."""
-    async with make_world(rate_limit=0) as world:
-        alice = await world.login(1001)
-        ids = [(await alice.chat(1002, f"m{number}"))["id"] for number in range(260)]
-        await world.redis.delete("offline:private:1002")  # they were in the hands of the dead node
-        missed = "{offline:private:1002}:missed"
-        await world.redis.set(missed, "a mark")
-
-        bob = await world.dial(1002, world.url(1002, resume=str(ids[149])))
-        seen = [(await bob.expect("chat"))["id"] for _ in ids]
-        assert seen == ids
-
-        async def forgotten() -> bool:
-            return not await world.redis.exists(missed)
-
-        await until_async(forgotten)
-        await alice.chat(1002, "live")
-        assert (await bob.expect("chat"))["content"] == "live"
-
-
-@pytest.mark.gen_test
-async def test_what_is_missed_is_brought_once_whatever_is_read(
-    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """More is unread than is kept of one look at it, and some of it was read."""
-    monkeypatch.setattr(catch_up, "_HELD", 120)
-    async with make_world(rate_limit=0) as world:
-        alice, bob = await world.login(1001), await world.login(1002)
-        ids = [(await alice.chat(1002, "x", msgId=f"m{n}"))["id"] for n in range(260)]
-        await bob.send("read", peerId=1001, msgIds=[f"m{n}" for n in range(0, 100, 2)])
-        await alice.expect("read", userId=1002)
-        client = world.gateway.hub.get(1002)
-        assert client is not None
-        await until(lambda: not len(client.ledger))
-        await bob.connection.close()
-        await until(lambda: 1002 not in world.gateway.hub)
-        await world.redis.set("{offline:private:1002}:missed", "a mark")
-
-        bob = await world.dial(1002)
-        unread = ids[1:100:2] + ids[100:]
-        assert [(await bob.expect("chat"))["id"] for _ in unread] == unread
-        assert "chat" not in {frame["type"] for frame in await bob.quiet()}
-
-
-@pytest.mark.gen_test
-async def test_a_resume_that_is_no_id_is_refused_before_the_upgrade(make_world: MakeWorld) -> None:
-    async with make_world() as world:
-        response = await world.get(f"/ws?token={world.token(1001)}&resume=latest")
-        assert response.code == 400
-
-
-@pytest.mark.gen_test
 async def test_the_newer_of_two_logins_stays_also_if_it_came_while_redis_was_away(
     mortal: Server, tmp_path: Path
 ) -> None:
@@ -222,57 +183,3 @@ async def test_the_newer_of_two_logins_stays_also_if_it_came_while_redis_was_awa
         await newer.send("ping")
         await newer.expect("pong")
         await until(lambda: 1001 in other.hub and 1001 not in chat.gateway.hub)
-
-
-@pytest.mark.gen_test
-async def test_after_an_outage_what_the_older_of_two_logins_holds_comes_before_what_is_live(
-    mortal: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    kicks: list[tuple[Any, ...]] = []
-    kicked, reclaim = Cluster.kicked, Cluster.reclaim
-    monkeypatch.setattr(session, "_HANDOVER_SECONDS", 20.0)
-    async with world(mortal.socket, tmp_path) as chat:
-        other = await chat.add_node()
-        alice = await chat.login(1001)
-        async with raw_user(chat, 1002) as older:
-            await older.expect("offline_messages")
-            await until(lambda: chat.gateway.sessions._delivery.is_here(1002))
-            mortal.kill()
-            await until(lambda: not other.pipeline.healthy and not chat.gateway.pipeline.healthy)
-            newer = await chat.dial(1002, node=other)
-            await newer.expect("offline_messages")
-            client = other.hub.get(1002)
-            assert client is not None
-            progress = other.sessions._catch_up._under_way
-            await until(lambda: client not in progress)
-            await alice.chat(1002, "held by the older one", msgId="m-1")
-            await older.expect("chat", msgId="m-1")
-            # The node of the older one takes its time.
-            monkeypatch.setattr(
-                Cluster,
-                "kicked",
-                lambda *call: kicks.append(call) if 1002 in call else kicked(*call),
-            )
-            monkeypatch.setattr(
-                Cluster, "reclaim", lambda self: self._hub is other.hub and reclaim(self)
-            )
-            mortal.start()
-            await until(lambda: bool(kicks))
-            again = await chat.login(1001, node=other)
-            await again.chat(1002, "live", msgId="m-2")
-            await until(lambda: client in progress and "m-2" in progress[client].held)
-            for call in kicks:
-                kicked(*call)
-            seen = [(await newer.expect("chat"))["msgId"] for _ in range(2)]
-            assert seen == ["m-1", "m-2"]
-
-
-@pytest.mark.gen_test
-async def test_resume_needs_no_redis(mortal: Server, tmp_path: Path) -> None:
-    async with world(mortal.socket, tmp_path) as chat:
-        alice = await chat.login(1001)
-        ids = [(await alice.chat(1002, f"m{number}"))["id"] for number in range(3)]
-        mortal.kill()
-        await until(lambda: not chat.gateway.pipeline.healthy)
-        bob = await chat.dial(1002, chat.url(1002, resume=str(ids[0])))
-        assert [(await bob.expect("chat"))["id"] for _ in ids[1:]] == ids[1:]

@@ -4,14 +4,11 @@ import json
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
 from websockets.frames import Opcode
 
-from skyeim_ws.logic.catch_up import Hold, Wait
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.raw import RawUser, raw_user
 from tests.store.servers import until_async
-from tests.waiting import until
 from tests.world import User, World
 
 KEY = "offline:private:1003"
@@ -179,67 +176,6 @@ async def test_what_a_lost_connection_has_not_confirmed_comes_again_once_in_orde
         assert "chat" not in [frame["type"] for frame in await again.quiet()]
         _, pushed = await window(await world.dial(1003))
         assert pushed == []
-
-
-@pytest.mark.gen_test
-async def test_a_connection_that_ends_in_a_catch_up_leaves_the_queue_to_what_is_new(
-    make_world: MakeWorld,
-) -> None:
-    """The page under way is known to the Message service; in the queue it would hide the rest."""
-    async with make_world(rate_limit=0) as world:
-        alice, carol = await world.login(1001), await world.login(1003)
-        old = [f"old-{number:03}" for number in range(150)]
-        for msg_id in old:
-            await alice.chat(1003, "hello", msgId=msg_id)
-        for msg_id in old:
-            await carol.expect("chat", msgId=msg_id)
-        before = world.gateway.hub.get(1003)
-        assert before is not None
-        await until(lambda: not len(before.ledger))
-        await carol.connection.close()
-        await until(lambda: 1003 not in world.gateway.hub)
-
-        other = await world.add_node()
-        dave = await world.login(1002, node=other)
-        async with raw_user(world, 1003, query="?resume=0") as again:
-            for msg_id in old[:100]:
-                await again.expect("chat", msgId=msg_id)
-            # While the rest waits for a confirmation, live messages wait behind it: one of this
-            # node, one that another node has queued, and one that the page has brought already.
-            await alice.chat(1003, "hello", msgId="new-1")
-            await dave.chat(1003, "hello", msgId="new-2")
-            client = world.gateway.hub.get(1003)
-            assert client is not None
-            catch_up = world.gateway.sessions._catch_up
-            await until(lambda: list(catch_up._under_way[client].held) == ["new-1", "new-2"])
-            _, fetched = client.ledger._entries["old-050"]
-            assert catch_up.hold(client, replace(fetched, safe=False)) is Hold.HELD
-        await queue_is(world, 3)
-        _, pushed = await window(await world.dial(1003))
-        assert pushed == ["old-050", "new-1", "new-2"]
-
-
-@pytest.mark.gen_test
-async def test_a_catch_up_that_ends_early_does_not_let_go_what_waits_for_another_reason(
-    make_world: MakeWorld,
-) -> None:
-    """As when Redis is back, and the queue is yet to be read, while unread messages come."""
-    async with make_world() as world:
-        await leave_messages(world, 3)
-        alice = await world.login(1001)
-        async with raw_user(world, 1003, query="?resume=0") as carol:
-            for _ in range(3):
-                await carol.expect("chat")
-            client = world.gateway.hub.get(1003)
-            assert client is not None
-            catch_up = world.gateway.sessions._catch_up
-            catch_up.begin(client, Wait.RECLAIM)
-            carol.send_frame(Opcode.PONG, await carol.next_ping())
-            await until(lambda: not catch_up._under_way[client].running)
-            await alice.chat(1003, "live", msgId="live")
-            assert list(catch_up._under_way[client].held) == ["live"]
-            catch_up.finish(client, Wait.RECLAIM)
-            await carol.expect("chat", msgId="live")
 
 
 @pytest.mark.gen_test

@@ -33,7 +33,7 @@ async def test_users_whose_sessions_are_marked_already_are_taken_out_all_the_sam
         await pipeline.call(("ZADD", NODES_KEY, 1, "dead"))
         # The one before us came as far as this.
         assert await alive.bury([(1, "dead c1"), (2, "dead c2")]) == [1, 2]
-        assert (await alive.claim(2, "new", 20)).unclean
+        assert (await alive.claim(2, "new", 20)).missed
         await NodeLease(pipeline, alive, "alive").bury_all()
         [online, in_group, left, nodes] = await pipeline.call(
             ("SMEMBERS", USERS_KEY),

@@ -124,7 +124,7 @@ async def test_who_has_moved_before_the_death_of_a_node_stays_online_and_is_told
         assert (alive.gone, alive.moved) == ([], [1])
         assert await redis.smembers("online:users") == {b"1"}
         assert await redis.smembers("group:online:g") == {b"1"}
-        assert (await alive.sessions.claim(1, "c3", 20)).unclean
+        assert (await alive.sessions.claim(1, "c3", 20)).missed
 
 
 @pytest.mark.gen_test

@@ -20,7 +20,13 @@ from hypothesis.stateful import (
 )
 
 from skyeim_ws.conn.types import ChatMessage, encode_data
-from skyeim_ws.store.keys import NODE_PREFIX, missed_key, queue_key, session_key
+from skyeim_ws.store.keys import (
+    NODE_PREFIX,
+    missed_key,
+    queue_key,
+    replaced_key,
+    session_key,
+)
 from skyeim_ws.store.notes import PrivateNote, decode
 from skyeim_ws.store.offline import RedisOfflineQueue
 from skyeim_ws.store.sessions import UNCLEAN, RedisSessions
@@ -41,6 +47,7 @@ class User:
     """What the scripts are to keep of a user; the queue is in the order of the ids."""
 
     session: str = ""
+    replaced: str = ""
     queue: list[bytes] = field(default_factory=list)
     missed: bool = False
 
@@ -126,6 +133,10 @@ class Model(RuleBasedStateMachine):
 
         self.do(act())
 
+    async def noticed(self) -> None:
+        """Wait until Redis has what follows from an answer."""
+        await self.written(("PING",))
+
     def teardown(self) -> None:
         self.do(self.stack.aclose())
         self.runner.close()
@@ -133,9 +144,19 @@ class Model(RuleBasedStateMachine):
 
     # Sessions.
 
-    @rule(target=logins, user=users, node=nodes, limit=st.integers(1, 4), behind=st.integers(0, 3))
-    def log_in(self, user: int, node: str, limit: int, behind: int) -> Login:
-        """Also on a node whose clock is behind, so that its connection ids are."""
+    @rule(
+        target=logins,
+        user=users,
+        node=nodes,
+        limit=st.integers(1, 4),
+        behind=st.integers(0, 3),
+        answered=st.booleans(),
+    )
+    def log_in(self, user: int, node: str, limit: int, behind: int, answered: bool) -> Login:
+        """Also on a node whose clock is behind, so that its connection ids are.
+
+        An answer that is lost leaves behind whose place was taken.
+        """
         self.count += 1
         login = Login(user, node, f"{max(self.count - behind, 0):06}-{self.count}")
         claim = self.do(self.sessions[node].claim(user, login.conn, limit))
@@ -147,9 +168,20 @@ class Model(RuleBasedStateMachine):
         assert claim.window.older == older
         if known.session == UNCLEAN:
             known.session, known.missed = "", True
-        assert f"{claim.node} {claim.conn_id}".strip() == known.session
+        if known.session.startswith(f"{node} "):
+            before = known.replaced or known.session
+        else:
+            before = known.session
+            known.replaced = before or known.replaced
+        assert f"{claim.node} {claim.conn_id}".strip() == before
         assert claim.here == (claim.node == node)
-        assert claim.unclean == known.missed
+        self.do(self.noticed())
+        if claim.conn_id and not claim.here:
+            if answered:
+                known.replaced = ""
+            else:
+                self.redis.set(replaced_key(user), known.replaced)
+        assert bool(claim.missed) == known.missed
         known.session = login.session
         return login
 
@@ -169,7 +201,11 @@ class Model(RuleBasedStateMachine):
         node, _, conn = known.session.partition(" ")
         elsewhere = bool(conn) and node != login.node
         assert answer.ours == (conn <= login.conn or not elsewhere)
-        assert (answer.node, answer.conn_id) == ((node, conn) if elsewhere else ("", ""))
+        before = known.session if elsewhere else known.replaced if conn else ""
+        assert f"{answer.node} {answer.conn_id}".strip() == before
+        self.do(self.noticed())
+        if answer.ours and before:
+            known.replaced = ""
         if answer.ours:
             assert answer.own == max(conn, login.conn)
             known.missed |= known.session == UNCLEAN
@@ -260,6 +296,7 @@ class Model(RuleBasedStateMachine):
             assert session == known.session.encode()
             assert self.redis.lrange(queue_key(user), 0, -1) == known.queue[::-1]
             assert bool(self.redis.exists(missed_key(user))) == known.missed
+            assert (self.redis.get(replaced_key(user)) or b"") == known.replaced.encode()
 
 
 def test_the_scripts_do_what_the_model_does(server: Server) -> None:

@@ -46,7 +46,7 @@ async def nodes(server: Server) -> AsyncIterator[Nodes]:
 async def test_a_login_takes_over_and_says_from_whom(server: Server) -> None:
     async with nodes(server) as both:
         first = await both.east.claim(USER, "c1", 20)
-        assert (first.node, first.conn_id, first.here, first.unclean) == ("", "", False, False)
+        assert (first.node, first.conn_id, first.here, first.missed) == ("", "", False, "")
         again = await both.east.claim(USER, "c2", 20)
         assert (again.node, again.conn_id, again.here) == ("east", "c1", True)
         moved = await both.west.claim(USER, "c3", 20)
@@ -100,13 +100,13 @@ async def test_what_died_with_a_node_is_noted_over_logins_until_it_is_made_up_fo
         assert await both.west.bury([(USER, "east c1")]) == [USER]
         assert await both.session() == b"unclean"
         first = await both.west.claim(USER, "c2", 20)
-        assert first.unclean
+        assert first.missed
         assert (first.node, first.conn_id) == ("", "")
         assert await both.release(both.west, "c2")
         second = await both.west.claim(USER, "c3", 20)
         assert second.missed == first.missed
         both.west.forget_missed(USER, second.missed)
-        assert not (await both.west.claim(USER, "c4", 20)).unclean
+        assert not (await both.west.claim(USER, "c4", 20)).missed
 
 
 @pytest.mark.gen_test
@@ -133,7 +133,7 @@ async def test_a_user_whose_session_had_just_ended_on_a_node_that_died_has_misse
         await both.east.claim(USER, "c1", 20)
         await both.release(both.east, "c1")
         assert await both.west.bury([(USER, "east c1")]) == [USER]
-        assert (await both.west.claim(USER, "c2", 20)).unclean
+        assert (await both.west.claim(USER, "c2", 20)).missed
 
 
 @pytest.mark.gen_test
@@ -156,6 +156,16 @@ async def test_what_is_missed_later_is_not_forgotten_with_what_was_made_up_for(
         later = both.east.note_missed(USER)
         both.west.forget_missed(USER, earlier)
         assert (await both.west.claim(USER, "c1", 20)).missed == later
+
+
+@pytest.mark.gen_test
+async def test_a_note_for_now_takes_the_place_of_no_other(server: Server) -> None:
+    """Else it would be forgotten with the note that proved wrong."""
+    async with nodes(server) as both:
+        of_a_burial = both.west.note_missed(USER)
+        for_now = both.east.note_missed(USER, for_now=True)
+        both.east.forget_missed(USER, for_now)
+        assert (await both.west.claim(USER, "c1", 20)).missed == of_a_burial
 
 
 @pytest.mark.gen_test

@@ -5,14 +5,18 @@
 -- user has what was lost, over any number of logins.
 -- Of two sessions the one with the greater connection id is the newer, whatever the clocks of the
 -- nodes say: a claim that comes later with a smaller id gets one that is greater.
--- KEYS[1]  the session, KEYS[2] the offline queue of the same user, KEYS[3] what it has missed
+-- The answer may be lost. The node then finds the session as its own, at the next claim or a reclaim,
+-- and in a key beside it whose place it has taken; whoever gets an answer deletes that.
+-- KEYS[1]  the session, KEYS[2] the offline queue of the same user, KEYS[3] what it has missed,
+-- KEYS[4]  the session whose place was taken
 -- ARGV[1]  the new session, ARGV[2] how many entries to read
 -- ARGV[3]  the mark, ARGV[4] what to write to KEYS[3] in its place
+-- ARGV[5]  the time to live of KEYS[4] in seconds
 -- Returns the previous session or '', the length of the queue, its newest entries, KEYS[3], and the
 -- id of the connection from now on.
 local previous = redis.call('GET', KEYS[1]) or ''
 local node, conn = string.match(ARGV[1], '^(%S+) (%S+)$')
-local theirs = string.match(previous, ' (%S+)$')
+local their_node, theirs = string.match(previous, '^(%S+) (%S+)$')
 if theirs and theirs > conn then
   conn = theirs .. '+'
 end
@@ -20,6 +24,10 @@ redis.call('SET', KEYS[1], node .. ' ' .. conn)
 if previous == ARGV[3] then
   redis.call('SET', KEYS[3], ARGV[4])
   previous = ''
+elseif their_node == node then
+  previous = redis.call('GET', KEYS[4]) or previous
+elseif theirs then
+  redis.call('SET', KEYS[4], previous, 'EX', ARGV[5])
 end
 local length = redis.call('LLEN', KEYS[2])
 local head = redis.call('LRANGE', KEYS[2], 0, tonumber(ARGV[2]) - 1)

@@ -11,7 +11,7 @@
 -- Returns 1 if a node was told.
 
 local function id_of(entry)
-  return string.match(entry, '"id":%s*"?(%d+)') or ''
+  return string.match(entry, '"id"%s*:%s*"?(%d+)') or ''
 end
 
 -- By their digits: of numbers above 2^53 Lua knows too few.

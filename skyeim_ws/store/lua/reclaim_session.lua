@@ -1,11 +1,12 @@
 -- reclaim_session: a connection that is still open writes its session again, after an outage or
 -- after its node was taken for dead; but never over the session of a newer login. Of two logins
 -- the one with the greater connection id is the newer.
--- KEYS[1]  the session, KEYS[2] what the user has missed
+-- KEYS[1]  the session, KEYS[2] what the user has missed, KEYS[3] the session whose place a claim of
+-- this node has taken, if its answer did not come
 -- ARGV[1]  the session of the connection
 -- ARGV[2]  the mark of one that did not end well, ARGV[3] what to write to KEYS[2] in its place
--- Returns whether the session is ours, KEYS[2] or '', the session that stood there or '', and the id
--- of the connection from now on.
+-- Returns whether the session is ours, KEYS[2] or '', the session that stood there before or '', and
+-- the id of the connection from now on.
 local current = redis.call('GET', KEYS[1]) or ''
 local node, conn = string.match(ARGV[1], '^(%S+) (%S+)$')
 local their_node, theirs = string.match(current, '^(%S+) (%S+)$')
@@ -20,4 +21,8 @@ redis.call('SET', KEYS[1], node .. ' ' .. conn)
 if current == ARGV[2] then
   redis.call('SET', KEYS[2], ARGV[3])
 end
-return {1, redis.call('GET', KEYS[2]) or '', theirs and current or '', conn}
+local before = theirs and current or ''
+if their_node == node then
+  before = redis.call('GET', KEYS[3]) or ''
+end
+return {1, redis.call('GET', KEYS[2]) or '', before, conn}
