@@ -7,9 +7,9 @@ has written. In WAL mode the readers, on connections of their own, never wait.
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, NullPool, create_engine, event, make_url
@@ -59,17 +59,20 @@ class Database:
     def __init__(self, writer: AsyncEngine, reader: AsyncEngine) -> None:
         self._writer = writer
         self._reader = reader
+        self._under_way = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     def write(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """Begin a transaction that may write; leaving it commits, an exception rolls back.
 
         Do not nest it, nor any other write.
         """
-        return _transaction(self._writer)
+        return self._transaction(self._writer)
 
     def read(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """Lend a connection for reading; each statement sees what was committed before it."""
-        return _transaction(self._reader)
+        return self._transaction(self._reader)
 
     async def run_write(self, work: Callable[[Connection], _T]) -> _T:
         """Return what `work` returns in a transaction that may write.
@@ -86,8 +89,29 @@ class Database:
 
     async def close(self) -> None:
         """Close all connections; the work that is under way ends first."""
+        # Else its connections would be left to the garbage collector, and so would their threads.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SQL_DEADLINE):
+                await self._idle.wait()
         await self._reader.dispose()
         await self._writer.dispose()
+
+    @asynccontextmanager
+    async def _transaction(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+        with self._counted():
+            async with asyncio.timeout(SQL_DEADLINE), engine.begin() as connection:
+                yield connection
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        self._under_way += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._idle.set()
 
 
 async def open_database(data_source: str) -> Database:
@@ -144,12 +168,6 @@ def _from_go_dsn(dsn: re.Match[str]) -> URL:
     )  # fmt: skip
 
 
-@asynccontextmanager
-async def _transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    async with asyncio.timeout(SQL_DEADLINE), engine.begin() as connection:
-        yield connection
-
-
 class _SqliteDatabase(Database):
     def __init__(self, url: URL) -> None:
         writer, reader = (_sqlite_engine(create_async_engine, url, n) for n in (1, READERS))
@@ -181,8 +199,13 @@ class _SqliteDatabase(Database):
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
-        async with asyncio.timeout(SQL_DEADLINE), self._write_lock, self._writer.begin() as conn:
-            yield conn
+        with self._counted():
+            async with (
+                asyncio.timeout(SQL_DEADLINE),
+                self._write_lock,
+                self._writer.begin() as conn,
+            ):
+                yield conn
 
     async def run_write(self, work: Callable[[Connection], _T]) -> _T:
         return await self._run_write(work, SQL_DEADLINE)

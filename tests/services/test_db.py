@@ -25,6 +25,7 @@ from skyeim_ws.services.db import (
 )
 from skyeim_ws.services.tables import friends, metadata
 from tests.services.conftest import befriend
+from tests.waiting import until
 
 
 @pytest.mark.parametrize(
@@ -204,6 +205,28 @@ async def test_cancelled_transactions_leave_the_database_usable(database: Databa
         lambda c: c.execute(select(friends.c.user_id)).scalars().all()
     )
     assert {*range(10, 20), 100, 101} <= set(numbers)
+
+
+@pytest.mark.gen_test
+async def test_closing_waits_for_what_is_under_way_and_leaves_no_thread(tmp_path: Path) -> None:
+    """A connection that comes back after its pool was closed is nobody's."""
+    database = await open_database(str(tmp_path / "x.db"))
+    began, go_on = asyncio.Event(), asyncio.Event()
+
+    async def read() -> None:
+        async with database.read() as connection:
+            await connection.execute(select(1))
+            began.set()
+            await go_on.wait()
+
+    reading = asyncio.create_task(read())
+    await began.wait()
+    closing_it = asyncio.create_task(database.close())
+    finished, _ = await asyncio.wait({closing_it}, timeout=0.1)
+    assert not finished
+    go_on.set()
+    await asyncio.gather(reading, closing_it)
+    await until(lambda: not any("_connection_worker" in t.name for t in threading.enumerate()))
 
 
 @pytest.mark.gen_test
