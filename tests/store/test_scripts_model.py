@@ -202,6 +202,8 @@ class Model(RuleBasedStateMachine):
         elsewhere = bool(conn) and node != login.node
         assert answer.ours == (conn <= login.conn or not elsewhere)
         before = known.session if elsewhere else known.replaced if conn else ""
+        if before.startswith(f"{login.node} "):
+            before = ""  # whoever was replaced on this node is known here
         assert f"{answer.node} {answer.conn_id}".strip() == before
         self.do(self.noticed())
         if answer.ours and before:
