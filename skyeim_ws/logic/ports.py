@@ -238,6 +238,9 @@ class SessionRegistry(Protocol):
     def forget_missed(self, user_id: int, missed: str) -> None:
         """Note that the user has what was missed, but for what was noted later."""
 
+    def forget_replaced(self, user_id: int, node: str, conn_id: str) -> None:
+        """Note that the node has been told that its session was taken over."""
+
     async def anywhere(self, user_id: int) -> bool:
         """Whether the user has a session on any node."""
 

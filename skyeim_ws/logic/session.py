@@ -236,7 +236,9 @@ class Sessions:
         """Have a node kick its connection and put back what that holds; raises Unavailable."""
         handover = self._handovers[client.user_id] = asyncio.Event()
         try:
-            if not await self._bus.kick(node, client.user_id, conn_id):
+            heard = await self._bus.kick(node, client.user_id, conn_id)
+            self._registry.forget_replaced(client.user_id, node, conn_id)
+            if not heard:
                 raise Unavailable("nobody hears it")
             async with asyncio.timeout(_HANDOVER_SECONDS):
                 await handover.wait()

@@ -26,7 +26,7 @@ def missed_key(user_id: int) -> str:
 
 
 def replaced_key(user_id: int) -> str:
-    """Return the key of the session whose place a login has taken, while that is not known here."""
+    """Return the key of the session whose place a login has taken, until its node is told."""
     return f"{{{queue_key(user_id)}}}:replaced"
 
 

@@ -26,7 +26,7 @@ class RedisSessions:
         self._reclaim = scripts.read("reclaim_session")
         self._end = scripts.read("end_session")
         self._bury = scripts.read("bury_session")
-        self._forget = scripts.read("forget_missed")
+        self._forget = scripts.read("forget")
 
     async def claim(self, user_id: int, conn_id: str, limit: int) -> Claim:
         """Take the session over and read the newest `limit` entries of the offline queue."""
@@ -40,8 +40,6 @@ class RedisSessions:
         choice = choose(head, length, None, limit)
         self._queue.discard(user_id, choice.unreadable)
         node, _, previous_conn = previous.decode().partition(" ")
-        if previous_conn and node != self._node:
-            self._pipeline.submit(("DEL", replaced_key(user_id)))
         return Claim(
             window=choice.window,
             node=node,
@@ -64,11 +62,7 @@ class RedisSessions:
                 for user_id, conn_id in connections
             )
         )
-        reclaimed = [self._reclaimed(*answer) for answer in answers]
-        for (user_id, _), answer in zip(connections, reclaimed, strict=True):
-            if answer.ours and answer.conn_id:
-                self._pipeline.submit(("DEL", replaced_key(user_id)))
-        return reclaimed
+        return [self._reclaimed(*answer) for answer in answers]
 
     def release(self, user_id: int, conn_id: str, done: Callable[[bool], None]) -> None:
         """End the session if it is still this connection's; kept while Redis is away.
@@ -94,6 +88,10 @@ class RedisSessions:
     def forget_missed(self, user_id: int, missed: str) -> None:
         """Note that the user has what was missed, but for what was noted later."""
         self._pipeline.submit(("EVAL", self._forget, 1, missed_key(user_id), missed))
+
+    def forget_replaced(self, user_id: int, node: str, conn_id: str) -> None:
+        """Note that the node has been told that its session was taken over."""
+        self._pipeline.submit(("EVAL", self._forget, 1, replaced_key(user_id), f"{node} {conn_id}"))
 
     async def anywhere(self, user_id: int) -> bool:
         """Whether the user has a session on any node."""

@@ -133,10 +133,6 @@ class Model(RuleBasedStateMachine):
 
         self.do(act())
 
-    async def noticed(self) -> None:
-        """Wait until Redis has what follows from an answer."""
-        await self.written(("PING",))
-
     def teardown(self) -> None:
         self.do(self.stack.aclose())
         self.runner.close()
@@ -144,19 +140,9 @@ class Model(RuleBasedStateMachine):
 
     # Sessions.
 
-    @rule(
-        target=logins,
-        user=users,
-        node=nodes,
-        limit=st.integers(1, 4),
-        behind=st.integers(0, 3),
-        answered=st.booleans(),
-    )
-    def log_in(self, user: int, node: str, limit: int, behind: int, answered: bool) -> Login:
-        """Also on a node whose clock is behind, so that its connection ids are.
-
-        An answer that is lost leaves behind whose place was taken.
-        """
+    @rule(target=logins, user=users, node=nodes, limit=st.integers(1, 4), behind=st.integers(0, 3))
+    def log_in(self, user: int, node: str, limit: int, behind: int) -> Login:
+        """Also on a node whose clock is behind, so that its connection ids are."""
         self.count += 1
         login = Login(user, node, f"{max(self.count - behind, 0):06}-{self.count}")
         claim = self.do(self.sessions[node].claim(user, login.conn, limit))
@@ -175,15 +161,17 @@ class Model(RuleBasedStateMachine):
             known.replaced = before or known.replaced
         assert f"{claim.node} {claim.conn_id}".strip() == before
         assert claim.here == (claim.node == node)
-        self.do(self.noticed())
-        if claim.conn_id and not claim.here:
-            if answered:
-                known.replaced = ""
-            else:
-                self.redis.set(replaced_key(user), known.replaced)
         assert bool(claim.missed) == known.missed
         known.session = login.session
         return login
+
+    @rule(login=logins, node=nodes)
+    def tell(self, login: Login, node: str) -> None:
+        """Only the one that was told is forgotten."""
+        self.write(self.sessions[node].forget_replaced, login.user, login.node, login.conn)
+        known = self.model[login.user]
+        if known.replaced == login.session:
+            known.replaced = ""
 
     @rule(login=logins)
     def end(self, login: Login) -> None:
@@ -205,9 +193,6 @@ class Model(RuleBasedStateMachine):
         if before.startswith(f"{login.node} "):
             before = ""  # whoever was replaced on this node is known here
         assert f"{answer.node} {answer.conn_id}".strip() == before
-        self.do(self.noticed())
-        if answer.ours and before:
-            known.replaced = ""
         if answer.ours:
             assert answer.own == max(conn, login.conn)
             known.missed |= known.session == UNCLEAN

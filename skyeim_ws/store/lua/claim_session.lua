@@ -6,7 +6,7 @@
 -- Of two sessions the one with the greater connection id is the newer, whatever the clocks of the
 -- nodes say: a claim that comes later with a smaller id gets one that is greater.
 -- The answer may be lost. The node then finds the session as its own, at the next claim or a reclaim,
--- and in a key beside it whose place it has taken; whoever gets an answer deletes that.
+-- and in a key beside it whose place it has taken, until it has told that one.
 -- KEYS[1]  the session, KEYS[2] the offline queue of the same user, KEYS[3] what it has missed,
 -- KEYS[4]  the session whose place was taken
 -- ARGV[1]  the new session, ARGV[2] how many entries to read

@@ -2,7 +2,7 @@
 -- after its node was taken for dead; but never over the session of a newer login. Of two logins
 -- the one with the greater connection id is the newer.
 -- KEYS[1]  the session, KEYS[2] what the user has missed, KEYS[3] the session whose place a claim of
--- this node has taken, if its answer did not come
+-- this node has taken, and has not told it yet
 -- ARGV[1]  the session of the connection
 -- ARGV[2]  the mark of one that did not end well, ARGV[3] what to write to KEYS[2] in its place
 -- Returns whether the session is ours, KEYS[2] or '', the session that stood there before or '', and
