@@ -74,6 +74,11 @@ class Node:
         found: dict[str, Any] = self.ask("INFO", section)
         return found
 
+    def empty(self) -> None:
+        """Delete all; also from the file that a copy to a replica has left, for the next start."""
+        self.ask("FLUSHALL")
+        self.ask("SAVE")
+
     def _answers(self) -> bool:
         try:
             return bool(self.ask("PING"))
@@ -120,7 +125,7 @@ class ClusterServers:
                 node.start()
         wait_for(self._well)
         for node in self.masters():
-            node.ask("FLUSHALL")
+            node.empty()
 
     def _well(self) -> bool:
         masters = self.masters()
@@ -172,7 +177,7 @@ class SentinelServers:
                 # The sentinels would do it too, some ten seconds later.
                 node.ask("REPLICAOF", HOST, master.port)
         wait_for(self._well)
-        self.master().ask("FLUSHALL")
+        self.master().empty()
 
     def _well(self) -> bool:
         master = self.master()
