@@ -232,22 +232,25 @@ class CatchUp:
         The service tells of a bounded number; if it is more, what follows is asked for by id.
         """
         last = progress.since
-        told = 0
+        ask = partial(self._messages.unread, client.user_id)
+        unread: list[HistoryMessage] = []
+        count = 0
+        if last is not None:
+            # Before they are told: what comes in between is no reason to take them for a part.
+            count_all = partial(self._messages.unread_count, client.user_id)
+            count = await self._asked(client, count_all) or 0
         more = True
         while more:
-            unread = await self._asked(client, partial(self._messages.unread, client.user_id))
-            told = len(unread or ())
-            newer = (message for message in unread or () if message.id > progress.unread_since)
+            unread = await self._asked(client, ask) or []
+            newer = (message for message in unread if message.id > progress.unread_since)
             due = list(islice((m for m in newer if last is None or m.id <= last), _HELD))
             for start in range(0, len(due), _PAGE):
                 page = due[start : start + _PAGE]
                 await self._bring(client, progress, page)
                 progress.unread_since = page[-1].id
             more = len(due) == _HELD
-        if last is not None:
-            count = await self._asked(client, partial(self._messages.unread_count, client.user_id))
-            if count is not None and count > told:
-                progress.since = min(last, progress.unread_since)
+        if last is not None and unread and count > len(unread) and unread[-1].id < last:
+            progress.since = unread[-1].id
 
     async def _fetch_since(self, client: Client, progress: _Progress, since: int) -> None:
         """Deliver all messages with a larger id."""

@@ -195,7 +195,7 @@ class Cluster:
                 continue
             client.conn_id = answer.own
             if answer.conn_id:
-                # This login came while Redis was away; only now the older one can be told.
+                # Redis was away at this login, or did not answer; now the older one is told.
                 self._tasks.spawn(self._take_over(client, answer))
             else:
                 self._reclaimed(client, answer.missed)

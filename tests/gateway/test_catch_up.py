@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
+from sqlalchemy import update
 from websockets.frames import Opcode
 
 from skyeim_ws.app import Gateway
@@ -14,6 +15,7 @@ from skyeim_ws.logic.cluster import Cluster
 from skyeim_ws.logic.offline import OfflineMessages
 from skyeim_ws.logic.ports import Unavailable
 from skyeim_ws.services import history
+from skyeim_ws.services.tables import READ, messages
 from skyeim_ws.store.bus import RedisBus
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.raw import raw_user
@@ -253,6 +255,19 @@ async def test_resume_after_a_death_brings_all_though_the_service_tells_of_a_par
         ids = await die_with(world, 150)
         bob = await world.dial(1002, world.url(1002, resume=str(ids[119])))
         assert [(await bob.expect("chat"))["id"] for _ in ids] == ids
+
+
+@pytest.mark.gen_test
+async def test_resume_after_a_death_brings_nothing_twice_if_nothing_older_is_unread(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if the service tells of a part, and that part goes beyond the id."""
+    monkeypatch.setattr(history, "REPLY_BYTES", 1000)
+    async with make_world(rate_limit=0) as world:
+        ids = await die_with(world, 100)
+        await world.execute(update(messages).where(messages.c.id <= ids[19]).values(status=READ))
+        bob = await world.dial(1002, world.url(1002, resume=str(ids[19])))
+        assert [(await bob.expect("chat"))["id"] for _ in ids[20:]] == ids[20:]
 
 
 @pytest.mark.gen_test
