@@ -59,8 +59,8 @@ lint: $(STAMP) ## Check format, lint and types only
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-proto: $(STAMP) ## Generate skyeim_ws/rpc/pb from proto/
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -Iskyeim_ws/rpc/pb=proto --python_out=. \
+proto: $(STAMP) ## Generate skyeim_ws/contract/pb from proto/
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -Iskyeim_ws/contract/pb=proto --python_out=. \
 		--grpc_python_out=. --mypy_out=. --mypy_grpc_out=. proto/*.proto
 
 clean: ## Remove what the other targets have made, but not the data folder

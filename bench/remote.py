@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection, Pipe
 from types import TracebackType
 from typing import Any, Self
 
-from skyeim_ws.ops import tether
+from skyeim_ws.process import pdeathsig
 
 STOP_DEADLINE = 10.0
 
@@ -25,7 +25,7 @@ class Remote:
         descriptor = theirs.fileno()
         self._process = subprocess.Popen(
             [
-                *(sys.executable, "-I", "-S", tether.__file__, str(os.getpid()), "--"),
+                *(sys.executable, "-I", "-S", pdeathsig.__file__, str(os.getpid()), "--"),
                 *(sys.executable, "-m", "bench.remote", module, kind, str(descriptor)),
             ],
             pass_fds=[descriptor],

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.services import seed
-from skyeim_ws import tokens
-from skyeim_ws.ops import tether
+from skyeim_ws.handler import tokens
+from skyeim_ws.process import pdeathsig
 
 START_DEADLINE = 90.0
 STOP_DEADLINE = 15.0
@@ -70,7 +70,7 @@ def gateway(
         with (folder / "output").open("wb") as output:
             process = subprocess.Popen(
                 [
-                    *(sys.executable, "-I", "-S", tether.__file__, str(os.getpid()), "--"),
+                    *(sys.executable, "-I", "-S", pdeathsig.__file__, str(os.getpid()), "--"),
                     *(sys.executable, "-m", "skyeim_ws", "serve", "-f", str(folder / "ws.yaml")),
                 ],
                 stdin=subprocess.DEVNULL,

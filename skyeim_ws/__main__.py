@@ -2,7 +2,7 @@
 
 import sys
 
-from skyeim_ws.cli import main
+from skyeim_ws.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

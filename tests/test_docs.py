@@ -14,13 +14,13 @@ import msgspec
 import pytest
 import yaml
 
-from skyeim_ws.app import _gauges
-from skyeim_ws.conf_loader import parse_duration
-from skyeim_ws.config import Config
-from skyeim_ws.conn import types as wire
-from skyeim_ws.conn.codes import ERROR_CODES, UNKNOWN_TYPE, CloseCode
+from skyeim_ws.config.loader import parse_duration
+from skyeim_ws.config.tree import Config
+from skyeim_ws.conn import messages as wire
 from skyeim_ws.conn.stats import Stats
-from skyeim_ws.services.demo import DEMO_USERS
+from skyeim_ws.contract.codes import ERROR_CODES, UNKNOWN_TYPE, CloseCode
+from skyeim_ws.contract.names import DEMO_USERS
+from skyeim_ws.gateway.app import _gauges
 from tests.store.servers import running_server
 from tests.world import DEADLINE, world
 
@@ -108,7 +108,7 @@ def test_every_configuration_key_is_documented_with_its_default() -> None:
 
 
 def test_every_message_type_is_documented() -> None:
-    in_code = re.findall(r'"(\w+)": route\(', (ROOT / "skyeim_ws/app.py").read_text())
+    in_code = re.findall(r'"(\w+)": route\(', (ROOT / "skyeim_ws/gateway/app.py").read_text())
     assert set(in_code) == INBOUND.keys()
     assert rows(section(PROTOCOL, "From the client")).keys() >= INBOUND.keys()
     assert rows(section(PROTOCOL, "From the server")).keys() >= OUTBOUND.keys()

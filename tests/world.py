@@ -18,19 +18,20 @@ from tornado.simple_httpclient import SimpleAsyncHTTPClient
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from skyeim_ws import tokens
-from skyeim_ws.app import Gateway, gateway
-from skyeim_ws.config import (
+from skyeim_ws.config.redis import RedisConf
+from skyeim_ws.config.tree import (
     Auth,
+    Backends,
     Config,
     PushEventConf,
-    RedisConf,
     RpcConf,
     ShutdownConf,
     WebSocketConf,
 )
-from skyeim_ws.embedded import Backends, redis_url
-from skyeim_ws.rpc.pb.group_pb2_grpc import GroupStub
+from skyeim_ws.contract.pb.group_pb2_grpc import GroupStub
+from skyeim_ws.gateway.app import Gateway, gateway
+from skyeim_ws.handler import tokens
+from skyeim_ws.process.embedded import redis_url
 from skyeim_ws.services.db import Database, open_database
 from skyeim_ws.services.demo import seed_demo
 from skyeim_ws.services.events import Events
@@ -40,7 +41,7 @@ from skyeim_ws.services.tables import group_members, groups
 from tests.waiting import until
 
 if TYPE_CHECKING:
-    from skyeim_ws.rpc.pb.group_pb2_grpc import GroupAsyncStub
+    from skyeim_ws.contract.pb.group_pb2_grpc import GroupAsyncStub
 
 SECRET = "a secret for tests, longer than 32 bytes"
 PUSH_SECRET = "the services' secret, longer than 32 bytes"

@@ -10,16 +10,16 @@ import structlog
 from tornado.web import HTTPError
 from tornado.websocket import WebSocketHandler, WebSocketProtocol
 
-from skyeim_ws.conn.codes import CloseCode
 from skyeim_ws.conn.context import ClientContext
 from skyeim_ws.conn.fields import ClientFields
 from skyeim_ws.conn.flusher import MAX_WRITE
 from skyeim_ws.conn.framing import Opcode, encode
 from skyeim_ws.conn.ledger import Delivery
+from skyeim_ws.conn.messages import chat_frame, hint_frames
 from skyeim_ws.conn.outbox import ACCEPTED, FOLDED, OVERFLOW
 from skyeim_ws.conn.rate import Verdict
-from skyeim_ws.conn.types import chat_frame, hint_frames
 from skyeim_ws.conn.wire import Upgrade, Wire
+from skyeim_ws.contract.codes import CloseCode
 
 log = structlog.get_logger()
 
@@ -77,7 +77,7 @@ class Client(WebSocketHandler, ClientFields):
         phase = random.random()  # noqa: S311 - not a secret
         self.next_ping = now + self.context.limits.ping_interval * phase
         self.next_check = min(self.next_ping, self.expires_at)
-        self.context.timetable.add(self)
+        self.context.timer_wheel.add(self)
         try:
             await self.context.events.opened(self)
         except Exception:
@@ -127,7 +127,7 @@ class Client(WebSocketHandler, ClientFields):
 
     # What the gateway calls.
 
-    def verdict(self) -> Verdict:
+    def take_token(self) -> Verdict:
         """Count a frame against the rate limit."""
         return self.bucket.take(self.context.clock())
 
@@ -296,7 +296,7 @@ class Client(WebSocketHandler, ClientFields):
             return
         self._ended = True
         self.context.awaiting_confirmation.discard(self)
-        self.context.timetable.discard(self)
+        self.context.timer_wheel.discard(self)
         self.context.events.ended(self, self.ledger.drain())
 
     def _set_state(self, state: State) -> None:

@@ -10,7 +10,7 @@ from skyeim_ws.conn.flusher import Flusher
 from skyeim_ws.conn.ledger import Delivery
 from skyeim_ws.conn.limits import Limits
 from skyeim_ws.conn.stats import Stats
-from skyeim_ws.conn.timetable import Timetable
+from skyeim_ws.conn.timer_wheel import TimerWheel
 
 if TYPE_CHECKING:
     from skyeim_ws.conn.client import Client
@@ -42,6 +42,6 @@ class ClientContext:
     stats: Stats
     clock: Callable[[], float]
     """Monotonic seconds; the IOLoop's time."""
-    timetable: Timetable = field(default_factory=Timetable)
+    timer_wheel: TimerWheel = field(default_factory=TimerWheel)
     awaiting_confirmation: set[Client] = field(default_factory=set)
     """Connections with unconfirmed messages that no ping covers yet."""

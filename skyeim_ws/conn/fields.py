@@ -28,7 +28,7 @@ class ClientFields:
         "flusher",
         "group_ids",
         "in_flight",
-        "in_roster",
+        "in_node_sessions",
         "kicked_as",
         "last_ping",
         "last_seen",
@@ -77,7 +77,7 @@ class ClientFields:
         self.replaced = False
         self.kicked_as = ""
         # Whether the other nodes would clean up after this connection, should this node die.
-        self.in_roster = False
+        self.in_node_sessions = False
         self.pulling = False
 
     def identify(

@@ -6,7 +6,7 @@ from enum import IntEnum
 
 from tornado.util import _websocket_mask
 
-from skyeim_ws.conn.codes import CloseCode
+from skyeim_ws.contract.codes import CloseCode
 
 _FIN = 0x80
 _RESERVED = 0x70

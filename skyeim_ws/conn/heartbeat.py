@@ -7,9 +7,9 @@ import structlog
 from tornado.ioloop import PeriodicCallback
 
 from skyeim_ws.conn.client import Client, State
-from skyeim_ws.conn.codes import CloseCode
 from skyeim_ws.conn.context import ClientContext
 from skyeim_ws.conn.limits import Limits
+from skyeim_ws.contract.codes import CloseCode
 
 log = structlog.get_logger()
 
@@ -39,7 +39,7 @@ class Heartbeat:
     def sweep(self) -> None:
         """Check every connection that is due."""
         now = self._context.clock()
-        for client in self._context.timetable.take(now):
+        for client in self._context.timer_wheel.take(now):
             try:
                 check(client, now)
             except Exception:  # a fault with one must not cost the others their heartbeat
@@ -56,7 +56,7 @@ class Heartbeat:
 def check(client: Client, now: float) -> None:
     """Ping a client if it is time, close its connection if it or its token is dead.
 
-    To be called once `next_check` has passed, when the client is in no timetable.
+    To be called once `next_check` has passed, when the client is in no timer_wheel.
     """
     limits = client.context.limits
     if now - client.last_seen >= limits.pong_timeout:
@@ -70,7 +70,7 @@ def check(client: Client, now: float) -> None:
     if client.state < State.DRAINING:
         dead_at = client.last_seen + limits.pong_timeout
         client.next_check = min(client.next_ping, dead_at, client.expires_at)
-        client.context.timetable.add(client)
+        client.context.timer_wheel.add(client)
 
 
 def tick_seconds(limits: Limits) -> float:

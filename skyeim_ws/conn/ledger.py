@@ -73,7 +73,7 @@ class Ledger:
         self._entries.setdefault(delivery.msg_id, (self._position, delivery))
         self.wants_ping = self._ping_covers is None
 
-    def take_over(self, delivery: Delivery) -> None:
+    def merge(self, delivery: Delivery) -> None:
         """Let an unconfirmed delivery of the same msg_id answer for this one as well."""
         position, older = self._entries[delivery.msg_id]
         both = replace(

@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class _Lane(Generic[T]):
+class _GroupOrder(Generic[T]):
     __slots__ = ("held", "last")
 
     def __init__(self, last: int) -> None:
@@ -23,44 +23,44 @@ class SeqOrder(Generic[T]):
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
-        self._lanes: OrderedDict[str, _Lane[T]] = OrderedDict()
+        self._orders: OrderedDict[str, _GroupOrder[T]] = OrderedDict()
 
     def held(self, group_id: str) -> int:
         """Count the items of a group that wait for a missing one."""
-        lane = self._lanes.get(group_id)
-        return len(lane.held) if lane else 0
+        order = self._orders.get(group_id)
+        return len(order.held) if order else 0
 
     def admit(self, group_id: str, seq: int, item: T) -> list[T]:
         """Take an item; return what may go on now, in order."""
-        lane = self._lanes.get(group_id)
-        if lane is None:
+        order = self._orders.get(group_id)
+        if order is None:
             # Nothing is known of what came before: this is where the group begins here.
-            lane = self._lanes[group_id] = _Lane(seq - 1)
+            order = self._orders[group_id] = _GroupOrder(seq - 1)
             self._forget()
-        self._lanes.move_to_end(group_id)
-        if seq <= lane.last:
+        self._orders.move_to_end(group_id)
+        if seq <= order.last:
             return []
-        lane.held[seq] = item
+        order.held[seq] = item
         ready = []
-        while (following := lane.held.pop(lane.last + 1, None)) is not None:
-            lane.last += 1
+        while (following := order.held.pop(order.last + 1, None)) is not None:
+            order.last += 1
             ready.append(following)
         return ready
 
     def give_up(self, group_id: str) -> list[T]:
         """Return what was held, in order; what is missing is not waited for any more."""
-        lane = self._lanes.get(group_id)
-        if lane is None or not lane.held:
+        order = self._orders.get(group_id)
+        if order is None or not order.held:
             return []
-        ready = [item for _, item in sorted(lane.held.items())]
-        lane.last = max(lane.held)
-        lane.held.clear()
+        ready = [item for _, item in sorted(order.held.items())]
+        order.last = max(order.held)
+        order.held.clear()
         return ready
 
     def _forget(self) -> None:
-        while len(self._lanes) > self._capacity:
-            group_id, lane = next(iter(self._lanes.items()))
-            if lane.held:
-                self._lanes.move_to_end(group_id)
+        while len(self._orders) > self._capacity:
+            group_id, order = next(iter(self._orders.items()))
+            if order.held:
+                self._orders.move_to_end(group_id)
                 return
-            del self._lanes[group_id]
+            del self._orders[group_id]

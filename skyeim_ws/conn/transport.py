@@ -50,7 +50,7 @@ class Transport(Protocol):
         """Close at once; what waits is dropped."""
 
 
-def take_over(stream: IOStream, events: TransportEvents) -> tuple[Transport, bytes]:
+def adopt_socket(stream: IOStream, events: TransportEvents) -> tuple[Transport, bytes]:
     """Return the transport of a connection after its upgrade, and what was read ahead."""
     if stream.closed():
         return SocketTransport(None, events), b""

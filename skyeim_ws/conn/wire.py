@@ -12,7 +12,6 @@ import structlog
 from tornado.iostream import IOStream
 from tornado.websocket import WebSocketProtocol13, _WebSocketParams
 
-from skyeim_ws.conn.codes import CloseCode
 from skyeim_ws.conn.framing import (
     FrameReader,
     Opcode,
@@ -21,7 +20,8 @@ from skyeim_ws.conn.framing import (
     encode,
     encode_close,
 )
-from skyeim_ws.conn.transport import take_over
+from skyeim_ws.conn.transport import adopt_socket
+from skyeim_ws.contract.codes import CloseCode
 
 log = structlog.get_logger()
 
@@ -98,7 +98,7 @@ class Wire:
         # RFC 6455, 5.5.3 asks for no more than one, and a peer that only pings would fill memory.
         self._blocked = False
         self._pong: bytes | None = None
-        self._transport, self._ahead = take_over(stream, self)
+        self._transport, self._ahead = adopt_socket(stream, self)
 
     @property
     def blocked(self) -> bool:

@@ -9,9 +9,9 @@ import structlog
 from tornado.httputil import HTTPServerRequest
 from tornado.web import HTTPError, RequestHandler
 
-from skyeim_ws.conn.codes import ERROR_CODES, Reason
+from skyeim_ws.contract.codes import ERROR_CODES, Reason
+from skyeim_ws.handler.tokens import Identity, TokenError, verify
 from skyeim_ws.logic.ports import Refused, Unavailable
-from skyeim_ws.tokens import Identity, TokenError, verify
 
 log = structlog.get_logger()
 

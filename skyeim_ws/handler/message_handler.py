@@ -5,8 +5,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from skyeim_ws.conn.codes import Reason
-from skyeim_ws.conn.types import GroupRead, Inbound, Read
+from skyeim_ws.conn.messages import GroupRead, Inbound, Read
+from skyeim_ws.contract.codes import Reason
 from skyeim_ws.handler.base import UserHandler
 from skyeim_ws.logic.ports import Messages, Refused
 from skyeim_ws.logic.receipts import Receipts

@@ -10,8 +10,8 @@ import msgspec
 import structlog
 from msgspec import Meta
 
-from skyeim_ws.conn.codes import ERROR_CODES, Reason
-from skyeim_ws.conn.types import GroupId, UserId
+from skyeim_ws.conn.messages import GroupId, UserId
+from skyeim_ws.contract.codes import ERROR_CODES, Reason
 from skyeim_ws.handler.base import JsonHandler, answer
 from skyeim_ws.logic.events import EventPublisher
 

@@ -11,7 +11,7 @@ import structlog
 
 from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.context import ClientContext
-from skyeim_ws.conn.types import new_conn_id
+from skyeim_ws.conn.messages import new_conn_id
 from skyeim_ws.handler.base import BEARER, answer, authenticate
 
 log = structlog.get_logger()

@@ -3,8 +3,8 @@
 from msgspec import UNSET
 
 from skyeim_ws.conn.client import Client
-from skyeim_ws.conn.codes import Reason
-from skyeim_ws.conn.types import Ack, error_frame, frame, new_msg_id, now_seconds
+from skyeim_ws.conn.messages import Ack, error_frame, frame, new_msg_id, now_seconds
+from skyeim_ws.contract.codes import Reason
 from skyeim_ws.logic.ports import Stored
 
 SENDS = frozenset({"chat", "group_chat"})

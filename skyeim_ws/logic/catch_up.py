@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from skyeim_ws.conn.client import Client, State
 from skyeim_ws.conn.ledger import Delivery
-from skyeim_ws.conn.types import ChatMessage, encode_data
+from skyeim_ws.conn.messages import ChatMessage, encode_data
 from skyeim_ws.logic.offline import OfflineMessages
 from skyeim_ws.logic.ports import (
     HistoryMessage,
@@ -77,7 +77,7 @@ class _Progress:
 class CatchUp:
     """Brings clients older messages, from their offline queue or from the Message service.
 
-    Between `begin` and the end of that, live messages are held back, so that the order stays.
+    Between `pause` and the end of that, live messages are held back, so that the order stays.
     """
 
     def __init__(
@@ -94,14 +94,14 @@ class CatchUp:
         self._under_way: dict[Client, _Progress] = {}
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
-    def begin(self, client: Client, wait: Wait) -> None:
-        """Hold live messages back from now on, until `finish`; `reread` or `fetch` may precede it.
+    def pause(self, client: Client, wait: Wait) -> None:
+        """Hold live messages back from now on, until `resume`; `reread` or `fetch` may precede it.
 
         Also if other older messages are on their way: these may have been asked for too early.
         """
         self._under_way.setdefault(client, _Progress()).waits.add(wait)
 
-    def finish(self, client: Client, wait: Wait) -> None:
+    def resume(self, client: Client, wait: Wait) -> None:
         """Let go what was held back, unless older messages are still to come."""
         progress = self._under_way.get(client)
         if progress is None:
@@ -141,7 +141,7 @@ class CatchUp:
         if progress is None:
             return Hold.NOT_HELD
         if delivery.msg_id in client.ledger:
-            client.ledger.take_over(delivery)  # it was fetched, and is on its way
+            client.ledger.merge(delivery)  # it was fetched, and is on its way
             return Hold.HELD
         if len(progress.held) < _HELD:
             progress.held[delivery.msg_id] = delivery
@@ -160,7 +160,7 @@ class CatchUp:
         while (progress := self._under_way.get(client)) is not None:
             await progress.ended.wait()
 
-    def stop(self, client: Client) -> list[Delivery]:
+    def forget(self, client: Client) -> list[Delivery]:
         """Forget a client that has gone; return the live messages that were held back."""
         progress = self._under_way.pop(client, None)
         if progress is None:
@@ -170,7 +170,7 @@ class CatchUp:
         return list(progress.held.values())
 
     def _start(self, client: Client, progress: _Progress) -> None:
-        # While the session is being set up it waits: `finish` comes when that is done.
+        # While the session is being set up it waits: `resume` comes when that is done.
         if not progress.running and client.state is not State.CONNECTING:
             progress.running = True
             self._tasks.spawn(self._run(client, progress))
@@ -187,7 +187,7 @@ class CatchUp:
                 if client in self._under_way and not progress.fetch and progress.missed:
                     self._registry.forget_missed(client.user_id, progress.missed)
             elif progress.waits:
-                progress.running = False  # `finish` goes on
+                progress.running = False  # `resume` goes on
                 return
             else:
                 self._release(client, progress)
@@ -195,7 +195,7 @@ class CatchUp:
     def _release(self, client: Client, progress: _Progress) -> None:
         """Deliver what is held in the order of the ids, whichever way it came."""
         held = deque(sorted(progress.held.values(), key=lambda delivery: delivery.id))
-        # The client may be dropped on the way as too slow; then `stop` returns the rest.
+        # The client may be dropped on the way as too slow; then `forget` returns the rest.
         while held and client in self._under_way:
             delivery = held.popleft()
             del progress.held[delivery.msg_id]

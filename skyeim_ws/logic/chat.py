@@ -7,10 +7,9 @@ import msgspec
 from msgspec import UNSET
 
 from skyeim_ws.conn.client import Client
-from skyeim_ws.conn.codes import Reason
 from skyeim_ws.conn.group_router import GroupFrame, GroupRouter
 from skyeim_ws.conn.ledger import Delivery
-from skyeim_ws.conn.types import (
+from skyeim_ws.conn.messages import (
     Chat,
     ChatMessage,
     GroupChat,
@@ -19,6 +18,7 @@ from skyeim_ws.conn.types import (
     frame,
     new_msg_id,
 )
+from skyeim_ws.contract.codes import Reason
 from skyeim_ws.logic.answers import failed_frame, refuse, sent_frame
 from skyeim_ws.logic.delivery import PrivateDelivery
 from skyeim_ws.logic.ports import (
@@ -29,8 +29,8 @@ from skyeim_ws.logic.ports import (
     Stored,
     Unavailable,
 )
-from skyeim_ws.logic.reach import Reach
 from skyeim_ws.logic.requests import Requests
+from skyeim_ws.logic.user_router import UserRouter
 
 _Key = tuple[int, str]  # sender, msgId
 
@@ -55,14 +55,14 @@ class Sending:
     def __init__(
         self,
         *,
-        reach: Reach,
+        user_router: UserRouter,
         writer: MessageWriter,
         delivery: PrivateDelivery,
         router: GroupRouter,
         requests: Requests,
         recent_acks: int,
     ) -> None:
-        self._reach = reach
+        self._user_router = user_router
         self._writer = writer
         self._delivery = delivery
         self._router = router
@@ -181,7 +181,7 @@ class Sending:
         while behind and not (isinstance(behind[0], _Attempt) and behind[0].waiting):
             following = behind.popleft()
             if isinstance(following, bytes):
-                self._reach.send(message.from_user_id, following)
+                self._user_router.send(message.from_user_id, following)
         if not behind:
             del self._behind[message.from_user_id]
 
@@ -197,7 +197,7 @@ class Sending:
         for client in attempt.clients:
             self._requests.done(client)
             # The sender may have reconnected meanwhile, and waits for this on the new connection.
-            self._reach.send(message.from_user_id, answer)
+            self._user_router.send(message.from_user_id, answer)
 
     def _remember(self, message: Outgoing, stored: Stored) -> None:
         self._answered[_key(message)] = stored
@@ -217,7 +217,7 @@ class Sending:
             at_user_ids=message.at_user_ids or UNSET,
         )
         item = GroupFrame(frame("group_chat", data), message.from_user_id, stored.seq)
-        self._reach.route(message.group_id, item)
+        self._user_router.route(message.group_id, item)
 
 
 def _key(message: Outgoing) -> _Key:

@@ -14,10 +14,10 @@ from skyeim_ws.logic.chat import Sending
 from skyeim_ws.logic.delivery import PrivateDelivery
 from skyeim_ws.logic.ports import (
     Bus,
+    NodeSessions,
     Presence,
     Reclaimed,
     Refused,
-    Roster,
     SessionRegistry,
     Unavailable,
 )
@@ -43,7 +43,7 @@ class Cluster:
         hub: Hub,
         router: GroupRouter,
         registry: SessionRegistry,
-        roster: Roster,
+        node_sessions: NodeSessions,
         bus: Bus,
         presence: Presence,
         sessions: Sessions,
@@ -64,7 +64,7 @@ class Cluster:
         self._catch_up = catch_up
         self._social = social
         self._tasks = tasks
-        self._roster = roster
+        self._node_sessions = node_sessions
         self._reclaiming = False
         # Connections of which Redis may not know.
         self._unclaimed: set[Client] = set()
@@ -107,7 +107,7 @@ class Cluster:
         """Note that the session before this one's has put back what it held."""
         self._sessions.handed_over(user_id)
 
-    def lost_messages(self, user_id: int) -> None:
+    def node_died(self, user_id: int) -> None:
         """Bring the user what the Message service has unread: another node died with it."""
         client = self._hub.get(user_id)
         if client is not None:
@@ -124,8 +124,8 @@ class Cluster:
         self._delivery.reconnected()
         self._presence.resync({client.user_id: client.group_ids for client in self._hub})
         for client in self._hub:
-            self._catch_up.begin(client, Wait.RECLAIM)
-            client.in_roster = False
+            self._catch_up.pause(client, Wait.RECLAIM)
+            client.in_node_sessions = False
         self._claim_again(self._hub)
 
     def claim_later(self, client: Client) -> None:
@@ -139,7 +139,7 @@ class Cluster:
             self._reclaiming = True
             self._tasks.spawn(self._reclaim_all())
 
-    async def buried(self, gone: Sequence[int], moved: Sequence[int]) -> None:
+    async def reaped(self, gone: Sequence[int], moved: Sequence[int]) -> None:
         """Tell the friends of users whom a dead node has left offline.
 
         Those who had already moved to another node may miss what the dead one had in its hands.
@@ -149,7 +149,7 @@ class Cluster:
             await asyncio.gather(*(self._announce_gone(user_id) for user_id in some))
         for user_id in moved:
             if user_id in self._hub:
-                self.lost_messages(user_id)
+                self.node_died(user_id)
             else:
                 self._bus.catch_up(user_id)
 
@@ -172,20 +172,22 @@ class Cluster:
                     left = {c for c in (*some, *self._unclaimed) if self._hub.get(c.user_id) is c}
                     self._unclaimed = left
                     for client in left:
-                        self._catch_up.finish(client, Wait.RECLAIM)
+                        self._catch_up.resume(client, Wait.RECLAIM)
                     await asyncio.sleep(_RETRY_SECONDS)
         finally:
             self._reclaiming = False
 
     async def _reclaim(self, clients: Sequence[Client]) -> None:
-        if self._bus.cut_off:
+        if self._bus.redis_down:
             raise Unavailable("Redis is away")  # nobody's messages are held back for a try
         for client in clients:
-            self._catch_up.begin(client, Wait.RECLAIM)
+            self._catch_up.pause(client, Wait.RECLAIM)
         # First: whoever cleans up after this node should it die must know of everyone.
-        await self._roster.enter_again([(c.user_id, c.conn_id, c.group_ids) for c in clients])
+        await self._node_sessions.enter_again(
+            [(c.user_id, c.conn_id, c.group_ids) for c in clients]
+        )
         for client in clients:
-            client.in_roster = True
+            client.in_node_sessions = True
         answers = await self._registry.reclaim([(c.user_id, c.conn_id) for c in clients])
         for client, answer in zip(clients, answers, strict=True):
             if self._hub.get(client.user_id) is not client:
@@ -196,12 +198,12 @@ class Cluster:
             client.conn_id = answer.own
             if answer.conn_id:
                 # Redis was away at this login, or did not answer; now the older one is told.
-                self._tasks.spawn(self._take_over(client, answer))
+                self._tasks.spawn(self._evict_remote(client, answer))
             else:
                 self._reclaimed(client, answer.missed)
 
-    async def _take_over(self, client: Client, answer: Reclaimed) -> None:
-        _, missed = await self._sessions.take_over(
+    async def _evict_remote(self, client: Client, answer: Reclaimed) -> None:
+        _, missed = await self._sessions.evict_remote(
             client, answer.node, answer.conn_id, answer.missed
         )
         if self._hub.get(client.user_id) is client:
@@ -215,4 +217,4 @@ class Cluster:
             self._catch_up.reread(client)
         # Unless there was another reason meanwhile, as when the subscription is back as well.
         if client not in self._unclaimed:
-            self._catch_up.finish(client, Wait.RECLAIM)
+            self._catch_up.resume(client, Wait.RECLAIM)

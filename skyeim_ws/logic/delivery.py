@@ -11,8 +11,8 @@ from skyeim_ws.conn.ledger import Delivery
 from skyeim_ws.conn.stats import Stats
 from skyeim_ws.logic.answers import status_frame
 from skyeim_ws.logic.catch_up import CatchUp, Hold
-from skyeim_ws.logic.ports import OfflineQueue, Roster
-from skyeim_ws.logic.reach import Reach
+from skyeim_ws.logic.ports import NodeSessions, OfflineQueue
+from skyeim_ws.logic.user_router import UserRouter
 
 
 class PrivateDelivery:
@@ -23,16 +23,16 @@ class PrivateDelivery:
         *,
         hub: Hub,
         queue: OfflineQueue,
-        roster: Roster,
-        reach: Reach,
+        node_sessions: NodeSessions,
+        user_router: UserRouter,
         catch_up: CatchUp,
         stats: Stats,
     ) -> None:
         self._catch_up = catch_up
         self._hub = hub
-        self._reach = reach
+        self._user_router = user_router
         self._queue = queue
-        self._roster = roster
+        self._node_sessions = node_sessions
         self._stats = stats
         # Who has been brought what was unread when Redis went away.
         self._brought: set[Client] = set()
@@ -45,9 +45,9 @@ class PrivateDelivery:
         not hear the others: what they have queued comes first.
         """
         client = self._hub.get(user_id)
-        if client is None or not client.in_roster:
+        if client is None or not client.in_node_sessions:
             return False
-        return self._roster.listed and not self._reach.deaf
+        return self._node_sessions.listed and not self._user_router.not_subscribed
 
     def deliver(self, user_id: int, delivery: Delivery) -> None:
         """Deliver a stored message to its receiver, who is here."""
@@ -65,16 +65,16 @@ class PrivateDelivery:
         """
         self._queue.route(user_id, delivery.data, done)
         client = self._hub.get(user_id)
-        if client is not None and not self._reach.deaf:
+        if client is not None and not self._user_router.not_subscribed:
             # So chat goes on between the users of a node that cannot reach Redis.
             kept = partial(done, True)
             self._hand_over(client, replace(delivery, stored=delivery.data, kept=kept))
 
     def _hand_over(self, client: Client, delivery: Delivery) -> None:
-        if self._reach.cut_off and client not in self._brought:
+        if self._user_router.redis_down and client not in self._brought:
             # An earlier message of the same sender may be in the queue, unheard: the sender was on
             # another node. It is unread in the Message service as well, and goes first.
-            self.bring_unread(client)
+            self.replay_unread(client)
         match self._catch_up.hold(client, delivery):
             case Hold.NOT_HELD:
                 client.deliver(delivery)
@@ -82,7 +82,7 @@ class PrivateDelivery:
                 # The catch-up will fetch it; until it is confirmed the queue has it.
                 self._queue.push(client.user_id, [delivery.data])
 
-    def bring_unread(self, client: Client, after_id: int | None = None) -> None:
+    def replay_unread(self, client: Client, after_id: int | None = None) -> None:
         """Bring what the Message service has unread, or after an id, before all that is live."""
         self._brought.add(client)
         self._catch_up.fetch(client, "", after_id)
@@ -131,4 +131,6 @@ class PrivateDelivery:
         for delivery in deliveries:
             if delivery.kept is not None:
                 delivery.kept()
-            self._reach.send(delivery.from_user_id, status_frame(delivery.msg_id, "delivered"))
+            self._user_router.send(
+                delivery.from_user_id, status_frame(delivery.msg_id, "delivered")
+            )

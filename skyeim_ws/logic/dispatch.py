@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from skyeim_ws.conn.client import Client
-from skyeim_ws.conn.codes import UNKNOWN_TYPE, CloseCode, Reason
+from skyeim_ws.conn.messages import Envelope, Error, Inbound, frame, salvage_msg_id
 from skyeim_ws.conn.rate import Verdict
-from skyeim_ws.conn.types import Envelope, Error, Inbound, frame, salvage_msg_id
+from skyeim_ws.contract.codes import UNKNOWN_TYPE, CloseCode, Reason
 from skyeim_ws.logic.answers import refuse
 
 
@@ -33,7 +33,7 @@ class Dispatcher:
 
     def dispatch(self, client: Client, text: str) -> None:
         """Handle a frame; whatever is wrong with it gets an answer."""
-        verdict = client.verdict()
+        verdict = client.take_token()
         if verdict is Verdict.FLOODING:
             client.context.stats.flooding += 1
             client.disconnect(CloseCode.FLOODING, "too many frames")

@@ -1,9 +1,9 @@
 """The offline queue as its owner sees it: a window on connecting, older ones on request."""
 
 from skyeim_ws.conn.client import Client
-from skyeim_ws.conn.codes import Reason
 from skyeim_ws.conn.ledger import Delivery
-from skyeim_ws.conn.types import MAX_OFFLINE_PULL, OfflinePull, OfflineSummary, frame
+from skyeim_ws.conn.messages import MAX_OFFLINE_PULL, OfflinePull, OfflineSummary, frame
+from skyeim_ws.contract.codes import Reason
 from skyeim_ws.logic.answers import refuse
 from skyeim_ws.logic.ports import OfflineQueue, Window
 from skyeim_ws.logic.requests import Requests

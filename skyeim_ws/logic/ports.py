@@ -10,7 +10,7 @@ from typing import Protocol
 
 import msgspec
 
-from skyeim_ws.conn.codes import EXPLANATIONS, Reason
+from skyeim_ws.contract.codes import EXPLANATIONS, Reason
 
 
 class Unavailable(Exception):  # noqa: N818 - it states a condition, as StopIteration does
@@ -245,7 +245,7 @@ class SessionRegistry(Protocol):
         """Whether the user has a session on any node."""
 
 
-class Roster(Protocol):
+class NodeSessions(Protocol):
     """What others need to clean up after this node, should it die."""
 
     @property
@@ -286,11 +286,11 @@ class Bus(Protocol):
         """Send a frame to the members of a group who are on other nodes."""
 
     @property
-    def deaf(self) -> bool:
+    def not_subscribed(self) -> bool:
         """Whether others may be telling what this node does not hear."""
 
     @property
-    def cut_off(self) -> bool:
+    def redis_down(self) -> bool:
         """Whether nothing that others tell arrives for now."""
 
     async def kick(self, node: str, user_id: int, conn_id: str) -> bool:
@@ -323,7 +323,7 @@ class BusEvents(Protocol):
     def handed_over(self, user_id: int) -> None:
         """Note that the session before this one's has put back what it held."""
 
-    def lost_messages(self, user_id: int) -> None:
+    def node_died(self, user_id: int) -> None:
         """Bring the user what the Message service has unread: another node died with it."""
 
 

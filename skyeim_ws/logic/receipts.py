@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from msgspec import UNSET
 
 from skyeim_ws.conn.client import Client, State
-from skyeim_ws.conn.types import ClientAck, GroupRead, Read, ReadReceipt, frame, now_seconds
+from skyeim_ws.conn.messages import ClientAck, GroupRead, Read, ReadReceipt, frame, now_seconds
 from skyeim_ws.logic.answers import status_frame
 from skyeim_ws.logic.catch_up import CatchUp
 from skyeim_ws.logic.ports import Groups, Messages
-from skyeim_ws.logic.reach import Reach
 from skyeim_ws.logic.requests import Requests
+from skyeim_ws.logic.user_router import UserRouter
 
 
 class Receipts:
@@ -19,14 +19,14 @@ class Receipts:
     def __init__(
         self,
         *,
-        reach: Reach,
+        user_router: UserRouter,
         messages: Messages,
         groups: Groups,
         catch_up: CatchUp,
         requests: Requests,
     ) -> None:
         self._catch_up = catch_up
-        self._reach = reach
+        self._user_router = user_router
         self._messages = messages
         self._groups = groups
         self._requests = requests
@@ -55,7 +55,7 @@ class Receipts:
             receipt = ReadReceipt(
                 user_id=user_id, timestamp=now_seconds(), msg_ids=list(msg_ids) or UNSET
             )
-            self._reach.send(peer_id, frame("read", receipt))
+            self._user_router.send(peer_id, frame("read", receipt))
         return count
 
     async def mark_group_read(self, user_id: int, group_id: str, seq: int) -> None:
@@ -68,7 +68,7 @@ class Receipts:
             unread = await self._messages.unread(client.user_id)
             sender_id = next((m.from_user_id for m in unread if m.msg_id == msg_id), 0)
         if sender_id and await self._messages.mark_read(client.user_id, sender_id, [msg_id]):
-            self._reach.send(sender_id, status_frame(msg_id, "read"))
+            self._user_router.send(sender_id, status_frame(msg_id, "read"))
 
     async def _read(self, client: Client, data: Read) -> None:
         if not data.msg_ids:

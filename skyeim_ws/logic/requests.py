@@ -4,7 +4,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from skyeim_ws.conn.client import Client
-from skyeim_ws.conn.codes import Reason
+from skyeim_ws.contract.codes import Reason
 from skyeim_ws.logic.answers import refuse
 from skyeim_ws.logic.ports import Refused, Unavailable
 from skyeim_ws.logic.tasks import Tasks

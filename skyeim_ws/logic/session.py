@@ -8,10 +8,10 @@ from functools import partial
 import structlog
 
 from skyeim_ws.conn.client import Client, State
-from skyeim_ws.conn.codes import CloseCode
 from skyeim_ws.conn.hub import Hub
 from skyeim_ws.conn.ledger import Delivery
-from skyeim_ws.conn.types import Connected, Kicked, frame
+from skyeim_ws.conn.messages import Connected, Kicked, frame
+from skyeim_ws.contract.codes import CloseCode
 from skyeim_ws.logic.catch_up import CatchUp, Wait
 from skyeim_ws.logic.delivery import PrivateDelivery
 from skyeim_ws.logic.offline import OfflineMessages, summary_frame
@@ -19,9 +19,9 @@ from skyeim_ws.logic.ports import (
     Bus,
     Claim,
     Groups,
+    NodeSessions,
     Presence,
     Refused,
-    Roster,
     SessionRegistry,
     Unavailable,
     Window,
@@ -49,7 +49,7 @@ class Sessions:
         *,
         hub: Hub,
         registry: SessionRegistry,
-        roster: Roster,
+        node_sessions: NodeSessions,
         bus: Bus,
         presence: Presence,
         groups: Groups,
@@ -64,7 +64,7 @@ class Sessions:
     ) -> None:
         self._hub = hub
         self._registry = registry
-        self._roster = roster
+        self._node_sessions = node_sessions
         self._bus = bus
         self._presence = presence
         self._groups = groups
@@ -91,7 +91,7 @@ class Sessions:
             client.disconnect(CloseCode.OVERLOADED, "too many connections")
             return
         previous = self._hub.register(client)
-        self._catch_up.begin(client, Wait.LOGIN)
+        self._catch_up.pause(client, Wait.LOGIN)
         if previous is not None:
             client.group_ids = previous.group_ids
             self.kick(previous)
@@ -107,7 +107,7 @@ class Sessions:
     def ended(self, client: Client, undelivered: list[Delivery]) -> None:
         """Leave the map first, so that nothing is routed here; then return and clean up."""
         was_current = self._hub.unregister(client)
-        undelivered += self._catch_up.stop(client)
+        undelivered += self._catch_up.forget(client)
         # First of all: should this node die before the rest, the session still tells of it.
         self._delivery.return_undelivered(client.user_id, undelivered)
         # A connection that was replaced is not offline: its user is here, or on another node.
@@ -117,7 +117,7 @@ class Sessions:
             )
             self._presence.leave(client.user_id, client.group_ids)
         if was_current:
-            self._roster.leave(client.user_id)
+            self._node_sessions.leave(client.user_id)
 
     def kick(self, client: Client) -> None:
         """End a connection whose place a newer login has taken."""
@@ -166,16 +166,16 @@ class Sessions:
         elif client.kicked_as == conn_id:
             self.kick(client)
 
-    def _enter_roster(self, client: Client) -> None:
+    def _enter_node_sessions(self, client: Client) -> None:
         def entered(noted: bool) -> None:
-            client.in_roster = noted
+            client.in_node_sessions = noted
 
-        self._roster.enter(client.user_id, client.conn_id, client.group_ids, entered)
+        self._node_sessions.enter(client.user_id, client.conn_id, client.group_ids, entered)
 
     async def _start(self, client: Client) -> Claim | None:
         """Open the session; without Redis it opens all the same, with what is unread."""
         # First: whoever cleans up after this node should it die must know of everyone.
-        self._enter_roster(client)
+        self._enter_node_sessions(client)
         claim, online = await asyncio.gather(
             self._registry.claim(client.user_id, client.conn_id, self._offline.push_limit),
             self._presence.enter(client.user_id, client.group_ids),
@@ -202,24 +202,24 @@ class Sessions:
                 if client.resume_after is None:
                     frames.append(summary_frame(_NO_WINDOW))
                 client.start(frames, [])
-                self._delivery.bring_unread(client, client.resume_after)
-                self._catch_up.finish(client, Wait.LOGIN)
+                self._delivery.replay_unread(client, client.resume_after)
+                self._catch_up.resume(client, Wait.LOGIN)
             if self.on_claim_failed is not None and self._hub.get(client.user_id) is client:
                 self.on_claim_failed(client)
             return None
         window, missed = claim.window, claim.missed
         if claim.conn_id and not claim.here:
-            window, missed = await self.take_over(client, claim.node, claim.conn_id, missed)
+            window, missed = await self.evict_remote(client, claim.node, claim.conn_id, missed)
         self._open(client, frames, missed, window)
         return claim
 
-    async def take_over(
+    async def evict_remote(
         self, client: Client, node: str, conn_id: str, missed: str
     ) -> tuple[Window, str]:
         """End the session on another node, and return the queue with what it has put back.
 
         Beside it the note of what is missed: the given one, or another if that node is dead or out
-        of reach.
+        of user_router.
         """
         # Noted before the answer is known: a login that takes the place of this one meanwhile would
         # find a session that is well, and nothing of the one that may have died.
@@ -262,7 +262,7 @@ class Sessions:
         else:
             window = self._offline.cut(window)
             client.start([*frames, summary_frame(window)], self._offline.take(client, window))
-        self._catch_up.finish(client, Wait.LOGIN)
+        self._catch_up.resume(client, Wait.LOGIN)
 
     async def _introduce(self, client: Client, *, announce: bool) -> None:
         """Enter the user's groups and tell the friends; the client does not wait for it."""
@@ -273,7 +273,7 @@ class Sessions:
             group_ids = client.group_ids
         if self._hub.get(client.user_id) is client:
             client.group_ids = group_ids
-            self._roster.enter(client.user_id, client.conn_id, group_ids)
+            self._node_sessions.enter(client.user_id, client.conn_id, group_ids)
             try:
                 # Once more: the session that was taken over may just have taken the user out.
                 await self._presence.enter(client.user_id, group_ids)

@@ -5,7 +5,7 @@ from msgspec import UNSET
 from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.group_router import GroupFrame
 from skyeim_ws.conn.hub import Hub
-from skyeim_ws.conn.types import (
+from skyeim_ws.conn.messages import (
     Pong,
     PresenceAnswer,
     PresenceQuery,
@@ -17,8 +17,8 @@ from skyeim_ws.conn.types import (
 )
 from skyeim_ws.logic.friends import FriendCache
 from skyeim_ws.logic.ports import Presence, SessionRegistry, Unavailable
-from skyeim_ws.logic.reach import Reach
 from skyeim_ws.logic.requests import Requests
+from skyeim_ws.logic.user_router import UserRouter
 
 
 class Social:
@@ -31,14 +31,14 @@ class Social:
         presence: Presence,
         friends: FriendCache,
         sessions: SessionRegistry,
-        reach: Reach,
+        user_router: UserRouter,
         requests: Requests,
     ) -> None:
         self._hub = hub
         self._presence = presence
         self._friends = friends
         self._sessions = sessions
-        self._reach = reach
+        self._user_router = user_router
         self._requests = requests
 
     async def announce(self, user_id: int, *, online: bool) -> None:
@@ -51,7 +51,7 @@ class Social:
         if not still_so:
             return
         status = UserStatus(user_id=user_id, timestamp=now_seconds())
-        self._reach.send_all(friends, frame("online" if online else "offline", status))
+        self._user_router.send_all(friends, frame("online" if online else "offline", status))
 
     def pong(self, client: Client, _data: object) -> None:
         """Answer a ping of a client that cannot see those of the protocol."""
@@ -69,7 +69,7 @@ class Social:
         )
         if data.group_id is not None:
             item = GroupFrame(frame("typing", notice), client.user_id, ephemeral=True)
-            if not self._reach.publish(data.group_id, item):
+            if not self._user_router.publish(data.group_id, item):
                 client.context.stats.frames_shed += 1
         elif data.to_user_id is not None:
             work = self._forward_typing(client, data.to_user_id, frame("typing", notice))
@@ -89,4 +89,4 @@ class Social:
         # The receiver's list, not the sender's: it also leaves out whom the receiver has blocked.
         friends = await self._friends.friends(to_user_id)
         if client.user_id in friends:
-            self._reach.offer(to_user_id, notice)
+            self._user_router.offer(to_user_id, notice)

@@ -11,15 +11,9 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from skyeim_ws.config import LogConf
+from skyeim_ws.config.tree import LogConf
+from skyeim_ws.contract.names import LOG_LEVELS
 
-LEVELS = {
-    "debug": logging.DEBUG,
-    "info": logging.INFO,
-    "warn": logging.WARNING,
-    "error": logging.ERROR,
-    "severe": logging.CRITICAL,
-}
 BACKUPS_BY_DEFAULT = 20
 """Files kept under rotation by size when `MaxBackups` is 0: a disk is not without limit."""
 
@@ -40,7 +34,7 @@ def configure(log: LogConf, *, dev: bool, worker: int | None = None) -> None:
     A `worker`, one of several processes, is named in each line, and has a log file of its own.
     Replaces what an earlier call has set up. Raises OSError when a log file cannot be opened.
     """
-    level = LEVELS[log.level]
+    level = LOG_LEVELS[log.level]
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,

@@ -7,22 +7,21 @@ from collections.abc import Mapping, Sequence
 import structlog
 from grpc import StatusCode
 
-from skyeim_ws.conn.codes import Reason
+from skyeim_ws.contract.codes import Reason
+from skyeim_ws.contract.names import EVERYONE, MAX_BATCH
+from skyeim_ws.contract.pb import message_pb2 as pb
+from skyeim_ws.contract.pb.message_pb2_grpc import MessageStub
 from skyeim_ws.logic.ports import Outgoing, Refused, SendOutcome, Stored, Unavailable
 from skyeim_ws.rpc import sending
-from skyeim_ws.rpc.errors import RpcFailed, is_refusal, status_code, verdict
+from skyeim_ws.rpc.errors import RpcFailed, classify, is_refusal, status_code
 from skyeim_ws.rpc.friends import FriendClient
 from skyeim_ws.rpc.groups import GroupClient
-from skyeim_ws.rpc.lanes import Lanes
-from skyeim_ws.rpc.pb import message_pb2 as pb
-from skyeim_ws.rpc.pb.message_pb2_grpc import MessageStub
+from skyeim_ws.rpc.keyed_queue import KeyedQueue
 from skyeim_ws.rpc.pool import Pool
 from skyeim_ws.rpc.sending import Done, Item
 from skyeim_ws.rpc.service import Service
 
 BATCH_SIZE = 256
-MAX_BATCH_SIZE = 1_000
-"""The items that our own servers take at a time."""
 
 BATCH_BYTES = 2 * 1024 * 1024
 """Half of what a gRPC server takes unless told otherwise."""
@@ -36,8 +35,6 @@ LEAST_TIME = 0.1
 """The part of its time that a message must have left to be sent.
 
 Less of it would be the deadline of all that go with it."""
-
-EVERYONE = -1
 
 log = structlog.get_logger()
 
@@ -73,11 +70,11 @@ class Batcher:
         self._service = Service(pool, MessageStub)
         self._friends = friends
         self._groups = groups
-        self._batch_size = min(batch_size, MAX_BATCH_SIZE)
+        self._batch_size = min(batch_size, MAX_BATCH)
         self._backlog = backlog
         self._timeout = pool.timeout if timeout is None else timeout
         self._waiting: deque[Item] = deque()
-        self._lanes: Lanes[Item] = Lanes()
+        self._ordered: KeyedQueue[Item] = KeyedQueue()
         self._wake = asyncio.Event()
         self._closed = False
         self._drain: asyncio.Task[None] | None = None
@@ -190,14 +187,14 @@ class Batcher:
     def _queue_calls(self) -> None:
         while self._waiting:
             item = self._waiting.popleft()
-            self._lanes.add(item, sending.lanes(item.message))
+            self._ordered.add(item, sending.order_keys(item.message))
         self._start_calls()
 
     def _start_calls(self) -> None:
-        while len(self._calls) < CONCURRENT_CALLS and (item := self._lanes.take()) is not None:
+        while len(self._calls) < CONCURRENT_CALLS and (item := self._ordered.take()) is not None:
             if self._closed or self._is_late(item):
                 self._answer(item, Unavailable("closing" if self._closed else "no time left"))
-                self._lanes.finish(item)
+                self._ordered.finish(item)
                 continue
             call = asyncio.get_running_loop().create_task(self._call(item))
             self._calls.add(call)
@@ -212,12 +209,12 @@ class Batcher:
         try:
             outcome = await self._send_one(item)
         except RpcFailed as failed:
-            outcome = verdict(failed.code, failed.reason, failed.message)
+            outcome = classify(failed.code, failed.reason, failed.message)
         except Exception:  # whatever it is, the messages behind this one must go on
             log.exception("send_failed")
             outcome = Unavailable("internal error")
         self._settle(item, outcome)
-        self._lanes.finish(item)
+        self._ordered.finish(item)
 
     async def _send_one(self, item: Item) -> SendOutcome:
         request = sending.request(item.message)

@@ -8,7 +8,7 @@ import grpc
 import structlog
 from grpc import StatusCode
 
-from skyeim_ws.conn.codes import Reason
+from skyeim_ws.contract.codes import Reason
 from skyeim_ws.logic.ports import Refused, Unavailable
 
 LOG_INTERVAL = 10.0
@@ -51,7 +51,7 @@ def failure(error: grpc.aio.AioRpcError) -> RpcFailed:
     return RpcFailed(error.code(), reason, (error.details() or "") if reason else "")
 
 
-def verdict(code: StatusCode, reason: str = "", message: str = "") -> Refused | Unavailable | None:
+def classify(code: StatusCode, reason: str = "", message: str = "") -> Refused | Unavailable | None:
     """Return what a status other than OK tells the one who asked.
 
     None: the call was denied, and the server did not say why in words that we know.

@@ -2,9 +2,9 @@
 
 import asyncio
 
-from skyeim_ws.conn.codes import Reason
-from skyeim_ws.rpc.pb import friend_pb2 as pb
-from skyeim_ws.rpc.pb.friend_pb2_grpc import FriendStub
+from skyeim_ws.contract.codes import Reason
+from skyeim_ws.contract.pb import friend_pb2 as pb
+from skyeim_ws.contract.pb.friend_pb2_grpc import FriendStub
 from skyeim_ws.rpc.pool import Pool
 from skyeim_ws.rpc.service import Service
 

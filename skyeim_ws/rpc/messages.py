@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence
 import structlog
 from grpc import StatusCode
 
-from skyeim_ws.conn.codes import Reason
+from skyeim_ws.contract.codes import Reason
+from skyeim_ws.contract.pb import message_pb2 as pb
+from skyeim_ws.contract.pb.message_pb2_grpc import MessageStub
 from skyeim_ws.logic.ports import HistoryMessage, Refused
-from skyeim_ws.rpc.errors import RpcFailed, verdict
-from skyeim_ws.rpc.pb import message_pb2 as pb
-from skyeim_ws.rpc.pb.message_pb2_grpc import MessageStub
+from skyeim_ws.rpc.errors import RpcFailed, classify
 from skyeim_ws.rpc.pool import Pool
 from skyeim_ws.rpc.service import Service
 
@@ -106,7 +106,7 @@ class MessageClient:
                 return list(_history(answer.list)), answer.has_more
             except RpcFailed as failed:
                 if failed.code is not StatusCode.UNIMPLEMENTED:
-                    found = verdict(failed.code, failed.reason, failed.message)
+                    found = classify(failed.code, failed.reason, failed.message)
                     raise found or Refused(Reason.NOT_FRIEND, failed.message) from None
             if self._has_since:
                 self._has_since = False

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from grpc import StatusCode
 
-from skyeim_ws.conn.codes import Reason
+from skyeim_ws.contract.codes import Reason
+from skyeim_ws.contract.pb import message_pb2 as pb
 from skyeim_ws.logic.ports import Outgoing, Refused, SendOutcome, Stored
-from skyeim_ws.rpc.errors import status_code, verdict
-from skyeim_ws.rpc.pb import message_pb2 as pb
+from skyeim_ws.rpc.errors import classify, status_code
 
 Done = Callable[[Outgoing, SendOutcome], None]
 
@@ -76,11 +76,11 @@ def answers(message: Outgoing, result: pb.SendResult) -> bool:
 def outcome(message: Outgoing, result: pb.SendResult) -> SendOutcome | None:
     """Return what became of an item of a batch; None if it was denied without a reason."""
     if result.code != StatusCode.OK.value[0]:
-        return verdict(status_code(result.code), result.reason)
+        return classify(status_code(result.code), result.reason)
     return Stored(result.id, message.msg_id, result.created_at, result.seq, result.duplicate)
 
 
-def lanes(message: Outgoing) -> list[tuple[str, int | str]]:
+def order_keys(message: Outgoing) -> list[tuple[str, int | str]]:
     """Return the keys within which messages keep their order: the sender, and the group."""
     keys: list[tuple[str, int | str]] = [("sender", message.from_user_id)]
     if message.group_id:

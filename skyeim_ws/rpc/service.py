@@ -8,9 +8,9 @@ import grpc
 from google.protobuf.message import Message
 from grpc import StatusCode
 
-from skyeim_ws.conn.codes import Reason
+from skyeim_ws.contract.codes import Reason
 from skyeim_ws.logic.ports import Refused
-from skyeim_ws.rpc.errors import RpcFailed, failure, is_refusal, verdict
+from skyeim_ws.rpc.errors import RpcFailed, classify, failure, is_refusal
 from skyeim_ws.rpc.pool import AVOID_TIME, Pool
 
 Stub = TypeVar("Stub")
@@ -69,7 +69,7 @@ class Service(Generic[Stub]):
         try:
             return await self.call(method, request, timeout=timeout)
         except RpcFailed as failed:
-            found = verdict(failed.code, failed.reason, failed.message)
+            found = classify(failed.code, failed.reason, failed.message)
             raise found or Refused(denied, failed.message) from None
 
     async def _attempt(

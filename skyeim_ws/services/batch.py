@@ -25,17 +25,17 @@ from sqlalchemy import (
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 
 from skyeim_ws.services.db import Database, chunks
-from skyeim_ws.services.drafts import (
+from skyeim_ws.services.errors import RefusedError, invalid
+from skyeim_ws.services.mysql import is_deadlock
+from skyeim_ws.services.send_rules import (
+    Decision,
     Draft,
     Facts,
     Known,
     Repeat,
-    Verdict,
     decide,
     msg_id_conflict,
 )
-from skyeim_ws.services.errors import RefusedError, invalid
-from skyeim_ws.services.mysql import is_deadlock
 from skyeim_ws.services.tables import (
     GROUP,
     PRIVATE,
@@ -137,24 +137,24 @@ def _rejected(error: IntegrityError | DataError) -> RefusedError:
 
 def _store(connection: Connection, drafts: Sequence[Draft | RefusedError]) -> list[Outcome]:
     facts = _load_facts(connection, [draft for draft in drafts if isinstance(draft, Draft)])
-    verdicts = decide(drafts, facts)
-    new = [verdict for verdict in verdicts if isinstance(verdict, Draft)]
+    decisions = decide(drafts, facts)
+    new = [decision for decision in decisions if isinstance(decision, Draft)]
     stored = _insert(connection, new) if new else {}
     return [
-        _outcome(draft, verdict, stored) for draft, verdict in zip(drafts, verdicts, strict=True)
+        _outcome(draft, decision, stored) for draft, decision in zip(drafts, decisions, strict=True)
     ]
 
 
 def _outcome(
-    draft: Draft | RefusedError, verdict: Verdict, stored: Mapping[str, Stored]
+    draft: Draft | RefusedError, decision: Decision, stored: Mapping[str, Stored]
 ) -> Outcome:
     if isinstance(draft, RefusedError):
         return draft
-    if isinstance(verdict, RefusedError):
-        return verdict
-    if isinstance(verdict, Known):
-        return Stored(verdict.id, draft.msg_id, verdict.created_at, verdict.seq, True)
-    if isinstance(verdict, Repeat):
+    if isinstance(decision, RefusedError):
+        return decision
+    if isinstance(decision, Known):
+        return Stored(decision.id, draft.msg_id, decision.created_at, decision.seq, True)
+    if isinstance(decision, Repeat):
         return stored[draft.msg_id]._replace(duplicate=True)
     return stored[draft.msg_id]
 

@@ -5,11 +5,9 @@ from itertools import permutations
 import structlog
 from sqlalchemy import insert, select
 
+from skyeim_ws.contract.names import DEMO_GROUP, DEMO_USERS
 from skyeim_ws.services.db import Database
 from skyeim_ws.services.tables import MEMBER, OWNER, friends, group_members, groups
-
-DEMO_USERS = (1001, 1002, 1003)
-DEMO_GROUP = "g_demo"
 
 log = structlog.get_logger()
 

@@ -9,17 +9,9 @@ import structlog
 from sqlalchemy.exc import DataError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from skyeim_ws.contract.codes import Reason
 from skyeim_ws.services.mysql import is_lost
 from skyeim_ws.services.retry import with_retries
-
-INVALID = "invalid"
-NOT_FRIEND = "not_friend"
-BLOCKED = "blocked"
-GROUP_NOT_FOUND = "group_not_found"
-NOT_MEMBER = "not_member"
-MUTED = "muted"
-AT_ALL_DENIED = "at_all_denied"
-MSG_ID_CONFLICT = "msg_id_conflict"
 
 DATABASE_TROUBLE = (OperationalError, InterfaceError, PoolTimeoutError, TimeoutError, OSError)
 """What a database raises that is away, locked, full or too slow: the caller may try again."""
@@ -43,7 +35,7 @@ class RefusedError(Exception):
 
 def invalid(message: str) -> RefusedError:
     """Return the refusal of a request that has a bad field."""
-    return RefusedError(grpc.StatusCode.INVALID_ARGUMENT, INVALID, message)
+    return RefusedError(grpc.StatusCode.INVALID_ARGUMENT, Reason.INVALID, message)
 
 
 def denied(reason: str, message: str) -> RefusedError:
@@ -111,7 +103,7 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
                 await context.abort(
                     grpc.StatusCode.INVALID_ARGUMENT,
                     "the database cannot hold so long a text",
-                    (("reason", INVALID),),
+                    (("reason", Reason.INVALID),),
                 )
             except Exception as error:
                 if not isinstance(error, DATABASE_TROUBLE) and not is_lost(error):

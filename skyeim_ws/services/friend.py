@@ -9,7 +9,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Table, and_, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from skyeim_ws.rpc.pb import friend_pb2, friend_pb2_grpc
+from skyeim_ws.contract.codes import Reason
+from skyeim_ws.contract.pb import friend_pb2, friend_pb2_grpc
 from skyeim_ws.services.checks import (
     MESSAGE_LENGTH,
     check_action,
@@ -20,7 +21,7 @@ from skyeim_ws.services.checks import (
     page_of,
 )
 from skyeim_ws.services.db import Database
-from skyeim_ws.services.errors import NOT_FRIEND, already_exists, denied, invalid, not_found
+from skyeim_ws.services.errors import already_exists, denied, invalid, not_found
 from skyeim_ws.services.events import Events, Push, to_user
 from skyeim_ws.services.tables import (
     ACCEPTED,
@@ -258,7 +259,7 @@ def _handled(request_id: int, sender: int, receiver: int, status: int) -> Push:
 
 
 def _no_friend() -> Exception:
-    return not_found(NOT_FRIEND, "you are not friends with this user")
+    return not_found(Reason.NOT_FRIEND, "you are not friends with this user")
 
 
 def _request_info(row: Row[Any]) -> friend_pb2.FriendRequestInfo:

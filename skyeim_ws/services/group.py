@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Row, and_, or_, select, update
 
-from skyeim_ws.rpc.pb import group_pb2, group_pb2_grpc
+from skyeim_ws.contract.pb import group_pb2, group_pb2_grpc
 from skyeim_ws.services.checks import check_text, check_users, insert_row, page_of
 from skyeim_ws.services.errors import invalid
 from skyeim_ws.services.events import to_group

@@ -19,10 +19,11 @@ from sqlalchemy import (
     update,
 )
 
-from skyeim_ws.rpc.pb import message_pb2 as pb
+from skyeim_ws.contract.codes import Reason
+from skyeim_ws.contract.names import EVERYONE
+from skyeim_ws.contract.pb import message_pb2 as pb
 from skyeim_ws.services import errors
 from skyeim_ws.services.db import chunks
-from skyeim_ws.services.drafts import EVERYONE
 from skyeim_ws.services.tables import (
     GROUP,
     PRIVATE,
@@ -158,8 +159,8 @@ def require_member(connection: Connection, group_id: str, user_id: int) -> None:
         return
     group = select(literal(1)).where(groups.c.group_id == group_id)
     if connection.execute(group).first() is None:
-        raise errors.not_found(errors.GROUP_NOT_FOUND, "there is no such group")
-    raise errors.denied(errors.NOT_MEMBER, "you are not a member of this group")
+        raise errors.not_found(Reason.GROUP_NOT_FOUND, "there is no such group")
+    raise errors.denied(Reason.NOT_MEMBER, "you are not a member of this group")
 
 
 def _of_group(group_id: str) -> ColumnElement[bool]:

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Row, Table, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from skyeim_ws.rpc.pb import group_pb2
+from skyeim_ws.contract.pb import group_pb2
 from skyeim_ws.services.checks import (
     MESSAGE_LENGTH,
     check_action,

@@ -11,11 +11,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, and_, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from skyeim_ws.rpc.pb import group_pb2
+from skyeim_ws.contract.codes import Reason
+from skyeim_ws.contract.pb import group_pb2
 from skyeim_ws.services.db import Database, chunks
 from skyeim_ws.services.errors import (
-    GROUP_NOT_FOUND,
-    NOT_MEMBER,
     RefusedError,
     denied,
     not_found,
@@ -85,7 +84,7 @@ async def require_member(connection: AsyncConnection, group_id: str, user_id: in
     """Return the row of the caller; refuse who is not a member."""
     member = await find_member(connection, group_id, user_id)
     if member is None:
-        raise denied(NOT_MEMBER, "you are not a member of this group")
+        raise denied(Reason.NOT_MEMBER, "you are not a member of this group")
     return member
 
 
@@ -226,4 +225,4 @@ async def _last_seq(connection: AsyncConnection, group_id: str) -> int:
 
 
 def _no_group() -> RefusedError:
-    return not_found(GROUP_NOT_FOUND, "there is no such group, or it was dismissed")
+    return not_found(Reason.GROUP_NOT_FOUND, "there is no such group, or it was dismissed")

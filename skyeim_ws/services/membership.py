@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Row, select, update
 
-from skyeim_ws.rpc.pb import group_pb2
+from skyeim_ws.contract.pb import group_pb2
 from skyeim_ws.services.checks import check_users, page_of
 from skyeim_ws.services.db import Database
 from skyeim_ws.services.errors import denied, invalid

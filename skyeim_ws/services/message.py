@@ -7,23 +7,21 @@ from typing import TypeVar
 import grpc
 from sqlalchemy import Connection
 
-from skyeim_ws.rpc.pb import message_pb2 as pb
-from skyeim_ws.rpc.pb.message_pb2_grpc import MessageServicer
+from skyeim_ws.contract.names import MAX_BATCH
+from skyeim_ws.contract.pb import message_pb2 as pb
+from skyeim_ws.contract.pb.message_pb2_grpc import MessageServicer
 from skyeim_ws.services import history
 from skyeim_ws.services.batch import Outcome, Stored, store
 from skyeim_ws.services.db import Database
-from skyeim_ws.services.drafts import (
+from skyeim_ws.services.errors import RefusedError, invalid
+from skyeim_ws.services.events import Events
+from skyeim_ws.services.send_rules import (
     MAX_GROUP_ID,
     Draft,
     draft_of,
     group_draft,
     private_draft,
 )
-from skyeim_ws.services.errors import RefusedError, invalid
-from skyeim_ws.services.events import Events
-
-MAX_BATCH = 1_000
-"""Items of one SendBatch."""
 
 MAX_MARKED = 10_000
 """msg_ids of one MarkAsRead."""
@@ -66,7 +64,7 @@ class MessageService(MessageServicer):
     ) -> pb.SendBatchResp:
         """Store many messages at once; each has its own result."""
         if len(request.items) > MAX_BATCH:
-            raise invalid("a batch has at most 1000 items")
+            raise invalid(f"a batch has at most {MAX_BATCH} items")
         outcomes = await self._store([draft_of(item) for item in request.items])
         return pb.SendBatchResp(results=[_result(outcome) for outcome in outcomes])
 

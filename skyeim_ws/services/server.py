@@ -17,9 +17,10 @@ from grpc_reflection.v1alpha import reflection as grpc_reflection
 from sqlalchemy.exc import SQLAlchemyError
 from structlog.typing import Processor
 
-from skyeim_ws.rpc.pb.friend_pb2_grpc import add_FriendServicer_to_server
-from skyeim_ws.rpc.pb.group_pb2_grpc import add_GroupServicer_to_server
-from skyeim_ws.rpc.pb.message_pb2_grpc import add_MessageServicer_to_server
+from skyeim_ws.contract.names import LOG_LEVELS
+from skyeim_ws.contract.pb.friend_pb2_grpc import add_FriendServicer_to_server
+from skyeim_ws.contract.pb.group_pb2_grpc import add_GroupServicer_to_server
+from skyeim_ws.contract.pb.message_pb2_grpc import add_MessageServicer_to_server
 from skyeim_ws.services.db import Database, DataSourceError, open_database
 from skyeim_ws.services.demo import seed_demo
 from skyeim_ws.services.errors import StatusInterceptor
@@ -37,14 +38,6 @@ MAX_CALLS = 2_000
 
 MAX_REQUEST = 64 * 1024 * 1024
 """Bytes of one request: a batch of a thousand messages of the largest size."""
-
-LOG_LEVELS = {
-    "debug": logging.DEBUG,
-    "info": logging.INFO,
-    "warn": logging.WARNING,
-    "error": logging.ERROR,
-    "severe": logging.CRITICAL,
-}
 
 HEALTH_NAMES = ("", "message.Message", "friend.Friend", "group.Group")
 

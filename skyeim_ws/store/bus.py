@@ -12,19 +12,19 @@ from redis.asyncio.connection import AbstractConnection
 
 from skyeim_ws.logic.ports import BusEvents
 from skyeim_ws.store import scripts
+from skyeim_ws.store.cancellation import cancel_and_wait
 from skyeim_ws.store.client import Client, dedicated
 from skyeim_ws.store.cluster import Cluster
-from skyeim_ws.store.ending import end
 from skyeim_ws.store.keys import BROADCAST, NODE_PREFIX, node_channel, session_key
-from skyeim_ws.store.notes import (
-    FrameNote,
-    GroupNote,
-    HandedOverNote,
-    KickNote,
-    LossNote,
-    Note,
-    PrivateNote,
-    ProbeNote,
+from skyeim_ws.store.messages import (
+    BusMessage,
+    FrameMessage,
+    GroupMessage,
+    HandedOver,
+    Kick,
+    NodeDied,
+    PrivateMessage,
+    Probe,
     decode,
     encode,
 )
@@ -45,7 +45,7 @@ class RedisBus:
     """`ports.Bus`: publishes through the pipeline, hears on a connection of its own.
 
     Publishing is not durable: whoever misses a frame has the message in a queue, in SQL, or can
-    live without it. `start` it on a running loop with what handles the notes; `ready` is set
+    live without it. `start` it on a running loop with what handles the messages; `ready` is set
     while the node hears.
     """
 
@@ -63,34 +63,34 @@ class RedisBus:
         self._listener = asyncio.create_task(self._listen(events, on_ready))
 
     @property
-    def deaf(self) -> bool:
+    def not_subscribed(self) -> bool:
         """Whether others may be telling what this node does not hear, since Redis is there."""
         return self._pipeline.healthy and not self.ready.is_set()
 
     @property
-    def cut_off(self) -> bool:
+    def redis_down(self) -> bool:
         """Whether Redis is away, and with it what others tell."""
         return not self._pipeline.healthy
 
     async def close(self) -> None:
         """Stop listening."""
         if self._listener is not None:
-            await end(self._listener)
+            await cancel_and_wait(self._listener)
 
     def to_user(self, user_id: int, frame: bytes, *, ephemeral: bool = False) -> None:
         """Send a frame to a user of another node; dropped if the user is nowhere."""
-        note = encode(FrameNote(self._node, [user_id], frame, ephemeral))
-        self._pipeline.publish(("EVAL", self._tell, 1, session_key(user_id), note, NODE_PREFIX))
+        message = encode(FrameMessage(self._node, [user_id], frame, ephemeral))
+        self._pipeline.publish(("EVAL", self._tell, 1, session_key(user_id), message, NODE_PREFIX))
 
     def to_users(self, user_ids: Collection[int], frame: bytes) -> None:
         """Send a frame to those of the users who are on other nodes."""
-        self._broadcast(FrameNote(self._node, list(user_ids), frame))
+        self._broadcast(FrameMessage(self._node, list(user_ids), frame))
 
     def to_group(
         self, group_id: str, frame: bytes, *, sender_id: int, seq: int, ephemeral: bool
     ) -> None:
         """Send a frame to the members of a group who are on other nodes: once, not per member."""
-        self._broadcast(GroupNote(self._node, group_id, frame, sender_id, seq, ephemeral))
+        self._broadcast(GroupMessage(self._node, group_id, frame, sender_id, seq, ephemeral))
 
     async def kick(self, node: str, user_id: int, conn_id: str) -> bool:
         """Tell a node that a newer login has taken its connection's place; whether it listens.
@@ -98,8 +98,8 @@ class RedisBus:
         A cluster cannot tell, and counts as heard. If the node is dead after all, its lease runs
         out, and whoever cleans up after it brings the user what it may have lost.
         """
-        note = encode(KickNote(user_id, conn_id, self._node))
-        [listeners] = await self._pipeline.call(("PUBLISH", node_channel(node), note))
+        message = encode(Kick(user_id, conn_id, self._node))
+        [listeners] = await self._pipeline.call(("PUBLISH", node_channel(node), message))
         # A node of a cluster counts the listeners on itself alone.
         return bool(listeners) or isinstance(self._client, Cluster)
 
@@ -108,18 +108,18 @@ class RedisBus:
 
         Goes the way of what was put back, and arrives behind it.
         """
-        note = encode(HandedOverNote(user_id))
+        message = encode(HandedOver(user_id))
         self._pipeline.publish(
-            ("EVAL", self._tell_node, 1, session_key(user_id), node_channel(node), note)
+            ("EVAL", self._tell_node, 1, session_key(user_id), node_channel(node), message)
         )
 
     def catch_up(self, user_id: int) -> None:
         """Tell the node of the user that messages may have been lost with another node."""
-        note = encode(LossNote(user_id))
-        self._pipeline.submit(("EVAL", self._tell, 1, session_key(user_id), note, NODE_PREFIX))
+        message = encode(NodeDied(user_id))
+        self._pipeline.submit(("EVAL", self._tell, 1, session_key(user_id), message, NODE_PREFIX))
 
-    def _broadcast(self, note: Note) -> None:
-        self._pipeline.publish(("PUBLISH", BROADCAST, encode(note)))
+    def _broadcast(self, message: BusMessage) -> None:
+        self._pipeline.publish(("PUBLISH", BROADCAST, encode(message)))
 
     async def _listen(self, events: BusEvents, on_ready: Callable[[], None]) -> None:
         backoff = BACKOFF_FIRST
@@ -157,50 +157,50 @@ class RedisBus:
         return connection
 
     async def _hear(self, connection: AbstractConnection, events: BusEvents) -> None:
-        """Handle notes until the subscription proves dead: a probe to oneself stays unheard.
+        """Handle messages until the subscription proves dead: a probe to oneself stays unheard.
 
         A Pub/Sub connection can die without a word, so silence has to be broken end to end.
         """
         probing = False
-        probe = encode(ProbeNote())
+        probe = encode(Probe())
         while True:
             patience = PROBE_PATIENCE if probing else PROBE_INTERVAL
-            message = await connection.read_response(timeout=patience)
-            if message is None:
+            reply = await connection.read_response(timeout=patience)
+            if reply is None:
                 if probing:
                     raise TimeoutError("the subscription is dead")
                 probing = True
                 self._pipeline.publish(("PUBLISH", node_channel(self._node), probe))
                 continue
             probing = False
-            self._handle(message, events)
+            self._handle(reply, events)
 
-    def _handle(self, message: Any, events: BusEvents) -> None:
-        if not isinstance(message, list) or message[0] != b"message":
+    def _handle(self, reply: Any, events: BusEvents) -> None:
+        if not isinstance(reply, list) or reply[0] != b"message":
             return
         try:
-            note = decode(message[2])
+            message = decode(reply[2])
         except msgspec.DecodeError:
-            log.warning("bus_note_unreadable", channel=message[1].decode(errors="replace"))
+            log.warning("bus_message_unreadable", channel=reply[1].decode(errors="replace"))
             return
-        match note:
-            case PrivateNote():
-                events.private(note.user_id, note.entry)
-            case KickNote():
-                events.kicked(note.user_id, note.conn_id, note.origin)
-            case HandedOverNote():
-                events.handed_over(note.user_id)
-            case LossNote():
-                events.lost_messages(note.user_id)
-            case FrameNote() if note.origin != self._node:
-                events.frame(note.user_ids, note.frame, ephemeral=note.ephemeral)
-            case GroupNote() if note.origin != self._node:
+        match message:
+            case PrivateMessage():
+                events.private(message.user_id, message.entry)
+            case Kick():
+                events.kicked(message.user_id, message.conn_id, message.origin)
+            case HandedOver():
+                events.handed_over(message.user_id)
+            case NodeDied():
+                events.node_died(message.user_id)
+            case FrameMessage() if message.origin != self._node:
+                events.frame(message.user_ids, message.frame, ephemeral=message.ephemeral)
+            case GroupMessage() if message.origin != self._node:
                 events.group(
-                    note.group_id,
-                    note.frame,
-                    sender_id=note.sender_id,
-                    seq=note.seq,
-                    ephemeral=note.ephemeral,
+                    message.group_id,
+                    message.frame,
+                    sender_id=message.sender_id,
+                    seq=message.seq,
+                    ephemeral=message.ephemeral,
                 )
 
 

@@ -13,9 +13,9 @@ from redis.asyncio import Redis
 
 from skyeim_ws.logic.ports import Refused, Unavailable
 from skyeim_ws.store import scripts
+from skyeim_ws.store.cancellation import cancel_and_wait
 from skyeim_ws.store.client import Client
 from skyeim_ws.store.cluster import Cluster
-from skyeim_ws.store.ending import end
 from skyeim_ws.store.pipeline import Pipeline
 from skyeim_ws.store.tracking import Change, changes
 
@@ -87,7 +87,7 @@ class MemberCache:
         tasks: list[asyncio.Task[Any]] = [*self._tasks, *self._fills.values()]
         if self._follower is not None:
             tasks.append(self._follower)
-        await end(*tasks)
+        await cancel_and_wait(*tasks)
         self._change(Change(None, tracking=False))
 
     def cached(self, group_id: str) -> frozenset[int] | None:

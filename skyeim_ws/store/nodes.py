@@ -9,14 +9,14 @@ import structlog
 
 from skyeim_ws.logic.ports import Unavailable
 from skyeim_ws.store import scripts
-from skyeim_ws.store.ending import end
+from skyeim_ws.store.cancellation import cancel_and_wait
 from skyeim_ws.store.pipeline import Command, Pipeline
 from skyeim_ws.store.presence import CHUNK, USERS_KEY, group_key
 from skyeim_ws.store.sessions import RedisSessions
 
 log = structlog.get_logger()
 
-OnBuried = Callable[[Sequence[int], Sequence[int]], Awaitable[None]]
+OnReaped = Callable[[Sequence[int], Sequence[int]], Awaitable[None]]
 
 NODES_KEY = "ws:nodes"
 RENEW_SECONDS = 5.0
@@ -25,15 +25,15 @@ _REAPER_SECONDS = 30
 """How long one node has to clean up before another may try."""
 
 
-def roster_key(node: str) -> str:
+def node_sessions_key(node: str) -> str:
     """Return the key of a node's users: a hash from user to connection and groups."""
-    return f"ws:roster:{node}"
+    return f"ws:sessions:{node}"
 
 
 class NodeLease:
     """Renews the lease of this node, and cleans up after dead ones.
 
-    The users of a node that is buried are marked, so that on their next login they get what it may
+    The users of a node that is reaped are marked, so that on their next login they get what it may
     have had in its hands.
     """
 
@@ -54,15 +54,15 @@ class NodeLease:
         self._renew = scripts.read("renew_lease")
         self._renewed = -math.inf
         self._task: asyncio.Task[None] | None = None
-        self._burials: dict[str, asyncio.Task[None]] = {}
+        self._reapers: dict[str, asyncio.Task[None]] = {}
 
-    def start(self, *, on_lost: Callable[[], None], on_buried: OnBuried) -> None:
+    def start(self, *, on_lost: Callable[[], None], on_reaped: OnReaped) -> None:
         """Begin to renew.
 
-        `on_lost` is called when the others have taken this node for dead; `on_buried` with the
+        `on_lost` is called when the others have taken this node for dead; `on_reaped` with the
         users that a dead node has left offline, and those who had moved to another one before.
         """
-        self._task = asyncio.create_task(self._run(on_lost, on_buried))
+        self._task = asyncio.create_task(self._run(on_lost, on_reaped))
 
     @property
     def listed(self) -> bool:
@@ -72,9 +72,11 @@ class NodeLease:
     async def close(self) -> None:
         """Give the lease up; whoever is still listed as this node's user is cleaned up after."""
         if self._task is not None:
-            await end(self._task)
-        await end(*self._burials.values())
-        self._pipeline.submit(("ZREM", NODES_KEY, self._node), ("DEL", roster_key(self._node)))
+            await cancel_and_wait(self._task)
+        await cancel_and_wait(*self._reapers.values())
+        self._pipeline.submit(
+            ("ZREM", NODES_KEY, self._node), ("DEL", node_sessions_key(self._node))
+        )
 
     def enter(
         self,
@@ -88,7 +90,7 @@ class NodeLease:
         `done` is called once, later: whether Redis has it; if not by some seconds, it may later.
         """
         self._pipeline.submit(
-            ("HSET", roster_key(self._node), user_id, _record(conn_id, group_ids)),
+            ("HSET", node_sessions_key(self._node), user_id, _record(conn_id, group_ids)),
             done=done and (lambda outcome: done(isinstance(outcome, list))),
         )
 
@@ -98,20 +100,20 @@ class NodeLease:
             fields: list[str | int] = []
             for user_id, conn_id, group_ids in users:
                 fields += (user_id, _record(conn_id, group_ids))
-            await self._pipeline.call(("HSET", roster_key(self._node), *fields))
+            await self._pipeline.call(("HSET", node_sessions_key(self._node), *fields))
 
     def leave(self, user_id: int) -> None:
         """Forget the user."""
-        self._pipeline.submit(("HDEL", roster_key(self._node), user_id))
+        self._pipeline.submit(("HDEL", node_sessions_key(self._node), user_id))
 
-    async def bury_all(self) -> None:
+    async def reap_all(self) -> None:
         """Take all other nodes for dead at once; only for a Redis that no other node uses."""
         [nodes] = await self._pipeline.call(("ZRANGE", NODES_KEY, 0, -1))
         for node in nodes:
             if node.decode() != self._node:
-                await self._bury(node.decode())
+                await self._reap(node.decode())
 
-    async def _run(self, on_lost: Callable[[], None], on_buried: OnBuried) -> None:
+    async def _run(self, on_lost: Callable[[], None], on_reaped: OnReaped) -> None:
         loop = asyncio.get_running_loop()
         listed = False
         # Only a node that was itself seen for as long may take others for dead: after an outage
@@ -132,57 +134,57 @@ class NodeLease:
                 steady_since = now if steady_since is None else steady_since
                 if now - steady_since >= self._dead_after:
                     for node in dead:
-                        self._begin_burial(node.decode(), on_buried)
+                        self._begin_reaping(node.decode(), on_reaped)
             except Unavailable:
                 steady_since = None
             except Exception:
                 log.exception("node_lease_failed")
             await asyncio.sleep(self._renew_seconds)
 
-    def _begin_burial(self, node: str, on_buried: OnBuried) -> None:
+    def _begin_reaping(self, node: str, on_reaped: OnReaped) -> None:
         """Clean up beside the renewals: for many users it may take longer than a lease lasts."""
-        if node not in self._burials:
-            burial = asyncio.create_task(self._bury_and_tell(node, on_buried))
-            self._burials[node] = burial
-            burial.add_done_callback(lambda _: self._burials.pop(node, None))
+        if node not in self._reapers:
+            reaper = asyncio.create_task(self._reap_and_tell(node, on_reaped))
+            self._reapers[node] = reaper
+            reaper.add_done_callback(lambda _: self._reapers.pop(node, None))
 
-    async def _bury_and_tell(self, node: str, on_buried: OnBuried) -> None:
+    async def _reap_and_tell(self, node: str, on_reaped: OnReaped) -> None:
         try:
-            await on_buried(*await self._bury(node))
+            await on_reaped(*await self._reap(node))
         except Unavailable as error:
-            log.warning("node_burial_delayed", node=node, error=str(error))
+            log.warning("node_reaping_delayed", node=node, error=str(error))
         except Exception:
             log.exception("node_lease_failed")
 
-    async def _bury(self, node: str) -> tuple[list[int], list[int]]:
+    async def _reap(self, node: str) -> tuple[list[int], list[int]]:
         claim: Command = ("SET", f"ws:reaper:{node}", self._node, "NX", "EX", _REAPER_SECONDS)
-        [mine, roster] = await self._pipeline.call(claim, ("HGETALL", roster_key(node)))
+        [mine, listed] = await self._pipeline.call(claim, ("HGETALL", node_sessions_key(node)))
         if not mine:
             return [], []
         try:
-            return await self._clean_up(node, dict(zip(roster[::2], roster[1::2], strict=True)))
+            return await self._clean_up(node, dict(zip(listed[::2], listed[1::2], strict=True)))
         finally:
             # Also when it failed: whoever tries next need not wait for the claim to expire.
             self._pipeline.submit(("DEL", f"ws:reaper:{node}"))
 
     async def _clean_up(
-        self, node: str, roster: Mapping[bytes, bytes]
+        self, node: str, node_sessions: Mapping[bytes, bytes]
     ) -> tuple[list[int], list[int]]:
-        records = {int(user): json.loads(record) for user, record in roster.items()}
+        records = {int(user): json.loads(record) for user, record in node_sessions.items()}
         log.warning("node_died", node=node, users=len(records))
         gone: list[int] = []
         moved: list[int] = []
         for some in _chunks(list(records)):
             sessions = [(user_id, f"{node} {records[user_id][0]}") for user_id in some]
-            buried = await self._sessions.bury(sessions)
-            gone += buried
-            moved += set(some).difference(buried)
-            if buried:
-                groups = {group_id for user_id in buried for group_id in records[user_id][1:]}
-                commands: list[Command] = [("SREM", USERS_KEY, *buried)]
-                commands += [("SREM", group_key(group_id), *buried) for group_id in groups]
+            reaped = await self._sessions.reap(sessions)
+            gone += reaped
+            moved += set(some).difference(reaped)
+            if reaped:
+                groups = {group_id for user_id in reaped for group_id in records[user_id][1:]}
+                commands: list[Command] = [("SREM", USERS_KEY, *reaped)]
+                commands += [("SREM", group_key(group_id), *reaped) for group_id in groups]
                 await self._pipeline.call(*commands)
-        await self._pipeline.call(("ZREM", NODES_KEY, node), ("DEL", roster_key(node)))
+        await self._pipeline.call(("ZREM", NODES_KEY, node), ("DEL", node_sessions_key(node)))
         return gone, moved
 
 

@@ -10,7 +10,7 @@ import structlog
 from skyeim_ws.logic.ports import QueuedMessage, Window
 from skyeim_ws.store import scripts
 from skyeim_ws.store.keys import NODE_PREFIX, missed_key, new_mark, queue_key, session_key
-from skyeim_ws.store.notes import PrivateNote, encode
+from skyeim_ws.store.messages import PrivateMessage, encode
 from skyeim_ws.store.pipeline import Command, Pipeline
 
 log = structlog.get_logger()
@@ -126,7 +126,7 @@ class RedisOfflineQueue:
         seconds, and then a bounded buffer may still hold it.
         """
         self._pipeline.submit(
-            self._queued(user_id, encode(PrivateNote(user_id, entry)), [entry]),
+            self._queued(user_id, encode(PrivateMessage(user_id, entry)), [entry]),
             done=done and (lambda outcome: done(isinstance(outcome, list))),
             # Else its sender has been told that it is kept.
             dropped=partial(self._unqueued.add, user_id) if done is None else None,
@@ -169,9 +169,9 @@ class RedisOfflineQueue:
             log.warning("offline_entries_unreadable", user_id=user_id, count=len(unreadable))
             self.remove(user_id, unreadable)
 
-    def _queued(self, user_id: int, note: bytes, entries: Sequence[bytes]) -> Command:
+    def _queued(self, user_id: int, told: bytes, entries: Sequence[bytes]) -> Command:
         keys = (session_key(user_id), queue_key(user_id))
-        arguments = (self._size, self._ttl, NODE_PREFIX, note)
+        arguments = (self._size, self._ttl, NODE_PREFIX, told)
         return ("EVAL", self._script, len(keys), *keys, *arguments, *entries)
 
     def _note_unqueued(self) -> None:

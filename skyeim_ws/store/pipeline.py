@@ -16,9 +16,9 @@ from typing import Any
 import structlog
 
 from skyeim_ws.logic.ports import Unavailable
+from skyeim_ws.store.cancellation import cancel_and_wait
 from skyeim_ws.store.client import Client, link
-from skyeim_ws.store.ending import end
-from skyeim_ws.store.refusals import refuses_writes
+from skyeim_ws.store.read_only import is_read_only
 from skyeim_ws.store.shard import Command as Command  # noqa: PLC0414 - re-exported
 
 log = structlog.get_logger()
@@ -154,7 +154,7 @@ class Pipeline:
         self._wake.set()
         if self._task is not None:
             await asyncio.wait({self._task}, timeout=timeout)
-            await end(self._task)
+            await cancel_and_wait(self._task)
         for call in self._calls.values():
             _fail(call, "closed")
         self._calls.clear()
@@ -237,7 +237,7 @@ class Pipeline:
             own = answers[position : position + len(operation.commands)]
             position += len(own)
             errors = [answer for answer in own if isinstance(answer, Exception)]
-            refusals = [error for error in errors if refuses_writes(error)]
+            refusals = [error for error in errors if is_read_only(error)]
             if refusals:
                 refusal = refusal or refusals[0]
                 again.append(operation)

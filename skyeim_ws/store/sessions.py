@@ -25,7 +25,7 @@ class RedisSessions:
         self._claim = scripts.read("claim_session")
         self._reclaim = scripts.read("reclaim_session")
         self._end = scripts.read("end_session")
-        self._bury = scripts.read("bury_session")
+        self._reap = scripts.read("reap_session")
         self._forget = scripts.read("forget")
 
     async def claim(self, user_id: int, conn_id: str, limit: int) -> Claim:
@@ -98,21 +98,21 @@ class RedisSessions:
         [session] = await self._pipeline.call(("GET", session_key(user_id)))
         return session is not None and session != UNCLEAN.encode()
 
-    async def bury(self, sessions: Sequence[tuple[int, str]]) -> list[int]:
+    async def reap(self, sessions: Sequence[tuple[int, str]]) -> list[int]:
         """Mark the users of a dead node, given with their sessions; return who had no newer one."""
         if not sessions:
             return []
         answers = await self._pipeline.call(
             *(
                 (
-                    *("EVAL", self._bury, 2, session_key(user_id), missed_key(user_id)),
+                    *("EVAL", self._reap, 2, session_key(user_id), missed_key(user_id)),
                     *(session, UNCLEAN, new_mark()),
                 )
                 for user_id, session in sessions
             )
         )
         pairs = zip(sessions, answers, strict=True)
-        return [user_id for (user_id, _), buried in pairs if buried]
+        return [user_id for (user_id, _), reaped in pairs if reaped]
 
     def _reclaimed(self, ours: int, missed: bytes, previous: bytes, own: bytes) -> Reclaimed:
         node, _, conn_id = previous.decode().partition(" ")

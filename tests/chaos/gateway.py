@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from skyeim_ws import cli
+from skyeim_ws.cli import main as cli
 from skyeim_ws.logic.catch_up import CatchUp
 from skyeim_ws.logic.delivery import PrivateDelivery
 from skyeim_ws.store import scripts

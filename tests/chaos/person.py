@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
-from skyeim_ws import tokens
+from skyeim_ws.handler import tokens
 from tests.chaos.book import Book, Message
 from tests.chaos.rig import GROUP, Rig
 from tests.world import SECRET

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from sqlalchemy import insert, select
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
-from skyeim_ws.ops import valkey
+from skyeim_ws.process import valkey
 from skyeim_ws.services.db import open_database
 from skyeim_ws.services.tables import friends, group_members, groups, messages
 from tests.world import PUSH_SECRET, SECRET

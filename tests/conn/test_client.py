@@ -10,10 +10,10 @@ from structlog.testing import capture_logs
 from websockets.frames import Opcode
 
 from skyeim_ws.conn.client import Client, State
-from skyeim_ws.conn.codes import CloseCode
 from skyeim_ws.conn.framing import Opcode as Sent
 from skyeim_ws.conn.framing import encode
 from skyeim_ws.conn.transport import SocketTransport
+from skyeim_ws.contract.codes import CloseCode
 from tests.conn.endpoint import Clock, Endpoint, delivery, endpoint
 from tests.gateway.raw import RawUser
 from tests.waiting import until

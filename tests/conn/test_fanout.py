@@ -10,8 +10,8 @@ from structlog.testing import capture_logs
 from websockets.frames import Opcode
 
 from skyeim_ws.conn.client import Client, State
-from skyeim_ws.conn.codes import CloseCode
 from skyeim_ws.conn.flusher import MAX_WRITE
+from skyeim_ws.contract.codes import CloseCode
 from tests.conn.endpoint import Endpoint, delivery, endpoint
 from tests.conn.test_client import SMALL, counted, read_texts, text
 from tests.gateway.raw import RawUser

@@ -7,7 +7,6 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 from tornado.util import _websocket_mask
 
-from skyeim_ws.conn.codes import CloseCode
 from skyeim_ws.conn.framing import (
     FrameReader,
     Opcode,
@@ -16,6 +15,7 @@ from skyeim_ws.conn.framing import (
     encode,
     encode_close,
 )
+from skyeim_ws.contract.codes import CloseCode
 
 # The sizes at which the length field changes its form.
 PAYLOADS = st.binary(max_size=300) | st.integers(65530, 65540).map(lambda size: b"x" * size)

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from websockets.frames import Opcode
 
 from skyeim_ws.conn.client import Client, State
-from skyeim_ws.conn.codes import CloseCode
 from skyeim_ws.conn.heartbeat import Heartbeat, tick_seconds
 from skyeim_ws.conn.limits import Limits
+from skyeim_ws.contract.codes import CloseCode
 from tests.conn.endpoint import TOKEN_SECONDS, Clock, delivery, endpoint
 from tests.gateway.raw import RawUser
 from tests.waiting import until

@@ -30,10 +30,10 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.written)
     @rule(data=st.data(), safe=st.booleans())
-    def take_over(self, data: st.DataObject, safe: bool) -> None:
+    def merge(self, data: st.DataObject, safe: bool) -> None:
         """A message that came twice is as safe as the less safe one, and keeps its place."""
         number = data.draw(st.sampled_from(self.written))
-        self.ledger.take_over(delivery(number, safe=safe))
+        self.ledger.merge(delivery(number, safe=safe))
         if not safe:
             self.unsafe.add(number)
 

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from sqlalchemy import update
 from websockets.frames import Opcode
 
-from skyeim_ws.app import Gateway
+from skyeim_ws.gateway.app import Gateway
 from skyeim_ws.logic.catch_up import Hold, Wait
 from skyeim_ws.logic.cluster import Cluster
 from skyeim_ws.logic.offline import OfflineMessages
@@ -47,8 +47,8 @@ async def unheard(
     patch: pytest.MonkeyPatch, sender: User, receiver: int, msg_ids: list[str]
 ) -> None:
     """Queue messages of which the receiver's node is told and hears nothing."""
-    with patch.context() as deaf:
-        deaf.setattr(Cluster, "private", lambda *_: None)
+    with patch.context() as patched:
+        patched.setattr(Cluster, "private", lambda *_: None)
         for msg_id in msg_ids:
             await sender.chat(receiver, "unheard", msgId=msg_id)
 
@@ -237,12 +237,12 @@ async def test_a_catch_up_that_ends_early_does_not_let_go_what_waits_for_another
             client = world.gateway.hub.get(1003)
             assert client is not None
             catch_up = world.gateway.sessions._catch_up
-            catch_up.begin(client, Wait.RECLAIM)
+            catch_up.pause(client, Wait.RECLAIM)
             carol.send_frame(Opcode.PONG, await carol.next_ping())
             await until(lambda: not catch_up._under_way[client].running)
             await alice.chat(1003, "live", msgId="live")
             assert list(catch_up._under_way[client].held) == ["live"]
-            catch_up.finish(client, Wait.RECLAIM)
+            catch_up.resume(client, Wait.RECLAIM)
             await carol.expect("chat", msgId="live")
 
 
@@ -341,7 +341,7 @@ async def test_each_outage_has_what_is_unread_brought_first(
     make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     away = False
-    monkeypatch.setattr(RedisBus, "cut_off", property(lambda _: away))
+    monkeypatch.setattr(RedisBus, "redis_down", property(lambda _: away))
     async with make_world(rate_limit=0) as world:
         other = await world.add_node()
         dave = await world.login(1001, node=other)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select, update
 
-from skyeim_ws.conn.codes import ERROR_CODES, Reason
+from skyeim_ws.contract.codes import ERROR_CODES, Reason
 from skyeim_ws.services.tables import (
     ADMIN,
     BLOCKED,

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from tornado.ioloop import IOLoop
 from websockets.frames import Close, Frame, Opcode
 
-from skyeim_ws.conn.codes import UNKNOWN_TYPE
+from skyeim_ws.contract.codes import UNKNOWN_TYPE
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.raw import raw_user
 from tests.world import User, World

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from skyeim_ws.rpc.pb import group_pb2 as pb
+from skyeim_ws.contract.pb import group_pb2 as pb
 from skyeim_ws.services.tables import messages
 from skyeim_ws.store.members import UNVERIFIED_TTL
 from tests.gateway.conftest import MakeWorld, not_on_a_cluster

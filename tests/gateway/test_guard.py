@@ -106,9 +106,9 @@ async def test_a_sweep_looks_at_no_connection_whose_time_has_not_come() -> None:
     async with endpoint(ping_interval=3_600, pong_timeout=7_200) as running:
         await opened(running, 30)
         for client in running.hub:
-            running.context.timetable.discard(client)
+            running.context.timer_wheel.discard(client)
             client.next_check = running.context.clock() + 1_800
-            running.context.timetable.add(client)
+            running.context.timer_wheel.add(client)
         heartbeat = Heartbeat(running.context)
         with calls() as counts:
             heartbeat.sweep()

@@ -19,9 +19,9 @@ from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
 from websockets.typing import Origin, Subprotocol
 
-from skyeim_ws import tokens
-from skyeim_ws.config import Auth
+from skyeim_ws.config.tree import Auth
 from skyeim_ws.conn.client import State
+from skyeim_ws.handler import tokens
 from skyeim_ws.ops import logs
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.raw import raw_user

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tornado.httpclient import HTTPResponse
 
-from skyeim_ws.config import DevServerConf, PrometheusConf, PushEventConf
+from skyeim_ws.config.tree import DevServerConf, PrometheusConf, PushEventConf
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.raw import raw_user
 from tests.store.servers import until_async

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from skyeim_ws.config import RpcConf
-from skyeim_ws.rpc.pb import group_pb2 as pb
+from skyeim_ws.config.tree import RpcConf
+from skyeim_ws.contract.pb import group_pb2 as pb
 from tests.gateway.conftest import MakeWorld
 from tests.rpc.servers import serving
 from tests.waiting import until

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from skyeim_ws.app import Gateway
+from skyeim_ws.gateway.app import Gateway
 from tests.gateway.conftest import MakeWorld
 from tests.long import LONG
 from tests.waiting import until

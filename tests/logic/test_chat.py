@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.ledger import Delivery
-from skyeim_ws.conn.types import Chat
+from skyeim_ws.conn.messages import Chat
 from skyeim_ws.logic.chat import Sending
 from skyeim_ws.logic.ports import Outgoing, SendOutcome, Stored
 
@@ -54,7 +54,7 @@ def sending(outside: Outside) -> tuple[Sending, Callable[[str], None]]:
     """Return what is tested, and a way to send and store a message of Alice's."""
     port = cast(Any, outside)
     tested = Sending(
-        reach=port, writer=port, delivery=port, router=port, requests=port, recent_acks=10
+        user_router=port, writer=port, delivery=port, router=port, requests=port, recent_acks=10
     )
     client = cast(
         Client, SimpleNamespace(user_id=ALICE, send=lambda frame: port.send(ALICE, frame))

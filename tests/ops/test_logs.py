@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import structlog
 
-from skyeim_ws.config import LogConf
+from skyeim_ws.config.tree import LogConf
 from skyeim_ws.ops import logs
 
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJ1c2VySWQiOjF9.c2lnbmF0dXJl"

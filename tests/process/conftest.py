@@ -18,7 +18,7 @@ from tornado.httpclient import HTTPRequest
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 from websockets.asyncio.client import connect
 
-from skyeim_ws import tokens
+from skyeim_ws.handler import tokens
 from tests.store.servers import Server, running_server, until_async
 from tests.waiting import until
 from tests.world import SECRET, User

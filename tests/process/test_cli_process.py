@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from skyeim_ws import tokens
+from skyeim_ws.handler import tokens
 from tests.process.conftest import (
     CONFIG,
     Program,

@@ -125,7 +125,7 @@ async def watch_them_go(here: World, watcher: User, doomed: Program) -> None:
         sessions = [f"{{offline:private:{user_id}}}:session" for user_id in USERS]
         assert set(await here.redis.mget(sessions)) == {b"unclean"}
         assert await here.redis.zcard("ws:nodes") == 1
-        assert len(await here.redis.keys("ws:roster:*")) == 1
+        assert len(await here.redis.keys("ws:sessions:*")) == 1
         assert not await here.redis.keys("ws:reaper:*")
 
         back = await here.login(USERS[0])

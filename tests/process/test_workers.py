@@ -13,8 +13,8 @@ import grpc
 import pytest
 from websockets.asyncio.client import connect
 
-from skyeim_ws.rpc.pb.friend_pb2 import AddFriendRequestReq
-from skyeim_ws.rpc.pb.friend_pb2_grpc import FriendStub
+from skyeim_ws.contract.pb.friend_pb2 import AddFriendRequestReq
+from skyeim_ws.contract.pb.friend_pb2_grpc import FriendStub
 from tests.process.conftest import CONFIG, Program, children, gone, running, skyeim, token, user
 from tests.world import User
 

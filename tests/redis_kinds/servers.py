@@ -12,8 +12,8 @@ from typing import Any
 
 import redis
 
-from skyeim_ws.config import RedisConf, SentinelConf
-from skyeim_ws.ops import valkey
+from skyeim_ws.config.redis import RedisConf, SentinelConf
+from skyeim_ws.process import valkey
 
 DEADLINE = 60.0
 HOST = "127.0.0.1"

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from skyeim_ws.app import Gateway
-from skyeim_ws.rpc.pb.group_pb2 import InviteMembersReq
+from skyeim_ws.contract.pb.group_pb2 import InviteMembersReq
+from skyeim_ws.gateway.app import Gateway
 from tests.gateway.conftest import MakeWorld
 from tests.long import LONG
 from tests.redis_kinds.servers import ClusterServers, SentinelServers

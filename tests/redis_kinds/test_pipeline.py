@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from skyeim_ws.config import RedisConf
+from skyeim_ws.config.redis import RedisConf
+from skyeim_ws.gateway.backends import open_redis
 from skyeim_ws.logic.ports import Unavailable
-from skyeim_ws.outside import open_redis
 from skyeim_ws.store.keys import missed_key, queue_key, session_key
 from skyeim_ws.store.pipeline import MAX_BATCH, Pipeline
 from tests.long import LONG

@@ -8,12 +8,12 @@ from typing import Any
 import grpc
 from grpc import StatusCode
 
+from skyeim_ws.contract.pb import friend_pb2_grpc, group_pb2_grpc, message_pb2_grpc
+from skyeim_ws.contract.pb import message_pb2 as pb
 from skyeim_ws.logic.ports import Outgoing, SendOutcome, Stored
 from skyeim_ws.rpc.batcher import Batcher
 from skyeim_ws.rpc.friends import FriendClient
 from skyeim_ws.rpc.groups import GroupClient
-from skyeim_ws.rpc.pb import friend_pb2_grpc, group_pb2_grpc, message_pb2_grpc
-from skyeim_ws.rpc.pb import message_pb2 as pb
 from skyeim_ws.rpc.pool import Pool
 from tests.waiting import until
 

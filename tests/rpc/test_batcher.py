@@ -8,10 +8,10 @@ import pytest
 from grpc import StatusCode
 from structlog.testing import capture_logs
 
-from skyeim_ws.conn.codes import Reason
+from skyeim_ws.contract.codes import Reason
+from skyeim_ws.contract.pb import message_pb2 as pb
 from skyeim_ws.logic.ports import Outgoing, Refused, SendOutcome, Stored, Unavailable
 from skyeim_ws.rpc import batcher as batcher_module
-from skyeim_ws.rpc.pb import message_pb2 as pb
 from tests.rpc.servers import (
     Answers,
     Storage,

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from grpc import StatusCode
 
-from skyeim_ws.conn.codes import Reason
+from skyeim_ws.contract.codes import Reason
+from skyeim_ws.contract.pb import friend_pb2, group_pb2
 from skyeim_ws.logic.ports import Refused, Unavailable
-from skyeim_ws.rpc.pb import friend_pb2, group_pb2
 from tests.rpc.servers import (
     Answers,
     Storage,

@@ -7,7 +7,7 @@ import pytest
 from grpc import StatusCode
 from structlog.testing import capture_logs
 
-from skyeim_ws.conn.codes import Reason
+from skyeim_ws.contract.codes import Reason
 from skyeim_ws.logic.ports import Outgoing, Refused, Stored, Unavailable
 from skyeim_ws.rpc.batcher import CONCURRENT_CALLS
 from tests.rpc.servers import Answers, Storage, batching, failing, grouped, private, serving, stored

@@ -42,7 +42,7 @@ steps = st.lists(
 )
 
 
-def lanes(message: Outgoing) -> list[str]:
+def keys_of(message: Outgoing) -> list[str]:
     return [f"sender {message.from_user_id}", f"group {message.group_id}"][
         : 2 if message.group_id else 1
     ]
@@ -95,6 +95,6 @@ def test_answers_keep_the_order_of_submission(batches: bool, script: list[Step])
     if batches:
         assert answers.order == submitted
         return
-    for lane in {lane for message in messages for lane in lanes(message)}:
-        expected = [message.msg_id for message in messages if lane in lanes(message)]
+    for key in {key for message in messages for key in keys_of(message)}:
+        expected = [message.msg_id for message in messages if key in keys_of(message)]
         assert [msg_id for msg_id in answers.order if msg_id in expected] == expected

@@ -7,7 +7,8 @@ import pytest
 from grpc import StatusCode
 from structlog.testing import capture_logs
 
-from skyeim_ws.conn.codes import EXPLANATIONS, Reason
+from skyeim_ws.contract.codes import EXPLANATIONS, Reason
+from skyeim_ws.contract.pb import friend_pb2, group_pb2, message_pb2
 from skyeim_ws.logic.ports import (
     Friends,
     Groups,
@@ -21,7 +22,6 @@ from skyeim_ws.rpc.batcher import Batcher
 from skyeim_ws.rpc.friends import FriendClient
 from skyeim_ws.rpc.groups import GroupClient
 from skyeim_ws.rpc.messages import MessageClient
-from skyeim_ws.rpc.pb import friend_pb2, group_pb2, message_pb2
 from tests.rpc.servers import failing, pooling, serving
 
 

@@ -4,9 +4,9 @@ import pytest
 from grpc import StatusCode
 from structlog.testing import capture_logs
 
-from skyeim_ws.conn.codes import EXPLANATIONS, Reason
+from skyeim_ws.contract.codes import EXPLANATIONS, Reason
 from skyeim_ws.logic.ports import Refused, Unavailable
-from skyeim_ws.rpc.errors import LOG_INTERVAL, FailureLog, is_refusal, status_code, verdict
+from skyeim_ws.rpc.errors import LOG_INTERVAL, FailureLog, classify, is_refusal, status_code
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ from skyeim_ws.rpc.errors import LOG_INTERVAL, FailureLog, is_refusal, status_co
 def test_a_refusal_has_the_reason_of_the_server_else_that_of_its_status(
     code: StatusCode, reason: str, expected: Reason
 ) -> None:
-    found = verdict(code, reason)
+    found = classify(code, reason)
     assert isinstance(found, Refused)
     assert found.reason is expected
     assert str(found) == EXPLANATIONS[expected]
@@ -32,12 +32,12 @@ def test_a_refusal_has_the_reason_of_the_server_else_that_of_its_status(
 
 @pytest.mark.parametrize("reason", ["", "role_too_low"])
 def test_a_denial_without_a_known_reason_is_no_verdict(reason: str) -> None:
-    assert verdict(StatusCode.PERMISSION_DENIED, reason) is None
+    assert classify(StatusCode.PERMISSION_DENIED, reason) is None
 
 
 @pytest.mark.parametrize("code", [code for code in StatusCode if not is_refusal(code)])
 def test_any_other_status_means_that_the_service_is_unavailable(code: StatusCode) -> None:
-    assert isinstance(verdict(code, "muted"), Unavailable)
+    assert isinstance(classify(code, "muted"), Unavailable)
 
 
 def test_numbers_are_read_as_statuses() -> None:

@@ -9,9 +9,9 @@ from grpc import StatusCode
 from structlog.testing import capture_logs
 
 from skyeim_ws import __version__
+from skyeim_ws.contract.pb import group_pb2 as pb
+from skyeim_ws.contract.pb.group_pb2_grpc import GroupStub
 from skyeim_ws.rpc.errors import RpcFailed
-from skyeim_ws.rpc.pb import group_pb2 as pb
-from skyeim_ws.rpc.pb.group_pb2_grpc import GroupStub
 from skyeim_ws.rpc.pool import Pool
 from skyeim_ws.rpc.service import Service
 from tests.rpc.servers import Handler, failing, hang, pooling, serving

@@ -12,9 +12,9 @@ import pytest
 from sqlalchemy import insert
 from tornado.ioloop import IOLoop
 
-from skyeim_ws.rpc.pb.friend_pb2_grpc import FriendStub
-from skyeim_ws.rpc.pb.group_pb2_grpc import GroupStub
-from skyeim_ws.rpc.pb.message_pb2_grpc import MessageStub
+from skyeim_ws.contract.pb.friend_pb2_grpc import FriendStub
+from skyeim_ws.contract.pb.group_pb2_grpc import GroupStub
+from skyeim_ws.contract.pb.message_pb2_grpc import MessageStub
 from skyeim_ws.services.db import Database, open_database
 from skyeim_ws.services.events import Events
 from skyeim_ws.services.server import serve_services
@@ -31,9 +31,9 @@ from skyeim_ws.services.tables import (
 from tests.services.mariadb import MariaDB, find_server, running_mariadb
 
 if TYPE_CHECKING:
-    from skyeim_ws.rpc.pb.friend_pb2_grpc import FriendAsyncStub
-    from skyeim_ws.rpc.pb.group_pb2_grpc import GroupAsyncStub
-    from skyeim_ws.rpc.pb.message_pb2_grpc import MessageAsyncStub
+    from skyeim_ws.contract.pb.friend_pb2_grpc import FriendAsyncStub
+    from skyeim_ws.contract.pb.group_pb2_grpc import GroupAsyncStub
+    from skyeim_ws.contract.pb.message_pb2_grpc import MessageAsyncStub
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from skyeim_ws.rpc.pb import group_pb2 as pb
+from skyeim_ws.contract.pb import group_pb2 as pb
 from tests.services.conftest import Services
 
 

@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 from tornado.testing import bind_unused_port
 
-from skyeim_ws.ops import tether
+from skyeim_ws.process import pdeathsig
 
 _T = TypeVar("_T")
 
@@ -94,7 +94,7 @@ class MariaDB:
         assert server is not None
         command = [server, *self._data, f"--socket={self._folder / 's'}", f"--port={self.port}"]
         command += [f"--pid-file={self._folder / 'pid'}", *_SETTINGS]
-        tied = [sys.executable, "-I", "-S", tether.__file__, str(os.getpid()), "--", *command]
+        tied = [sys.executable, "-I", "-S", pdeathsig.__file__, str(os.getpid()), "--", *command]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(tied, stdout=log, stderr=log)
 

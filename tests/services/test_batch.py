@@ -12,11 +12,11 @@ from sqlalchemy import event, func, select, update
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 from tornado.ioloop import IOLoop
 
-from skyeim_ws.rpc.pb import message_pb2 as pb
+from skyeim_ws.contract.pb import message_pb2 as pb
 from skyeim_ws.services.batch import Outcome, Stored, store
 from skyeim_ws.services.db import Database
-from skyeim_ws.services.drafts import Draft, Facts, Known, Repeat, Verdict, decide
 from skyeim_ws.services.errors import RefusedError
+from skyeim_ws.services.send_rules import Decision, Draft, Facts, Known, Repeat, decide
 from skyeim_ws.services.tables import ACTIVE, BLOCKED, NORMAL, friends, group_seqs, messages
 from tests.services.conftest import Services, befriend, make_group, refusal
 from tests.services.test_message import grouped, private
@@ -66,19 +66,19 @@ def test_the_verdicts_on_a_batch_are_those_on_its_items_one_after_the_other(
         rows = {msg_id: Known(1, sender, 0, 0) for msg_id, sender in stored.items()}
         return Facts(rows, friendships, {"g": ACTIVE}, members)
 
-    def kind(verdict: Verdict) -> object:
-        if isinstance(verdict, RefusedError):
-            return verdict.reason
-        return "duplicate" if isinstance(verdict, Known | Repeat) else "new"
+    def kind(decision: Decision) -> object:
+        if isinstance(decision, RefusedError):
+            return decision.reason
+        return "duplicate" if isinstance(decision, Known | Repeat) else "new"
 
     expected = []
     stored = dict(known)
     for item in items:
-        (verdict,) = decide([item], facts(stored))
-        expected.append(kind(verdict))
-        if isinstance(verdict, Draft):
+        (decision,) = decide([item], facts(stored))
+        expected.append(kind(decision))
+        if isinstance(decision, Draft):
             stored[item.msg_id] = item.from_user_id
-    assert [kind(verdict) for verdict in decide(items, facts(known))] == expected
+    assert [kind(decision) for decision in decide(items, facts(known))] == expected
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -9,7 +9,7 @@ import pytest
 import redis
 from structlog.testing import capture_logs
 
-from skyeim_ws.rpc.pb import message_pb2 as pb
+from skyeim_ws.contract.pb import message_pb2 as pb
 from skyeim_ws.services import counters as counters_module
 from skyeim_ws.services.events import Events
 from tests.services.conftest import make_group

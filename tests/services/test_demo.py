@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, insert, select
 
-from skyeim_ws.rpc.pb import friend_pb2, group_pb2
-from skyeim_ws.services.demo import DEMO_GROUP, DEMO_USERS, seed_demo
+from skyeim_ws.contract.names import DEMO_GROUP, DEMO_USERS
+from skyeim_ws.contract.pb import friend_pb2, group_pb2
+from skyeim_ws.services.demo import seed_demo
 from skyeim_ws.services.tables import friends, groups
 from tests.services.serving import serving
 

@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import Connection, insert, text
 from structlog.testing import capture_logs
 
-from skyeim_ws.rpc.pb import friend_pb2, group_pb2
-from skyeim_ws.rpc.pb import message_pb2 as pb
+from skyeim_ws.contract.pb import friend_pb2, group_pb2
+from skyeim_ws.contract.pb import message_pb2 as pb
 from skyeim_ws.services.db import DataSourceError, open_database
 from skyeim_ws.services.tables import friends
 from tests.services.conftest import Services, befriend, make_group

@@ -7,7 +7,7 @@ import grpc
 import pytest
 from sqlalchemy import insert
 
-from skyeim_ws.rpc.pb import friend_pb2 as pb
+from skyeim_ws.contract.pb import friend_pb2 as pb
 from skyeim_ws.services.tables import friend_requests, friends
 from tests.services.conftest import Services
 from tests.services.peers import running_gateway

@@ -8,8 +8,8 @@ import pytest
 from structlog.testing import capture_logs
 from tornado.ioloop import IOLoop
 
-from skyeim_ws.rpc.pb import friend_pb2, group_pb2
-from skyeim_ws.rpc.pb import message_pb2 as pb
+from skyeim_ws.contract.pb import friend_pb2, group_pb2
+from skyeim_ws.contract.pb import message_pb2 as pb
 from skyeim_ws.services.db import open_database
 from skyeim_ws.services.migrations import SchemaError
 from skyeim_ws.services.tables import unix_now

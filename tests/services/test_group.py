@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from skyeim_ws.rpc.pb import group_pb2 as pb
+from skyeim_ws.contract.pb import group_pb2 as pb
 from skyeim_ws.services.tables import ADMIN, MEMBER, OWNER
 from tests.services.group_calls import (
     answer_invitation,

@@ -7,7 +7,7 @@ import grpc
 import pytest
 from sqlalchemy import insert
 
-from skyeim_ws.rpc.pb import group_pb2 as pb
+from skyeim_ws.contract.pb import group_pb2 as pb
 from skyeim_ws.services.tables import ADMIN, MEMBER, OWNER, group_members, group_seqs, messages
 from tests.services.group_calls import (
     info,

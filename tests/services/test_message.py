@@ -6,7 +6,7 @@ import pytest
 from grpc import StatusCode
 from sqlalchemy import insert, update
 
-from skyeim_ws.rpc.pb import message_pb2 as pb
+from skyeim_ws.contract.pb import message_pb2 as pb
 from skyeim_ws.services import history
 from skyeim_ws.services.tables import (
     BLOCKED,

@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from skyeim_ws.rpc.pb import friend_pb2, group_pb2, message_pb2
+from skyeim_ws.contract.pb import friend_pb2, group_pb2, message_pb2
 from skyeim_ws.services.retry import DEADLOCK_RETRIES, is_repeatable, with_retries
 
 

@@ -17,11 +17,11 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from structlog.testing import capture_logs
 
-from skyeim_ws.rpc.pb import friend_pb2, group_pb2
-from skyeim_ws.rpc.pb import message_pb2 as pb
-from skyeim_ws.rpc.pb.friend_pb2_grpc import FriendStub
-from skyeim_ws.rpc.pb.group_pb2_grpc import GroupStub
-from skyeim_ws.rpc.pb.message_pb2_grpc import MessageStub
+from skyeim_ws.contract.pb import friend_pb2, group_pb2
+from skyeim_ws.contract.pb import message_pb2 as pb
+from skyeim_ws.contract.pb.friend_pb2_grpc import FriendStub
+from skyeim_ws.contract.pb.group_pb2_grpc import GroupStub
+from skyeim_ws.contract.pb.message_pb2_grpc import MessageStub
 from skyeim_ws.services.db import open_database
 from skyeim_ws.services.events import Events
 from skyeim_ws.services.server import ListenError, serve_services

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis, RedisCluster
 
-from skyeim_ws.config import RedisConf, SentinelConf
-from skyeim_ws.embedded import redis_url
+from skyeim_ws.config.redis import RedisConf, SentinelConf
+from skyeim_ws.process.embedded import redis_url
 from skyeim_ws.services.shared_redis import open_redis
 
 PASSWORD = "p@ss:w/rd?#,"

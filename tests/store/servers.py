@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from redis.asyncio import Redis
 
-from skyeim_ws.ops import valkey
+from skyeim_ws.process import valkey
 from skyeim_ws.store.client import connect
 from skyeim_ws.store.pipeline import Pipeline
 

@@ -1,4 +1,4 @@
-"""The bus: notes arrive, what cannot be read is logged, and a dead subscription is replaced."""
+"""The bus: messages arrive, what cannot be read is logged, and a dead subscription is replaced."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -18,30 +18,30 @@ from tests.store.servers import Server, connected, pipelined, until
 
 
 class Heard:
-    """`ports.BusEvents` that takes notes."""
+    """`ports.BusEvents` that takes messages."""
 
     def __init__(self) -> None:
-        self.notes: list[tuple[object, ...]] = []
+        self.messages: list[tuple[object, ...]] = []
 
     def private(self, user_id: int, entry: bytes) -> None:
-        self.notes.append(("private", user_id, entry))
+        self.messages.append(("private", user_id, entry))
 
     def frame(self, user_ids: Sequence[int], frame: bytes, *, ephemeral: bool) -> None:
-        self.notes.append(("frame", list(user_ids), frame, ephemeral))
+        self.messages.append(("frame", list(user_ids), frame, ephemeral))
 
     def group(
         self, group_id: str, frame: bytes, *, sender_id: int, seq: int, ephemeral: bool
     ) -> None:
-        self.notes.append(("group", group_id, frame, sender_id, seq, ephemeral))
+        self.messages.append(("group", group_id, frame, sender_id, seq, ephemeral))
 
     def kicked(self, user_id: int, conn_id: str, node: str) -> None:
-        self.notes.append(("kicked", user_id, conn_id, node))
+        self.messages.append(("kicked", user_id, conn_id, node))
 
     def handed_over(self, user_id: int) -> None:
-        self.notes.append(("handed_over", user_id))
+        self.messages.append(("handed_over", user_id))
 
-    def lost_messages(self, user_id: int) -> None:
-        self.notes.append(("lost_messages", user_id))
+    def node_died(self, user_id: int) -> None:
+        self.messages.append(("node_died", user_id))
 
 
 class Listener:
@@ -91,13 +91,13 @@ async def test_what_is_said_to_others_arrives_once_and_not_at_oneself(server: Se
             ("frame", [1], b"typing", True),
             ("frame", [1, 2], b"both", False),
             ("group", "g", b"group", 9, 3, False),
-            ("lost_messages", 1),
+            ("node_died", 1),
             ("kicked", 1, "c1", "east"),
             ("handed_over", 1),
         ]
-        await until(lambda: len(west.heard.notes) >= len(expected))
-        assert west.heard.notes == expected
-        assert east.heard.notes == []
+        await until(lambda: len(west.heard.messages) >= len(expected))
+        assert west.heard.messages == expected
+        assert east.heard.messages == []
 
 
 @pytest.mark.gen_test
@@ -107,21 +107,21 @@ async def test_a_kick_says_whether_anybody_listens(server: Server) -> None:
 
 
 @pytest.mark.gen_test
-async def test_a_note_that_cannot_be_read_is_logged_and_the_next_one_is_heard(
+async def test_a_message_that_cannot_be_read_is_logged_and_the_next_one_is_heard(
     server: Server,
 ) -> None:
     async with listening(server, "east") as east, connected(server) as redis:
         with capture_logs() as logs:
-            await redis.publish(node_channel("east"), b"not a note")
+            await redis.publish(node_channel("east"), b"not a message")
             await redis.publish(BROADCAST, b"")
             await east.bus.kick("east", 1, "c1")
-            await until(lambda: east.heard.notes)
-        assert east.heard.notes == [("kicked", 1, "c1", "east")]
+            await until(lambda: east.heard.messages)
+        assert east.heard.messages == [("kicked", 1, "c1", "east")]
         assert [
             (line["event"], line["channel"]) for line in logs if line["log_level"] == "warning"
         ] == [
-            ("bus_note_unreadable", "ws:node:east"),
-            ("bus_note_unreadable", "ws:broadcast"),
+            ("bus_message_unreadable", "ws:node:east"),
+            ("bus_message_unreadable", "ws:broadcast"),
         ]
         assert east.subscribed == 1
 
@@ -134,7 +134,7 @@ async def test_a_subscription_that_is_cut_is_made_anew(server: Server) -> None:
             await until(lambda: east.subscribed == 2)
         assert [line["event"] for line in logs if line["log_level"] == "warning"] == ["bus_lost"]
         assert await east.bus.kick("east", 1, "c1")
-        await until(lambda: east.heard.notes)
+        await until(lambda: east.heard.messages)
 
 
 @pytest.mark.gen_test
@@ -146,12 +146,12 @@ async def test_a_node_is_deaf_while_redis_is_there_and_the_subscription_is_not(
         connect_through(way) as client,
         listening(server, "east", client) as east,
     ):
-        assert not east.bus.deaf
+        assert not east.bus.not_subscribed
         way.close()
-        await until(lambda: east.bus.deaf)
+        await until(lambda: east.bus.not_subscribed)
         await way.open()
         await until(lambda: east.subscribed == 2)
-        assert not east.bus.deaf
+        assert not east.bus.not_subscribed
 
 
 class Tunnel:
@@ -233,7 +233,7 @@ async def test_a_subscription_that_dies_without_a_word_is_noticed_and_made_anew(
         lost = [line for line in logs if line["event"] == "bus_lost"]
         assert [line["error"] for line in lost] == ["TimeoutError"]
         assert await east.bus.kick("east", 1, "c1")
-        await until(lambda: east.heard.notes)
+        await until(lambda: east.heard.messages)
 
 
 @pytest.mark.gen_test

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from skyeim_ws.conn.codes import Reason
+from skyeim_ws.contract.codes import Reason
 from skyeim_ws.logic.ports import Refused, Unavailable
 from skyeim_ws.store import scripts, tracking
 from skyeim_ws.store.client import connect

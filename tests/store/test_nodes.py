@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
 from skyeim_ws.store.keys import session_key
-from skyeim_ws.store.nodes import NODES_KEY, NodeLease, roster_key
+from skyeim_ws.store.nodes import NODES_KEY, NodeLease, node_sessions_key
 from skyeim_ws.store.offline import RedisOfflineQueue
 from skyeim_ws.store.presence import RedisPresence
 from skyeim_ws.store.sessions import RedisSessions
@@ -44,11 +44,11 @@ class Node:
         def on_lost() -> None:
             self.lost += 1
 
-        async def on_buried(gone: Sequence[int], moved: Sequence[int]) -> None:
+        async def on_reaped(gone: Sequence[int], moved: Sequence[int]) -> None:
             self.gone += gone
             self.moved += moved
 
-        self.lease.start(on_lost=on_lost, on_buried=on_buried)
+        self.lease.start(on_lost=on_lost, on_reaped=on_reaped)
 
     async def login(self, user_id: int, conn_id: str, *groups: str) -> None:
         self.lease.enter(user_id, conn_id, groups)
@@ -63,13 +63,13 @@ class Node:
     def wake(self) -> None:
         """Go on as a process does that was stopped for a while."""
 
-        async def on_buried(_gone: Sequence[int], _moved: Sequence[int]) -> None:
+        async def on_reaped(_gone: Sequence[int], _moved: Sequence[int]) -> None:
             return
 
         def on_lost() -> None:
             self.lost += 1
 
-        self.lease.start(on_lost=on_lost, on_buried=on_buried)
+        self.lease.start(on_lost=on_lost, on_reaped=on_reaped)
 
 
 @asynccontextmanager
@@ -108,7 +108,7 @@ async def test_a_dead_node_is_cleaned_up_after(server: Server) -> None:
         assert await redis.smembers("group:online:g") == {b"3"}
         assert await redis.mget(session_key(1), session_key(2)) == [b"unclean", b"unclean"]
         assert await redis.get(session_key(3)) == b"alive c3"
-        assert not await redis.exists(roster_key("doomed"))
+        assert not await redis.exists(node_sessions_key("doomed"))
         assert await _listed(redis, "alive")
 
 
@@ -195,5 +195,5 @@ async def test_a_node_that_stops_in_order_leaves_nothing_to_clean_up(server: Ser
         await leaving.login(1, "c1")
         await leaving.lease.close()
         await until_async(lambda: _listed(redis, "alive"))
-        assert not await redis.exists(roster_key("leaving"))
+        assert not await redis.exists(node_sessions_key("leaving"))
         assert alive.gone == []

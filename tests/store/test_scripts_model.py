@@ -19,7 +19,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from skyeim_ws.conn.types import ChatMessage, encode_data
+from skyeim_ws.conn.messages import ChatMessage, encode_data
 from skyeim_ws.store.keys import (
     NODE_PREFIX,
     missed_key,
@@ -27,7 +27,7 @@ from skyeim_ws.store.keys import (
     replaced_key,
     session_key,
 )
-from skyeim_ws.store.notes import PrivateNote, decode
+from skyeim_ws.store.messages import PrivateMessage, decode
 from skyeim_ws.store.offline import RedisOfflineQueue
 from skyeim_ws.store.sessions import UNCLEAN, RedisSessions
 from tests.store.servers import Server, pipelined
@@ -200,14 +200,14 @@ class Model(RuleBasedStateMachine):
             assert bool(answer.missed) == known.missed
 
     @rule(login=logins, by=nodes)
-    def bury(self, login: Login, by: str) -> None:
-        buried = self.do(self.sessions[by].bury([(login.user, login.session)]))
+    def reap(self, login: Login, by: str) -> None:
+        reaped = self.do(self.sessions[by].reap([(login.user, login.session)]))
         known = self.model[login.user]
         if known.session.partition(" ")[0] in ("", UNCLEAN, login.node):
-            assert buried == [login.user]
+            assert reaped == [login.user]
             known.session = UNCLEAN
         else:
-            assert buried == []
+            assert reaped == []
             known.missed = True
 
     @rule(target=marks, user=users, node=nodes)
@@ -248,7 +248,7 @@ class Model(RuleBasedStateMachine):
         if conn:
             assert heard is not None
             assert heard["channel"] == (NODE_PREFIX + node).encode()
-            assert decode(heard["data"]) == PrivateNote(user, message)
+            assert decode(heard["data"]) == PrivateMessage(user, message)
         else:
             assert heard is None
 

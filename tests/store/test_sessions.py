@@ -97,7 +97,7 @@ async def test_what_died_with_a_node_is_noted_over_logins_until_it_is_made_up_fo
 ) -> None:
     async with nodes(server) as both:
         await both.east.claim(USER, "c1", 20)
-        assert await both.west.bury([(USER, "east c1")]) == [USER]
+        assert await both.west.reap([(USER, "east c1")]) == [USER]
         assert await both.session() == b"unclean"
         first = await both.west.claim(USER, "c2", 20)
         assert first.missed
@@ -116,7 +116,7 @@ async def test_a_user_of_a_dead_node_who_has_moved_keeps_the_session_and_has_mis
     async with nodes(server) as both:
         await both.east.claim(USER, "c1", 20)
         await both.west.claim(USER, "c2", 20)
-        assert await both.west.bury([(USER, "east c1")]) == []
+        assert await both.west.reap([(USER, "east c1")]) == []
         assert await both.session() == b"west c2"
         assert await both.redis.exists(missed_key(USER))
         [answer] = await both.west.reclaim([(USER, "c2")])
@@ -132,7 +132,7 @@ async def test_a_user_whose_session_had_just_ended_on_a_node_that_died_has_misse
     async with nodes(server) as both:
         await both.east.claim(USER, "c1", 20)
         await both.release(both.east, "c1")
-        assert await both.west.bury([(USER, "east c1")]) == [USER]
+        assert await both.west.reap([(USER, "east c1")]) == [USER]
         assert (await both.west.claim(USER, "c2", 20)).missed
 
 
@@ -141,7 +141,7 @@ async def test_a_reclaim_does_not_swallow_that_something_was_missed(server: Serv
     """A user who logged in while Redis was away after the death of another node."""
     async with nodes(server) as both:
         await both.east.claim(USER, "c1", 20)
-        await both.west.bury([(USER, "east c1")])
+        await both.west.reap([(USER, "east c1")])
         [answer] = await both.west.reclaim([(USER, "c2")])
         assert answer.missed
         assert await both.session() == b"west c2"
@@ -162,10 +162,10 @@ async def test_what_is_missed_later_is_not_forgotten_with_what_was_made_up_for(
 async def test_a_note_for_now_takes_the_place_of_no_other(server: Server) -> None:
     """Else it would be forgotten with the note that proved wrong."""
     async with nodes(server) as both:
-        of_a_burial = both.west.note_missed(USER)
+        of_a_reaper = both.west.note_missed(USER)
         for_now = both.east.note_missed(USER, for_now=True)
         both.east.forget_missed(USER, for_now)
-        assert (await both.west.claim(USER, "c1", 20)).missed == of_a_burial
+        assert (await both.west.claim(USER, "c1", 20)).missed == of_a_reaper
 
 
 @pytest.mark.gen_test

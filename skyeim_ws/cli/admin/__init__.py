@@ -1,0 +1,1 @@
+"""The commands for operators: friends, groups and messages, over the services' calls."""

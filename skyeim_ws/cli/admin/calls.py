@@ -1,0 +1,157 @@
+"""How the admin commands reach the business services: addresses, deadlines, what failures mean."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Literal, TypeVar, cast
+
+import grpc
+from google.protobuf.message import Message
+from grpc import ChannelConnectivity, StatusCode
+
+from skyeim_ws.config.loader import ConfigError
+from skyeim_ws.config.tree import Config
+from skyeim_ws.process.embedded import services_address
+from skyeim_ws.process.valkey import EmbeddedError
+
+DEADLINE = 5.0
+"""Seconds for each call, and for each connection."""
+
+ServiceName = Literal["message", "friend", "group"]
+
+Request = TypeVar("Request", bound=Message)
+Response = TypeVar("Response")
+
+_OPTIONS = (
+    # A proxy of the environment is meant for the web, not for services next door.
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.max_receive_message_length", 64 * 1024 * 1024),
+)
+
+_REFUSALS = (
+    StatusCode.INVALID_ARGUMENT,
+    StatusCode.PERMISSION_DENIED,
+    StatusCode.NOT_FOUND,
+    StatusCode.ALREADY_EXISTS,
+    StatusCode.FAILED_PRECONDITION,
+)
+
+_NO_MEMBER = (
+    "this user is not a member of the group: `skyeim-ws admin group members GROUP` shows who is"
+)
+_ADVICE = {
+    "not_friend": "these users are not friends: `skyeim-ws admin friend list USER` shows who is",
+    "group_not_found": "there is no such group, or it was dismissed: "
+    "`skyeim-ws admin group list --user USER` shows the groups of a user",
+    "not_member": _NO_MEMBER,
+    "member_not_found": _NO_MEMBER,
+    # The commands act as the owner, who outranks everybody but himself.
+    "role_too_low": "this user owns the group: make another member the owner first, with "
+    "`skyeim-ws admin group role GROUP USER owner`",
+}
+"""The services address the user in whose name they are asked; here an operator reads."""
+
+
+class AdminError(Exception):
+    """A command failed; the text, one line, says what was wrong and what to do."""
+
+
+def addresses(config: Config, service: ServiceName) -> tuple[str, ...]:
+    """Return where a service may be: its endpoints, or the socket of the embedded services.
+
+    Raises AdminError or ConfigError.
+    """
+    sections = {
+        "message": config.message_rpc,
+        "friend": config.friend_rpc,
+        "group": config.group_rpc,
+    }
+    rpc = sections[service]
+    if rpc is None:
+        return (_embedded_address(config),)
+    if not rpc.endpoints and not rpc.target:
+        raise ConfigError(
+            config.path,
+            "is not set: the admin commands do not ask Etcd, list host:port here",
+            field=f"{service.capitalize()}Rpc.Endpoints",
+        )
+    return rpc.endpoints or (rpc.target,)
+
+
+@asynccontextmanager
+async def connected(addresses: Sequence[str]) -> AsyncIterator[grpc.aio.Channel]:
+    """Open a channel to the first of the addresses where a server is; raises AdminError."""
+    for address in addresses:
+        async with grpc.aio.insecure_channel(address, options=_OPTIONS) as channel:
+            if await _connects(channel):
+                yield channel
+                return
+    raise _nothing_at(", ".join(addresses))
+
+
+async def call(
+    method: grpc.aio.UnaryUnaryMultiCallable[Request, Response], request: Request
+) -> Response:
+    """Call a method of a service, once; raises AdminError."""
+    try:
+        return await method(request, timeout=DEADLINE)
+    except grpc.aio.AioRpcError as error:
+        raise AdminError(_explain(error)) from None
+
+
+def _embedded_address(config: Config) -> str:
+    if config.embedded is None:
+        raise ValueError("the configuration was not checked: a service is missing")
+    data_dir = Path(config.embedded.data_dir)
+    try:
+        # To ask for the address makes the folder of the socket, and with it the data folder.
+        if not data_dir.is_dir():
+            raise _nothing_at(str(data_dir.absolute()))
+        return services_address(data_dir)
+    except EmbeddedError as error:
+        raise AdminError(str(error)) from None
+    except OSError as error:
+        raise AdminError(
+            f"cannot use the data folder {data_dir.absolute()}: {error.strerror}: "
+            "run this as the user that runs the services"
+        ) from None
+
+
+def _nothing_at(place: str) -> AdminError:
+    return AdminError(
+        f"no business services at {place}: "
+        "start them with `skyeim-ws serve` or `skyeim-ws services`"
+    )
+
+
+async def _connects(channel: grpc.aio.Channel) -> bool:
+    # Unlike `channel_ready` this does not try again where nobody listens.
+    ended = (ChannelConnectivity.READY, ChannelConnectivity.TRANSIENT_FAILURE)
+    try:
+        async with asyncio.timeout(DEADLINE):
+            while (state := channel.get_state(try_to_connect=True)) not in ended:
+                await channel.wait_for_state_change(state)
+    except TimeoutError:
+        return False
+    return state is ChannelConnectivity.READY
+
+
+def _explain(error: grpc.aio.AioRpcError) -> str:
+    code, details = error.code(), error.details() or "no more is known"
+    if code is StatusCode.DEADLINE_EXCEEDED:
+        return (
+            f"the services did not answer within {DEADLINE:g} s: "
+            "see whether it was done all the same, then try again"
+        )
+    if code is StatusCode.UNIMPLEMENTED:
+        return f"these services do not offer this ({details}): use a newer release of them"
+    if code in _REFUSALS:
+        return _ADVICE.get(_reason(error), details)
+    return f"the services failed ({code.name}: {details}): look at their log, then try again"
+
+
+def _reason(error: grpc.aio.AioRpcError) -> str:
+    # The stubs take its entries for something else than the pairs that they are.
+    trailing: Iterable[tuple[str, str | bytes]] = cast(Any, error.trailing_metadata()) or ()
+    return str(dict(trailing).get("reason", ""))

@@ -1,0 +1,141 @@
+"""Loads a configuration file, and checks what the types of its fields do not say."""
+
+import re
+from dataclasses import dataclass, replace
+
+from skyeim_ws.config.loader import ConfigError, bind, read
+from skyeim_ws.config.redis import check_redis
+from skyeim_ws.config.tree import Config, RpcConf
+from skyeim_ws.contract.names import MAX_BATCH
+
+EXAMPLE_SECRETS = frozenset({"example-secret-for-trying-out-only--never-in-production"})
+"""Secrets that the example files print; whoever knows them could log in as anyone."""
+
+MIN_SECRET_BYTES = 32
+"""RFC 7518, section 3.2: a key of HS256 is no shorter than its hash."""
+
+_PLACEHOLDER = re.compile(r"\$\{\w+\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A configuration, and the dotted names of the keys in its file that mean nothing here."""
+
+    config: Config
+    unknown: tuple[str, ...]
+
+
+def load(path: str, *, env: bool = False) -> Loaded:
+    """Read and check a configuration file; with `env`, `${NAME}` is taken from the environment.
+
+    Raises ConfigError, whose text names the file, the key and what was wanted.
+    """
+    bound, unknown = bind(Config, path, read(path, env=env))
+    config = replace(bound, path=path)
+    _check_parts(config)
+    _check_secrets(config)
+    return Loaded(config, unknown)
+
+
+def require_reachable(config: Config) -> None:
+    """Refuse a configuration that loads, but names services in a way that cannot be followed yet.
+
+    Raises ConfigError.
+    """
+    for name, rpc in _rpc_sections(config):
+        if rpc is not None and not rpc.endpoints and not rpc.target:
+            raise ConfigError(
+                config.path,
+                "is not set: discovery through Etcd is not available yet, list host:port here",
+                field=f"{name}.Endpoints",
+            )
+
+
+def warnings(config: Config) -> list[str]:
+    """Return what an operator should know about a valid configuration, a sentence each."""
+    found = []
+    for name, secret in _secrets(config):
+        if secret and len(secret.encode()) < MIN_SECRET_BYTES:
+            found.append(
+                f'field "{name}" is shorter than {MIN_SECRET_BYTES} bytes and can be guessed'
+            )
+        if config.is_dev and _PLACEHOLDER.search(secret):
+            found.append(f'field "{name}" holds a ${{NAME}}, which only --env replaces')
+    if not config.is_dev and not config.push_event.secret:
+        found.append('field "PushEvent.Secret" is not set: only this machine can push events')
+    if config.log.compress:
+        found.append('field "Log.Compress" has no effect: old log files are not compressed')
+    return found
+
+
+def _check_parts(config: Config) -> None:
+    sections = [("Redis", config.redis), *_rpc_sections(config)]
+    for name, section in sections:
+        if section is None and config.embedded is None:
+            raise ConfigError(config.path, "is not set", field=name)
+    if config.redis is not None:
+        check_redis(config.path, config.redis)
+    for name, rpc in _rpc_sections(config):
+        if rpc is None:
+            continue
+        if rpc.endpoints and rpc.target:
+            raise ConfigError(config.path, "has both Endpoints and Target: set one", field=name)
+        if not rpc.endpoints and not rpc.target and rpc.etcd is None:
+            raise ConfigError(config.path, "is not set", field=f"{name}.Endpoints")
+    if bool(config.cert_file) != bool(config.key_file):
+        missing = "KeyFile" if config.cert_file else "CertFile"
+        raise ConfigError(config.path, "is not set: TLS needs both files", field=missing)
+    if config.web_socket.send_batch_size > MAX_BATCH:
+        raise ConfigError(
+            config.path,
+            f"must be at most {MAX_BATCH}: the Message service takes no more at once",
+            field="WebSocket.SendBatchSize",
+        )
+    if config.web_socket.pong_timeout <= config.web_socket.ping_interval:
+        raise ConfigError(
+            config.path,
+            "must be more than PingInterval: idle clients would be closed before they are asked",
+            field="WebSocket.PongTimeout",
+        )
+    if config.web_socket.node_dead_after <= config.web_socket.node_renew_interval:
+        raise ConfigError(
+            config.path,
+            "must be more than NodeRenewInterval: nodes that live would be taken for dead",
+            field="WebSocket.NodeDeadAfter",
+        )
+
+
+def _check_secrets(config: Config) -> None:
+    if not config.auth.access_secret.strip():
+        raise ConfigError(config.path, "must not be empty", field="Auth.AccessSecret")
+    if config.is_dev:
+        return
+    for name, secret in _secrets(config):
+        if secret in EXAMPLE_SECRETS:
+            raise ConfigError(
+                config.path,
+                f'is the published example, which Mode "{config.mode}" refuses: set your own',
+                field=name,
+            )
+        if _PLACEHOLDER.search(secret):
+            raise ConfigError(
+                config.path,
+                "holds a ${NAME}: add --env to take it from the environment",
+                field=name,
+            )
+
+
+def _rpc_sections(config: Config) -> list[tuple[str, RpcConf | None]]:
+    return [
+        ("MessageRpc", config.message_rpc),
+        ("FriendRpc", config.friend_rpc),
+        ("GroupRpc", config.group_rpc),
+    ]
+
+
+def _secrets(config: Config) -> list[tuple[str, str]]:
+    return [
+        ("Auth.AccessSecret", config.auth.access_secret),
+        ("Auth.PrevSecret", config.auth.prev_secret),
+        ("PushEvent.Secret", config.push_event.secret),
+    ]

@@ -1,0 +1,216 @@
+"""The sections of the configuration and their keys, as a frozen typed tree.
+
+Sections are dataclasses; `conf_loader` says how their fields are read. Times are seconds unless a
+name or a comment says milliseconds.
+"""
+
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar, Literal
+
+from skyeim_ws.config.loader import Duration, NonEmpty, Range
+from skyeim_ws.config.redis import RedisConf
+from skyeim_ws.contract.names import LogLevel
+
+Text = Annotated[str, NonEmpty()]
+Port = Annotated[int, Range(0, 65535)]
+Count = Annotated[int, Range(1)]
+CountOrOff = Annotated[int, Range(0)]
+Seconds = Annotated[float, Duration()]
+SecondsOrNone = Annotated[float, Duration(allow_zero=True)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Auth:
+    """How tokens are signed; `prev_secret` is still accepted while a secret is being changed."""
+
+    access_secret: Text = field(repr=False)
+    access_expire: Count = 7 * 86400
+    prev_secret: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EtcdConf:
+    """Where go-zero services announce their addresses."""
+
+    IGNORED: ClassVar = frozenset({"id", "certfile", "certkeyfile", "cacertfile"}) | {
+        "insecureskipverify"
+    }
+
+    hosts: tuple[str, ...] = ()
+    key: str = ""
+    user: str = ""
+    password: str = field(default="", repr=False, metadata={"key": "Pass"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RpcConf:
+    """How one business service is reached; `timeout` in milliseconds."""
+
+    IGNORED: ClassVar = frozenset({"keepalivetime", "middlewares", "balancername"})
+
+    endpoints: tuple[str, ...] = ()
+    target: str = ""
+    etcd: EtcdConf | None = None
+    timeout: Count = 2000
+    non_block: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebSocketConf:
+    """The limits of connections and of the queues behind them; sizes in bytes, times in seconds.
+
+    `offline_buffer_size` bounds what memory holds of the offline queue while Redis is away,
+    `ledger_size` the unconfirmed messages of one connection, `max_in_flight` the unanswered sends
+    of one client, `send_backlog` the messages of all clients
+    that wait for storage. `rate_limit` is in frames per second and client; 0 switches it off.
+    """
+
+    ping_interval: Seconds = 54.0
+    pong_timeout: Seconds = 60.0
+    handshake_timeout: Seconds = 10.0
+    close_timeout: Seconds = 5.0
+    max_message_size: Count = 65536
+    send_queue_size: Count = 256
+    send_queue_bytes: Count = 1048576
+    offline_push_limit: Count = 20
+    offline_queue_size: Count = 10000
+    offline_ttl: Seconds = field(default=720 * 3600.0, metadata={"key": "OfflineTTL"})
+    offline_buffer_size: Count = 10000
+    group_queue_size: Count = 256
+    ledger_size: Count = 1024
+    max_in_flight: Count = 128
+    send_batch_size: Count = 256
+    send_backlog: Count = 10000
+    recent_acks: Count = 10000
+    member_cache_size: Count = 10000
+    confirm_interval: Seconds = 0.5
+    node_renew_interval: Seconds = 5.0
+    node_dead_after: Seconds = 15.0
+    origins: tuple[str, ...] = ()
+    rate_limit: CountOrOff = 200
+    rate_burst: Count = 400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushEventConf:
+    """The secret that services show when they push events; without one, only loopback may."""
+
+    secret: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogConf:
+    """Where the log goes and what it looks like; `max_size` in MB, 0 means no limit throughout."""
+
+    IGNORED: ClassVar = frozenset({"filetimeformat", "fieldkeys"})
+
+    service_name: str = ""
+    mode: Literal["console", "file", "volume"] = "console"
+    encoding: Literal["json", "plain"] = "json"
+    time_format: str = ""
+    path: Text = "logs"
+    level: LogLevel = "info"
+    max_content_length: CountOrOff = 0
+    compress: bool = False
+    stat: bool = True
+    keep_days: CountOrOff = 0
+    stack_cooldown_millis: CountOrOff = 100
+    max_backups: CountOrOff = 0
+    max_size: CountOrOff = 0
+    rotation: Literal["daily", "size"] = "daily"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DevServerConf:
+    """The server for operators: health and metrics, away from the users' port."""
+
+    IGNORED: ClassVar = frozenset({"enablemetrics", "enablepprof", "healthresponse"})
+
+    enabled: bool = False
+    host: Text = "127.0.0.1"
+    port: Port = 6060
+    health_path: Text = "/healthz"
+    metrics_path: Text = "/metrics"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrometheusConf:
+    """A server for metrics alone; without `host` there is none."""
+
+    host: str = ""
+    port: Port = 9101
+    path: Text = "/metrics"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShutdownConf:
+    """How long a stop takes: announced for `wrap_up_time`, over after `wait_time`."""
+
+    wrap_up_time: SecondsOrNone = 1.0
+    wait_time: SecondsOrNone = 5.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddedConf:
+    """What is not configured is started by the program itself, with its data in `data_dir`."""
+
+    data_dir: Text = "data"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseConf:
+    """The database of the business services."""
+
+    data_source: Text = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The whole configuration; `path` is its file, `timeout` in ms, `max_conns` 0 is no limit."""
+
+    IGNORED: ClassVar = frozenset(
+        {"verbose", "maxbytes", "cputhreshold", "signature", "middlewares", "traceignorepaths"}
+        | {"metricsurl", "telemetry", "profiling"}
+    )
+
+    path: str = field(default="", metadata={"key": None})
+    name: Text
+    host: Text = "0.0.0.0"  # noqa: S104 - what go-zero does; etc/ws.yaml says 127.0.0.1
+    port: Port
+    mode: Literal["dev", "test", "rt", "pre", "pro"] = "pro"
+    timeout: CountOrOff = 3000
+    max_conns: CountOrOff = 10000
+    workers: CountOrOff = 1  # 0: one for each core
+    cert_file: str = ""
+    key_file: str = ""
+    auth: Auth
+    message_rpc: RpcConf | None = None
+    friend_rpc: RpcConf | None = None
+    group_rpc: RpcConf | None = None
+    redis: RedisConf | None = None
+    web_socket: WebSocketConf = WebSocketConf()
+    push_event: PushEventConf = PushEventConf()
+    log: LogConf = LogConf()
+    dev_server: DevServerConf = DevServerConf()
+    prometheus: PrometheusConf = PrometheusConf()
+    shutdown: ShutdownConf = ShutdownConf()
+    # Where the block stands it counts, also with nothing under it.
+    embedded: EmbeddedConf | None = field(default=None, metadata={"bare": True})
+    database: DatabaseConf | None = None
+
+    @property
+    def is_dev(self) -> bool:
+        """Whether this is a trial on someone's desk, where an example secret does no harm."""
+        return self.mode in ("dev", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class Backends:
+    """Where Redis and the services are, whoever started them."""
+
+    redis: RedisConf
+    message_rpc: RpcConf
+    friend_rpc: RpcConf
+    group_rpc: RpcConf
+    private_redis: bool
+    """No other process than the one that has started this Redis has been told of it."""

@@ -1,0 +1,47 @@
+"""Which connections are to be looked at next, so that nobody looks at all of them; pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from skyeim_ws.conn.client import Client
+
+_SLOT_SECONDS = 1.0
+
+
+class TimerWheel:
+    """Connections in slots of a second by their `next_check`, which must not change in between."""
+
+    def __init__(self) -> None:
+        self._slots: defaultdict[int, set[Client]] = defaultdict(set)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._slots.values()))
+
+    def add(self, client: Client) -> None:
+        """Enter a connection."""
+        self._slots[_slot(client.next_check)].add(client)
+
+    def discard(self, client: Client) -> None:
+        """Take a connection out, if it is there."""
+        slot = _slot(client.next_check)
+        if slot in self._slots:
+            self._slots[slot].discard(client)
+
+    def take(self, now: float) -> list[Client]:
+        """Take out and return those whose time has come."""
+        current = _slot(now)
+        taken: list[Client] = []
+        for slot in [slot for slot in self._slots if slot <= current]:
+            due = [client for client in self._slots[slot] if client.next_check <= now]
+            taken += due
+            self._slots[slot].difference_update(due)
+            if not self._slots[slot]:
+                del self._slots[slot]
+        return taken
+
+
+def _slot(time: float) -> int:
+    return int(time // _SLOT_SECONDS)

@@ -1,0 +1,1 @@
+"""What both sides of a wire agree on: messages, refusal reasons, limits and names."""

@@ -1,0 +1,28 @@
+"""Numbers and names that more than one program of the project knows by heart."""
+
+import logging
+from typing import Literal
+
+EVERYONE = -1
+"""Among the mentions of a group message: all of its members."""
+
+MAX_BATCH = 1000
+"""Messages that one `SendBatch` of our Message service stores."""
+
+DEFAULT_PORT = 10300
+DEFAULT_URL = f"ws://127.0.0.1:{DEFAULT_PORT}/ws"
+
+DEMO_USERS = (1001, 1002, 1003)
+"""The users of a demo: friends of each other, and the members of `DEMO_GROUP`."""
+
+DEMO_GROUP = "g_demo"
+
+LogLevel = Literal["debug", "info", "warn", "error", "severe"]
+LOG_LEVELS: dict[str, int] = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warn": logging.WARNING,
+    "error": logging.ERROR,
+    "severe": logging.CRITICAL,
+}
+"""go-zero's names of the levels."""

@@ -1,0 +1,283 @@
+"""The one place where the parts of a gateway are put together: start order, stop order."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import asdict, dataclass
+from socket import socket
+
+import structlog
+
+from skyeim_ws.config.tree import Backends, Config, WebSocketConf
+from skyeim_ws.conn.context import ClientContext
+from skyeim_ws.conn.flusher import Flusher
+from skyeim_ws.conn.group_router import GroupRouter
+from skyeim_ws.conn.heartbeat import Heartbeat
+from skyeim_ws.conn.hub import Hub
+from skyeim_ws.conn.limits import Limits
+from skyeim_ws.conn.messages import (
+    Chat,
+    ClientAck,
+    GroupChat,
+    GroupRead,
+    OfflinePull,
+    PresenceQuery,
+    Read,
+    TypingNotice,
+)
+from skyeim_ws.conn.stats import Stats
+from skyeim_ws.gateway import http
+from skyeim_ws.gateway.backends import forget_everyone, open_services, open_store
+from skyeim_ws.logic.catch_up import CatchUp
+from skyeim_ws.logic.chat import Sending
+from skyeim_ws.logic.cluster import Cluster
+from skyeim_ws.logic.delivery import PrivateDelivery
+from skyeim_ws.logic.dispatch import Dispatcher, route
+from skyeim_ws.logic.events import EventPublisher
+from skyeim_ws.logic.offline import OfflineMessages
+from skyeim_ws.logic.receipts import Receipts
+from skyeim_ws.logic.requests import Requests
+from skyeim_ws.logic.session import Sessions
+from skyeim_ws.logic.social import Social
+from skyeim_ws.logic.tasks import Tasks
+from skyeim_ws.logic.user_router import UserRouter
+from skyeim_ws.ops import metrics
+from skyeim_ws.rpc.batcher import Batcher
+from skyeim_ws.store.bus import RedisBus
+from skyeim_ws.store.members import MemberCache
+from skyeim_ws.store.pipeline import Pipeline
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateway:
+    """A running gateway: its parts, as far as others look at them."""
+
+    port: int
+    hub: Hub
+    sessions: Sessions
+    sending: Sending
+    router: GroupRouter
+    pipeline: Pipeline
+    bus: RedisBus
+    writer: Batcher
+    stats: Stats
+
+    async def drain(self, wrap_up: float, wait: float) -> None:
+        """Let sends under way be answered, then send the clients away; times in seconds."""
+        await _until(lambda: not self.sending.under_way, wrap_up)
+        self.sessions.drain()
+        await _until(lambda: self.stats.connections_closed >= self.stats.connections_opened, wait)
+
+
+@asynccontextmanager
+async def gateway(
+    config: Config,
+    where: Backends,
+    listeners: Sequence[socket],
+    push_listeners: Sequence[socket] = (),
+) -> AsyncIterator[Gateway]:
+    """Run a gateway on bound sockets; what was started last stops first.
+
+    On `push_listeners` it takes events of the services without TLS.
+
+    At the end its clients are sent away, what they have not confirmed is put back into their
+    offline queues, and Redis gets what is still to be written.
+    """
+    async with AsyncExitStack() as stack:
+        ws = config.web_socket
+        stats, tasks = Stats(), Tasks()
+        flusher = Flusher(asyncio.get_running_loop().call_soon, stats)
+        hub = Hub(flusher)
+        if where.private_redis:
+            await forget_everyone(config, where)
+        store = open_store(stack, config, where)
+        services = open_services(stack, config, where)
+        messages, groups, friends = services.messages, services.groups, services.friends
+
+        members = MemberCache(
+            store.pipeline, store.redis, groups.fetch_members, capacity=ws.member_cache_size
+        )
+        members.start()
+        stack.push_async_callback(members.close)
+        router = GroupRouter(hub, members, stats, queue_size=ws.group_queue_size)
+        stack.push_async_callback(router.close)
+        stack.push_async_callback(services.writer.close)
+        stack.push_async_callback(tasks.close)
+
+        requests = Requests(tasks, ws.max_in_flight)
+        user_router = UserRouter(hub, router, store.bus)
+        offline = OfflineMessages(
+            queue=store.queue,
+            requests=requests,
+            push_limit=ws.offline_push_limit,
+            max_bytes=ws.send_queue_bytes,
+        )
+        catch_up = CatchUp(messages, offline, store.registry, tasks)
+        delivery = PrivateDelivery(
+            hub=hub,
+            queue=store.queue,
+            node_sessions=store.lease,
+            user_router=user_router,
+            catch_up=catch_up,
+            stats=stats,
+        )
+        sending = Sending(
+            user_router=user_router,
+            writer=services.writer,
+            delivery=delivery,
+            router=router,
+            requests=requests,
+            recent_acks=ws.recent_acks,
+        )
+        social = Social(
+            hub=hub,
+            presence=store.presence,
+            friends=friends,
+            sessions=store.registry,
+            user_router=user_router,
+            requests=requests,
+        )
+        receipts = Receipts(
+            user_router=user_router,
+            messages=messages,
+            groups=groups,
+            catch_up=catch_up,
+            requests=requests,
+        )
+        sessions = Sessions(
+            hub=hub,
+            registry=store.registry,
+            node_sessions=store.lease,
+            bus=store.bus,
+            presence=store.presence,
+            groups=groups,
+            social=social,
+            offline=offline,
+            delivery=delivery,
+            catch_up=catch_up,
+            tasks=tasks,
+            receive=_dispatcher(sending, receipts, social, offline).dispatch,
+            server_name=config.name,
+            max_connections=config.max_conns or sys.maxsize,
+        )
+        cluster = Cluster(
+            hub=hub,
+            router=router,
+            registry=store.registry,
+            node_sessions=store.lease,
+            bus=store.bus,
+            presence=store.presence,
+            sessions=sessions,
+            delivery=delivery,
+            sending=sending,
+            catch_up=catch_up,
+            social=social,
+            tasks=tasks,
+        )
+        store.pipeline.on_recovered.append(cluster.reclaim)
+        members.on_filled = sessions.members_known
+        sessions.on_claim_failed = cluster.claim_later
+        context = ClientContext(
+            events=sessions,
+            flusher=flusher,
+            limits=_limits(ws),
+            stats=stats,
+            clock=asyncio.get_running_loop().time,
+        )
+        store.bus.start(cluster, cluster.reclaim)
+        stack.push_async_callback(store.bus.close)
+        store.lease.start(on_lost=cluster.reclaim, on_reaped=cluster.reaped)
+        stack.push_async_callback(store.lease.close)
+        stack.enter_context(Heartbeat(context).beating())
+
+        running = Gateway(
+            port=listeners[0].getsockname()[1],
+            hub=hub,
+            sessions=sessions,
+            sending=sending,
+            router=router,
+            pipeline=store.pipeline,
+            bus=store.bus,
+            writer=services.writer,
+            stats=stats,
+        )
+        publisher = EventPublisher(user_router=user_router, friends=friends)
+        application = http.application(
+            config,
+            context=context,
+            publisher=publisher,
+            messages=messages,
+            receipts=receipts,
+            healthy=lambda: store.pipeline.healthy,
+            online=lambda: len(hub),
+        )
+        server = http.serve(stack, config, application, listeners)
+        if push_listeners:
+            http.serve_pushes(stack, config, publisher, push_listeners)
+        http.serve_operators(
+            stack,
+            config,
+            metrics.registry(lambda: asdict(stats), lambda: _gauges(running)),
+            serving=lambda: not sessions.draining,
+        )
+        log.info("gateway_listening", host=config.host, port=running.port, name=config.name)
+        yield running
+        server.stop()
+        await running.drain(config.shutdown.wrap_up_time, config.shutdown.wait_time)
+        log.info("gateway_stopped", connections=len(hub))
+
+
+def _dispatcher(
+    sending: Sending, receipts: Receipts, social: Social, offline: OfflineMessages
+) -> Dispatcher:
+    return Dispatcher(
+        {
+            "chat": route(Chat, sending.chat),
+            "group_chat": route(GroupChat, sending.group_chat),
+            "ack": route(ClientAck, receipts.ack),
+            "read": route(Read, receipts.read),
+            "group_read": route(GroupRead, receipts.group_read),
+            "typing": route(TypingNotice, social.typing),
+            "presence": route(PresenceQuery, social.presence),
+            "offline_pull": route(OfflinePull, offline.pull),
+            "ping": route(None, social.pong),
+        }
+    )
+
+
+def _limits(ws: WebSocketConf) -> Limits:
+    return Limits(
+        ping_interval=ws.ping_interval,
+        pong_timeout=ws.pong_timeout,
+        confirm_interval=ws.confirm_interval,
+        close_timeout=ws.close_timeout,
+        max_message_size=ws.max_message_size,
+        send_queue_size=ws.send_queue_size,
+        send_queue_bytes=ws.send_queue_bytes,
+        ledger_size=ws.ledger_size,
+        rate_limit=ws.rate_limit,
+        rate_burst=ws.rate_burst,
+    )
+
+
+def _gauges(running: Gateway) -> dict[str, int | float]:
+    return {
+        "connections": len(running.hub),
+        "sends_under_way": running.sending.under_way,
+        "groups_active": len(running.router),
+        "group_frames_queued": running.router.queued,
+        "redis_healthy": int(running.pipeline.healthy),
+        "redis_operations_waiting": running.pipeline.waiting,
+        "redis_operations_dropped": running.pipeline.dropped,
+        "redis_operations_failed": running.pipeline.failed,
+    }
+
+
+async def _until(condition: Callable[[], bool], seconds: float) -> None:
+    """Wait for a condition, but no longer than this."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while not condition() and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
+        await asyncio.sleep(0.02)

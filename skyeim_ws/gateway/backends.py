@@ -1,0 +1,126 @@
+"""What a gateway reaches outside: Redis and the business services, opened in order."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from skyeim_ws.config.redis import RedisConf
+from skyeim_ws.config.tree import Backends, Config, RpcConf
+from skyeim_ws.logic.friends import FriendCache
+from skyeim_ws.rpc.batcher import Batcher
+from skyeim_ws.rpc.friends import FriendClient
+from skyeim_ws.rpc.groups import GroupClient
+from skyeim_ws.rpc.messages import MessageClient
+from skyeim_ws.rpc.pool import Pool
+from skyeim_ws.store.bus import RedisBus, unique_node
+from skyeim_ws.store.client import Client, connect, connect_cluster, connect_sentinel
+from skyeim_ws.store.nodes import NodeLease
+from skyeim_ws.store.offline import RedisOfflineQueue
+from skyeim_ws.store.pipeline import Pipeline
+from skyeim_ws.store.presence import RedisPresence
+from skyeim_ws.store.sessions import RedisSessions
+
+_FLUSH_SECONDS = 2.0
+"""How long the last writes to Redis may take at the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """What this node shares with others, in Redis."""
+
+    redis: Client
+    pipeline: Pipeline
+    presence: RedisPresence
+    queue: RedisOfflineQueue
+    registry: RedisSessions
+    bus: RedisBus
+    lease: NodeLease
+
+
+async def forget_everyone(config: Config, where: Backends) -> None:
+    """Clean up after gateways that did not end well; only for a Redis that no node uses now.
+
+    Raises Unavailable.
+    """
+    async with AsyncExitStack() as stack:
+        store = open_store(stack, config, where)
+        await store.lease.reap_all()
+        await store.presence.clear()
+
+
+def open_store(stack: AsyncExitStack, config: Config, where: Backends) -> Store:
+    """Connect to Redis; at the end, what is still to be written gets a moment."""
+    ws = config.web_socket
+    redis = open_redis(where.redis)
+    stack.push_async_callback(redis.aclose)
+    pipeline = Pipeline(redis, buffer_size=ws.offline_buffer_size)
+    pipeline.start()
+    stack.push_async_callback(pipeline.close, _FLUSH_SECONDS)
+    node = unique_node(config.name)
+    queue = RedisOfflineQueue(pipeline, size=ws.offline_queue_size, ttl=int(ws.offline_ttl))
+    registry = RedisSessions(pipeline, queue, node)
+    return Store(
+        redis=redis,
+        pipeline=pipeline,
+        presence=RedisPresence(pipeline),
+        queue=queue,
+        registry=registry,
+        bus=RedisBus(pipeline, redis, node),
+        lease=NodeLease(
+            pipeline,
+            registry,
+            node,
+            renew_seconds=ws.node_renew_interval,
+            dead_after=ws.node_dead_after,
+        ),
+    )
+
+
+def open_redis(conf: RedisConf) -> Client:
+    """Return the client of whatever kind of Redis is configured; nothing is sent yet."""
+    login: dict[str, Any] = {
+        "username": conf.user,
+        "password": conf.password,
+        "tls": conf.tls,
+    }
+    if conf.sentinel is not None:
+        asked = conf.sentinel
+        return connect_sentinel(
+            asked.hosts, asked.master, sentinel_password=asked.password, **login
+        )
+    if conf.type == "cluster":
+        return connect_cluster(conf.host, **login)
+    return connect(conf.host, **login)
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The business services, over gRPC."""
+
+    messages: MessageClient
+    friends: FriendCache
+    groups: GroupClient
+    writer: Batcher
+
+
+def open_services(stack: AsyncExitStack, config: Config, where: Backends) -> Services:
+    """Open the channels to the business services."""
+    message_pool = _open_pool(stack, "message", where.message_rpc)
+    friends = FriendClient(_open_pool(stack, "friend", where.friend_rpc))
+    groups = GroupClient(_open_pool(stack, "group", where.group_rpc))
+    writer = Batcher(
+        message_pool,
+        friends,
+        groups,
+        batch_size=config.web_socket.send_batch_size,
+        backlog=config.web_socket.send_backlog,
+    )
+    cache = FriendCache(friends, asyncio.get_running_loop().time)
+    return Services(MessageClient(message_pool), cache, groups, writer)
+
+
+def _open_pool(stack: AsyncExitStack, name: str, rpc: RpcConf) -> Pool:
+    pool = Pool(name, rpc.endpoints or (rpc.target,), rpc.timeout / 1000)
+    stack.push_async_callback(pool.close)
+    return pool

@@ -1,0 +1,183 @@
+"""The HTTP servers of a gateway: its routes, its limits, TLS, and the ports for operators."""
+
+import ssl
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from http import HTTPStatus
+from socket import socket
+
+import structlog
+from prometheus_client import CollectorRegistry
+from tornado.httpserver import HTTPServer
+from tornado.routing import Rule
+from tornado.web import Application, RequestHandler, url
+
+from skyeim_ws.config.tree import Config
+from skyeim_ws.conn.context import ClientContext
+from skyeim_ws.handler.base import JsonHandler
+from skyeim_ws.handler.health_handler import HealthHandler
+from skyeim_ws.handler.message_handler import (
+    GroupHistoryHandler,
+    GroupReadHandler,
+    GroupSyncHandler,
+    HistoryHandler,
+    OfflineHandler,
+    ReadHandler,
+    UnreadCountHandler,
+)
+from skyeim_ws.handler.push_event_handler import LegacyPushEventHandler, PushEventHandler
+from skyeim_ws.handler.ws_handler import Admission, WSHandler
+from skyeim_ws.logic.events import EventPublisher
+from skyeim_ws.logic.ports import Messages
+from skyeim_ws.logic.receipts import Receipts
+from skyeim_ws.ops import metrics
+
+log = structlog.get_logger()
+
+_MAX_HEADER_BYTES = 16384
+_MAX_BODY_BYTES = 1048576
+
+_V1 = r"(?:/api/v1)?"
+"""Each path of the message API has this prefix, or none."""
+
+
+def application(
+    config: Config,
+    *,
+    context: ClientContext,
+    publisher: EventPublisher,
+    messages: Messages,
+    receipts: Receipts,
+    healthy: Callable[[], bool],
+    online: Callable[[], int],
+) -> Application:
+    """Return the web application that users and services talk to."""
+    secrets = (config.auth.access_secret, config.auth.prev_secret)
+    admission = Admission(secrets, config.web_socket.origins)
+    asking = {"secrets": secrets, "messages": messages}
+    marking = {"secrets": secrets, "receipts": receipts}
+    return Application(
+        [
+            (r"/ws", WSHandler, {"context": context, "admission": admission}),
+            (r"/health", HealthHandler, {"online": online, "healthy": healthy}),
+            *_push_routes(config, publisher),
+            (_V1 + r"/message/group/sync", GroupSyncHandler, asking),
+            (_V1 + r"/message/offline", OfflineHandler, asking),
+            (_V1 + r"/message/history", HistoryHandler, asking),
+            (_V1 + r"/message/group/history", GroupHistoryHandler, asking),
+            (_V1 + r"/message/unread/count", UnreadCountHandler, asking),
+            (_V1 + r"/message/read", ReadHandler, marking),
+            (_V1 + r"/message/group/read", GroupReadHandler, marking),
+        ],
+        default_handler_class=NotFoundHandler,
+        log_function=_log_request,
+    )
+
+
+def serve(
+    stack: AsyncExitStack, config: Config, application: Application, listeners: Sequence[socket]
+) -> HTTPServer:
+    """Serve the application on bound sockets until the stack is closed."""
+    return _listen(stack, config, application, listeners, _tls(config))
+
+
+def serve_pushes(
+    stack: AsyncExitStack, config: Config, publisher: EventPublisher, listeners: Sequence[socket]
+) -> None:
+    """Take pushes without TLS, on loopback, from services that the program has started itself."""
+    pushes = Application(
+        _push_routes(config, publisher),
+        default_handler_class=NotFoundHandler,
+        log_function=_log_request,
+    )
+    _listen(stack, config, pushes, listeners, None)
+
+
+def serve_operators(
+    stack: AsyncExitStack,
+    config: Config,
+    shown: CollectorRegistry,
+    *,
+    serving: Callable[[], bool],
+) -> None:
+    """Start the servers for health and metrics that are configured."""
+    servers = []
+    dev, prometheus = config.dev_server, config.prometheus
+    if dev.enabled:
+        operators = metrics.dev_application(
+            metrics_path=dev.metrics_path,
+            health_path=dev.health_path,
+            metrics=shown,
+            serving=serving,
+        )
+        servers.append((HTTPServer(operators), dev.host, dev.port))
+    if prometheus.host:
+        scraped = metrics.metrics_application(prometheus.path, shown)
+        servers.append((HTTPServer(scraped), prometheus.host, prometheus.port))
+    for server, host, port in servers:
+        try:
+            server.listen(port, host)
+        except OSError as error:
+            raise OSError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
+        stack.push_async_callback(server.close_all_connections)
+        stack.callback(server.stop)
+        log.info("metrics_listening", host=host, port=port)
+
+
+def _push_routes(config: Config, publisher: EventPublisher) -> list[Rule]:
+    push = {"publisher": publisher, "secret": config.push_event.secret}
+    return [
+        url(r"/api/push", PushEventHandler, push),
+        url(r"/api/push/event", LegacyPushEventHandler, push),
+    ]
+
+
+def _listen(
+    stack: AsyncExitStack,
+    config: Config,
+    application: Application,
+    listeners: Sequence[socket],
+    tls: ssl.SSLContext | None,
+) -> HTTPServer:
+    patience = config.web_socket.handshake_timeout
+    server = HTTPServer(
+        application,
+        ssl_options=tls,
+        max_header_size=_MAX_HEADER_BYTES,
+        max_body_size=_MAX_BODY_BYTES,
+        max_buffer_size=_MAX_BODY_BYTES + _MAX_HEADER_BYTES,
+        # Tornado has one limit for both: sending a request's headers, and idling between two.
+        idle_connection_timeout=patience,
+        body_timeout=patience,
+    )
+    server.add_sockets(listeners)
+    stack.push_async_callback(server.close_all_connections)
+    stack.callback(server.stop)
+    return server
+
+
+def _tls(config: Config) -> ssl.SSLContext | None:
+    if not config.cert_file:
+        return None
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        tls.load_cert_chain(config.cert_file, config.key_file)
+    except OSError as error:
+        raise OSError(f"CertFile {config.cert_file}, KeyFile {config.key_file}: {error}") from error
+    return tls
+
+
+class NotFoundHandler(JsonHandler):
+    """Any path that is not ours."""
+
+    def prepare(self) -> None:
+        """Answer with 404, whatever the method."""
+        self.fail(HTTPStatus.NOT_FOUND, 404, "there is nothing at this path")
+
+
+def _log_request(handler: RequestHandler) -> None:
+    """Log a failed request by its path alone: the query may hold a token."""
+    status = handler.get_status()
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        request = handler.request
+        log.warning("request_failed", method=request.method, path=request.path, status=status)

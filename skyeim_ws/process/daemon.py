@@ -1,0 +1,266 @@
+"""The process: bind, start what is needed, run until a signal, say why it cannot."""
+
+import asyncio
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, ExitStack
+from dataclasses import replace
+from pathlib import Path
+from socket import socket
+from typing import Any, NoReturn
+
+import structlog
+from tornado.netutil import bind_sockets
+
+from skyeim_ws.config.redis import RedisConf
+from skyeim_ws.config.tree import Config, EmbeddedConf
+from skyeim_ws.contract.names import DEMO_USERS
+from skyeim_ws.gateway.app import gateway
+from skyeim_ws.gateway.backends import forget_everyone
+from skyeim_ws.handler import tokens
+from skyeim_ws.logic.ports import Unavailable
+from skyeim_ws.ops.logs import configure
+from skyeim_ws.process import systemd, valkey, workers
+from skyeim_ws.process.children import ChildError
+from skyeim_ws.process.embedded import (
+    backends,
+    services_address,
+    services_command,
+    services_environment,
+)
+from skyeim_ws.process.valkey import EmbeddedError
+
+log = structlog.get_logger()
+
+_ANY_ADDRESS = ("", "0.0.0.0", "::")  # noqa: S104 - recognized here, not bound
+_DEMO_TOKEN_SECONDS = 7 * 86400.0
+
+
+class StartError(Exception):
+    """The process cannot do its work here; the text is for the person who started it."""
+
+
+def serve(config: Config) -> int:
+    """Run the gateway until SIGTERM or SIGINT; return the exit code."""
+    return _run(_serve(config, demo=False, announce=lambda _port: None))
+
+
+def demo(config: Config, port: int | None, data_dir: str | None) -> int:
+    """Run a gateway, its services and sample users; print how to chat."""
+    embedded = EmbeddedConf(data_dir=data_dir) if data_dir else config.embedded or EmbeddedConf()
+    config = replace(config, port=config.port if port is None else port, embedded=embedded)
+
+    def announce(listening: int) -> None:
+        sys.stdout.write(_welcome(replace(config, port=listening)))
+        sys.stdout.flush()
+
+    return _run(_serve(config, demo=True, announce=announce))
+
+
+def work(told: workers.Assignment) -> int:
+    """Run one of several gateway processes, as its parent says; return the exit code."""
+    config = told.config
+
+    async def start(stack: AsyncExitStack) -> int:
+        listeners = _bind(stack, config.host, config.port, shared=True)
+        pushes = _bind(stack, "127.0.0.1", told.push_port, shared=True) if told.push_port else []
+        where = await stack.enter_async_context(backends(config, "", demo=False))
+        await stack.enter_async_context(gateway(config, where, listeners, pushes))
+        return config.port
+
+    def log_here() -> None:
+        configure(config.log, dev=config.is_dev, worker=told.index)
+
+    return _run(_until_stopped(log_here, start, announce=lambda _port: None))
+
+
+def run_services(config: Config) -> int:
+    """Run the business services alone, at the endpoints that the gateway would call.
+
+    Without endpoints they listen where a gateway with the same data folder looks for its own, and
+    hold that folder. Returns only if they cannot be started, with the exit code.
+    """
+    try:
+        _become_services(config)
+    except (EmbeddedError, OSError) as error:
+        return _failed(error)
+
+
+def _become_services(config: Config) -> NoReturn:
+    rpcs = (config.message_rpc, config.friend_rpc, config.group_rpc)
+    addresses = tuple(dict.fromkeys(e for rpc in rpcs if rpc for e in rpc.endpoints))
+    data_dir = Path((config.embedded or EmbeddedConf()).data_dir)
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    redis = config.redis or RedisConf(host=str(valkey.runtime_dir(data_dir) / valkey.SOCKET_NAME))
+    push_url = f"{'https' if config.cert_file else 'http'}://{_local(config.host)}:{config.port}"
+    with ExitStack() as stack:
+        if not addresses:
+            addresses = (services_address(data_dir),)
+            lock = stack.enter_context(valkey.locked(data_dir))
+            os.set_inheritable(lock, True)
+        command = services_command(addresses, push_url, config.log, demo=False)
+        environment = os.environ | services_environment(config, redis)
+        # This process becomes the services: nothing is left to do here, and a signal reaches them.
+        os.execve(command[0], command, environment)  # noqa: S606
+
+
+def gateway_url(config: Config) -> str:
+    """Return the address to connect to from this machine, as a WebSocket URL."""
+    return f"{'wss' if config.cert_file else 'ws'}://{_local(config.host)}:{config.port}/ws"
+
+
+def _run(work: Coroutine[Any, Any, None]) -> int:
+    try:
+        asyncio.run(work)
+    except StartError as error:
+        log.error("start_failed", error=str(error))
+        return _failed(error)
+    except asyncio.CancelledError:
+        log.warning("stopped_at_once")
+        return 130
+    return 0
+
+
+def _failed(error: Exception) -> int:
+    sys.stderr.write(f"error: {error}\n")
+    return 1
+
+
+async def _serve(config: Config, *, demo: bool, announce: Callable[[int], None]) -> None:
+    start = _start if workers.count(config) == 1 else _start_workers
+    await _until_stopped(
+        lambda: configure(config.log, dev=config.is_dev),
+        lambda stack: start(stack, config, demo=demo),
+        announce,
+    )
+
+
+async def _until_stopped(
+    log_here: Callable[[], None],
+    start: Callable[[AsyncExitStack], Awaitable[int]],
+    announce: Callable[[int], None],
+) -> None:
+    stop = _stop_on_signals()
+    async with AsyncExitStack() as stack:
+        try:
+            log_here()
+            port = await start(stack)
+        except (EmbeddedError, ChildError, Unavailable, OSError) as error:
+            raise StartError(str(error)) from error
+        announce(port)
+        async with systemd.running():
+            await stop.wait()
+
+
+async def _start(stack: AsyncExitStack, config: Config, *, demo: bool) -> int:
+    """Start everything, to be stopped by the stack; return the port."""
+    listeners = _bind(stack, config.host, config.port)
+    # The services' pushes come over loopback; with TLS on, by a listener of their own, since no
+    # certificate names 127.0.0.1.
+    pushes = _bind(stack, "127.0.0.1", 0) if config.cert_file else []
+    push_url = _push_url(config.host, listeners, pushes)
+    where = await stack.enter_async_context(backends(config, push_url, demo=demo))
+    await stack.enter_async_context(gateway(config, where, listeners, pushes))
+    return _port(listeners)
+
+
+async def _start_workers(stack: AsyncExitStack, config: Config, *, demo: bool) -> int:
+    """Start everything, the gateway as several processes on one port; return the port."""
+    shared = _reserve(stack, config.host, config.port)
+    pushes = _reserve(stack, "127.0.0.1", 0) if config.cert_file else []
+    push_url = _push_url(config.host, shared, pushes)
+    where = await stack.enter_async_context(backends(config, push_url, demo=demo))
+    if where.private_redis:
+        await forget_everyone(config, where)
+    told = workers.assignments(config, where, _port(shared), _port(pushes) if pushes else 0)
+    await stack.enter_async_context(workers.running(told))
+    log.info("workers_listening", host=config.host, port=_port(shared), workers=len(told))
+    return _port(shared)
+
+
+def _push_url(host: str, listeners: Sequence[socket], pushes: Sequence[socket]) -> str:
+    """Return where the services reach this machine's gateway."""
+    reached = "127.0.0.1" if pushes else _local(host)
+    return f"http://{reached}:{_port(pushes or listeners)}"
+
+
+def _port(listeners: Sequence[socket]) -> int:
+    port: int = listeners[0].getsockname()[1]
+    return port
+
+
+def _bind(stack: AsyncExitStack, host: str, port: int, *, shared: bool = False) -> list[socket]:
+    return _owned(stack, host, port, lambda: bind_sockets(port, host, reuse_port=shared))
+
+
+def _reserve(stack: AsyncExitStack, host: str, port: int) -> list[socket]:
+    return _owned(stack, host, port, lambda: workers.reserve(host, port))
+
+
+def _owned(
+    stack: AsyncExitStack, host: str, port: int, bind: Callable[[], list[socket]]
+) -> list[socket]:
+    try:
+        sockets = bind()
+    except OSError as error:
+        raise StartError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
+    for bound in sockets:
+        stack.callback(bound.close)
+    return sockets
+
+
+def _stop_on_signals() -> asyncio.Event:
+    """Return an event that SIGTERM and SIGINT set; a second one ends the process at once."""
+    stop = asyncio.Event()
+    main = asyncio.current_task()
+
+    def on_signal(number: signal.Signals) -> None:
+        log.info("signal_received", signal=number.name)
+        if stop.is_set() and main is not None:
+            main.cancel()
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number)
+    return stop
+
+
+def _local(host: str) -> str:
+    """Return the host by which this machine reaches a server that listens on `host`."""
+    host = "127.0.0.1" if host in _ANY_ADDRESS else host
+    return f"[{host}]" if ":" in host else host
+
+
+def _welcome(config: Config) -> str:
+    program = shlex.quote(sys.argv[0])
+    if Path(sys.argv[0]).name != "skyeim-ws":
+        # Not just `python`: the new terminals have not activated this one's environment.
+        program = f"{shlex.quote(sys.executable)} -m skyeim_ws"
+    url = gateway_url(config)
+    secret = config.auth.access_secret
+    users = "\n".join(
+        f"  {user}  {tokens.issue(secret, user, ttl=_DEMO_TOKEN_SECONDS)}" for user in DEMO_USERS
+    )
+    folder = config.embedded.data_dir if config.embedded else ""
+    chat = f"{program} chat -f {shlex.quote(config.path)} --url {url}"
+    return f"""
+SkyeIM is listening on {url}
+
+1001, 1002 and 1003 are friends, and the members of the group g_demo. Their tokens, for 7 days:
+
+{users}
+
+To chat, open two more terminals in this folder and type one line into each:
+
+  {chat} --user 1001 --to 1002
+  {chat} --user 1002 --to 1001
+
+or, for the group:  {chat} --user 1003 --group g_demo
+
+Ctrl-C stops everything; the messages stay in {folder}.
+
+"""

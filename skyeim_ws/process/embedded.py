@@ -1,0 +1,157 @@
+"""What the program starts itself where nothing is configured: Redis and the business services."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from urllib.parse import quote, urlencode
+
+import grpc
+
+from skyeim_ws.config.redis import RedisConf
+from skyeim_ws.config.tree import Backends, Config, LogConf, RpcConf
+from skyeim_ws.process import valkey
+from skyeim_ws.process.children import Child, ChildError
+
+_READY_TIMEOUT = 60.0
+"""Seconds; a long append-only file takes a while to load, and a small machine to import."""
+
+STOP_GRACE = 6.0
+"""Seconds that each child has to end when it is told to, one after the other."""
+
+_PROBE_TIMEOUT = 1.0
+_SERVICES_SOCKET = "services.sock"
+_DATABASE_FILE = "skyeim.db"
+_REDIS_LOG = "valkey.log"
+
+_DATA_SOURCE_VARIABLE = "SKYEIM_DATA_SOURCE"
+_REDIS_VARIABLE = "SKYEIM_REDIS"
+_PUSH_SECRET_VARIABLE = "SKYEIM_PUSH_SECRET"  # noqa: S105 - a name
+
+
+@asynccontextmanager
+async def backends(config: Config, push_url: str, *, demo: bool) -> AsyncIterator[Backends]:
+    """Start what the configuration leaves to the program, and stop it at the end.
+
+    `push_url` is where the services bring their events; with `demo` a new database gets users.
+    Raises EmbeddedError or ChildError, with a text for the person who started the program.
+    """
+    async with AsyncExitStack() as stack:
+        redis, own_services = config.redis, None
+        rpcs = (config.message_rpc, config.friend_rpc, config.group_rpc)
+        if config.embedded is not None and (redis is None or None in rpcs):
+            data_dir = Path(config.embedded.data_dir)
+            stack.enter_context(valkey.locked(data_dir))
+            if redis is None:
+                redis = await _start_redis(stack, data_dir)
+            if None in rpcs:
+                address = services_address(data_dir)
+                child = _services_child(config, redis, address, push_url, demo=demo)
+                await _start(stack, child)
+                own_services = RpcConf(endpoints=(address,))
+        message, friend, group = (rpc or own_services for rpc in rpcs)
+        if redis is None or message is None or friend is None or group is None:
+            raise ValueError("the configuration was not checked: a backend is missing")
+        yield Backends(redis, message, friend, group, private_redis=config.redis is None)
+
+
+def services_address(data_dir: Path) -> str:
+    """Return where the embedded services of a data folder listen."""
+    return f"unix:{valkey.runtime_dir(data_dir) / _SERVICES_SOCKET}"
+
+
+def services_command(
+    addresses: Sequence[str],
+    push_url: str,
+    log: LogConf,
+    *,
+    demo: bool,
+    reflection: bool = False,
+) -> list[str]:
+    """Return the command line of the services; what is secret is in `services_environment`."""
+    command = [sys.executable, "-m", "skyeim_ws.services.server"]
+    command += ["--data-source-env", _DATA_SOURCE_VARIABLE, "--redis-env", _REDIS_VARIABLE]
+    command += ["--log-encoding", log.encoding, "--log-level", log.level]
+    for address in addresses:
+        command += ["--listen", address]
+    if push_url:
+        command += ["--push-url", push_url, "--push-secret-env", _PUSH_SECRET_VARIABLE]
+    command += ["--reflection"] if reflection else []
+    return command + (["--demo"] if demo else [])
+
+
+def services_environment(config: Config, redis: RedisConf) -> dict[str, str]:
+    """Return what the services must know and the list of processes must not show."""
+    return {
+        _DATA_SOURCE_VARIABLE: data_source(config),
+        _REDIS_VARIABLE: redis_url(redis),
+        _PUSH_SECRET_VARIABLE: config.push_event.secret,
+    }
+
+
+def data_source(config: Config) -> str:
+    """Return the database of the business services: the configured one, else a file."""
+    if config.database is not None:
+        return config.database.data_source
+    folder = config.embedded.data_dir if config.embedded is not None else "data"
+    return str(Path(folder).absolute() / _DATABASE_FILE)
+
+
+def redis_url(redis: RedisConf) -> str:
+    """Return the address of a Redis as a URL, as `services.shared_redis` reads it."""
+    if redis.host.startswith("/"):
+        return f"unix://{redis.host}"
+    login = f"{quote(redis.user, '')}:{quote(redis.password, '')}@" if redis.password else ""
+    query = {"tls": "1"} if redis.tls else {}
+    if redis.sentinel is not None:
+        asked = redis.sentinel
+        if asked.password:
+            query["sentinel_password"] = asked.password
+        name = quote(asked.master, "")
+        return f"redis-sentinel://{login}{','.join(asked.hosts)}/{name}?{urlencode(query)}"
+    if redis.type == "cluster":
+        nodes = redis.host.replace(" ", "")
+        return f"redis-cluster://{login}{nodes}?{urlencode(query)}"
+    return f"{'rediss' if redis.tls else 'redis'}://{login}{redis.host}"
+
+
+async def _start_redis(stack: AsyncExitStack, data_dir: Path) -> RedisConf:
+    # Its own format would stand among the JSON of the program's log.
+    output = data_dir / _REDIS_LOG
+    child, socket = valkey.child(data_dir, ready_timeout=_READY_TIMEOUT, output=output)
+    try:
+        await _start(stack, child)
+    except ChildError as error:
+        raise ChildError(f"{error}; {output} says why") from error
+    return RedisConf(host=str(socket))
+
+
+def _services_child(
+    config: Config, redis: RedisConf, address: str, push_url: str, *, demo: bool
+) -> Child:
+    async def ready() -> bool:
+        return await _answers(address)
+
+    return Child(
+        "services",
+        services_command([address], push_url, config.log, demo=demo, reflection=config.is_dev),
+        ready=ready,
+        ready_timeout=_READY_TIMEOUT,
+        environment=services_environment(config, redis),
+    )
+
+
+async def _start(stack: AsyncExitStack, child: Child) -> None:
+    await child.start()
+    stack.push_async_callback(child.stop, STOP_GRACE)
+
+
+async def _answers(address: str) -> bool:
+    """Whether a gRPC server takes connections at the address."""
+    async with grpc.aio.insecure_channel(address) as channel:
+        try:
+            await asyncio.wait_for(channel.channel_ready(), _PROBE_TIMEOUT)
+        except TimeoutError:
+            return False
+    return True

@@ -1,0 +1,186 @@
+"""Several gateway processes behind one port: what each is told, and who starts and stops them."""
+
+import asyncio
+import errno
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator, Iterator, MutableMapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from skyeim_ws.config.tree import Backends, Config
+from skyeim_ws.process import systemd
+from skyeim_ws.process.children import Child, Ready
+
+READY_TIMEOUT = 60.0
+"""Seconds; a small machine takes a while to import so much so many times at once."""
+
+STOP_MARGIN = 5.0
+"""Seconds that a worker may take beside WrapUpTime and WaitTime: its last writes to Redis."""
+
+MAX_PORT = 65535
+
+_VARIABLE = "SKYEIM_WORKER"
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What a worker is told: its number, and a configuration that leaves nothing to be started.
+
+    `push_port` is where it takes pushes without TLS, on loopback; 0 for nowhere.
+    """
+
+    index: int
+    config: Config
+    push_port: int = 0
+
+
+def count(config: Config) -> int:
+    """Return how many processes the gateway consists of."""
+    return config.workers or len(os.sched_getaffinity(0))
+
+
+def reserve(host: str, port: int) -> list[socket.socket]:
+    """Bind the port for processes that share it; nobody is accepted here.
+
+    Port 0 takes a free one, the same for all addresses of the host. Raises OSError.
+    """
+    reserved: list[socket.socket] = []
+    unusable: OSError | None = None
+    found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    for family, kind, protocol, _, address in dict.fromkeys(found):
+        try:
+            reserved.append(_bound(family, kind, protocol, (address[0], port, *address[2:])))
+        except OSError as error:
+            if error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+                # A host that has both families in its files, and one on its interfaces.
+                unusable = error
+                continue
+            for other in reserved:
+                other.close()
+            raise
+        port = reserved[-1].getsockname()[1]
+    if unusable is not None and not reserved:
+        raise unusable
+    return reserved
+
+
+def _bound(family: int, kind: int, protocol: int, address: tuple[object, ...]) -> socket.socket:
+    result = socket.socket(family, kind, protocol)
+    try:
+        # Bound without SO_REUSEPORT, so that it fails where somebody else has the port, other
+        # workers included. Set afterwards, it lets our own in; and without SO_REUSEADDR by then,
+        # nobody else, also while none of them listens.
+        result.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            result.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        result.bind(address)
+        result.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+        result.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    except OSError:
+        result.close()
+        raise
+    return result
+
+
+def assignments(config: Config, where: Backends, port: int, push_port: int) -> list[Assignment]:
+    """Return what each worker is told.
+
+    The ports for operators are those configured, plus the number of the worker. Raises OSError if
+    there are not so many ports.
+    """
+    told = []
+    for index in range(count(config)):
+        own = replace(
+            config,
+            name=f"{config.name}-{index}",
+            port=port,
+            workers=1,
+            redis=where.redis,
+            message_rpc=where.message_rpc,
+            friend_rpc=where.friend_rpc,
+            group_rpc=where.group_rpc,
+            embedded=None,
+            database=None,
+            dev_server=replace(config.dev_server, port=_own(config.dev_server.port, index)),
+            prometheus=replace(config.prometheus, port=_own(config.prometheus.port, index)),
+        )
+        told.append(Assignment(index, own, push_port))
+    return told
+
+
+def _own(port: int, index: int) -> int:
+    if port + index > MAX_PORT:
+        raise OSError(f"no port {port + index} for worker {index}: choose a lower one than {port}")
+    return port and port + index
+
+
+def environment(told: Assignment) -> dict[str, str]:
+    """Return what a worker must know, and the list of processes must not show."""
+    return {_VARIABLE: msgspec.json.encode(told).decode()}
+
+
+def receive(environment: MutableMapping[str, str]) -> Assignment:
+    """Take out of the environment what this process is told; raises KeyError if it is nothing."""
+    return msgspec.json.decode(environment.pop(_VARIABLE), type=Assignment)
+
+
+@asynccontextmanager
+async def running(told: list[Assignment]) -> AsyncIterator[None]:
+    """Run workers, until the block ends; they listen when it begins.
+
+    One that dies is started again. At the end all are told at once to drain. Raises ChildError if
+    one of them does not start.
+    """
+    async with AsyncExitStack() as stack:
+        workers = [stack.enter_context(_worker(assignment)) for assignment in told]
+        shutdown = told[0].config.shutdown
+        grace = shutdown.wrap_up_time + shutdown.wait_time + STOP_MARGIN
+        stack.push_async_callback(_stop, workers, grace)
+        try:
+            async with asyncio.TaskGroup() as starts:
+                for worker in workers:
+                    starts.create_task(worker.start())
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from failures
+        yield
+
+
+async def _stop(workers: list[Child], grace: float) -> None:
+    await asyncio.gather(*(worker.stop(grace) for worker in workers))
+
+
+@contextmanager
+def _worker(assignment: Assignment) -> Iterator[Child]:
+    with _notifications() as (address, ready):
+        supervisor = {systemd.SOCKET_VARIABLE: address, systemd.WATCHDOG_VARIABLE: ""}
+        yield Child(
+            f"worker-{assignment.index}",
+            [sys.executable, "-m", "skyeim_ws.process.worker"],
+            ready=ready,
+            ready_timeout=READY_TIMEOUT,
+            environment=environment(assignment) | supervisor,
+        )
+
+
+@contextmanager
+def _notifications() -> Iterator[tuple[str, Ready]]:
+    """Listen for what a process tells systemd; give where it has to send it, and if it is ready.
+
+    A connection to the port would say nothing: any of the workers may be the one that answers.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind("")  # takes a free name in the abstract namespace
+        listener.setblocking(False)
+
+        async def ready() -> bool:
+            try:
+                return listener.recv(100) == systemd.READY.encode()
+            except BlockingIOError:
+                return False
+
+        name: bytes = listener.getsockname()
+        yield name.replace(b"\0", b"@", 1).decode(), ready

@@ -1,0 +1,72 @@
+"""What the nodes tell each other."""
+
+import msgspec
+
+
+class PrivateMessage(msgspec.Struct, frozen=True, tag="p", array_like=True):
+    """A private message that was queued for a user of the node that is told."""
+
+    user_id: int
+    entry: bytes
+
+
+class FrameMessage(msgspec.Struct, frozen=True, tag="f", array_like=True):
+    """A frame for users; `origin` has served its own."""
+
+    origin: str
+    user_ids: list[int]
+    frame: bytes
+    ephemeral: bool = False
+
+
+class GroupMessage(msgspec.Struct, frozen=True, tag="g", array_like=True):
+    """A frame for the members of a group; `origin` has served its own."""
+
+    origin: str
+    group_id: str
+    frame: bytes
+    sender_id: int
+    seq: int
+    ephemeral: bool
+
+
+class Kick(msgspec.Struct, frozen=True, tag="k", array_like=True):
+    """A newer login has taken the place of a connection."""
+
+    user_id: int
+    conn_id: str
+    origin: str = ""
+    """The node of the newer login, which waits until the old one has put back what it held."""
+
+
+class HandedOver(msgspec.Struct, frozen=True, tag="h", array_like=True):
+    """A node has put back what the connection of a user held that was kicked."""
+
+    user_id: int
+
+
+class NodeDied(msgspec.Struct, frozen=True, tag="l", array_like=True):
+    """A node died that may have held unconfirmed messages of a user who is here by now."""
+
+    user_id: int
+
+
+class Probe(msgspec.Struct, frozen=True, tag="t", array_like=True):
+    """A node asks itself whether it still hears."""
+
+
+BusMessage = PrivateMessage | FrameMessage | GroupMessage | Kick | HandedOver | NodeDied | Probe
+
+_decoder = msgspec.msgpack.Decoder(BusMessage)
+_encoder = msgspec.msgpack.Encoder()
+
+
+def encode(message: BusMessage) -> bytes:
+    """Return what travels."""
+    return _encoder.encode(message)
+
+
+def decode(data: bytes) -> BusMessage:
+    """Return what came; raises msgspec.DecodeError."""
+    message: BusMessage = _decoder.decode(data)
+    return message

@@ -1,0 +1,39 @@
+"""Which errors of Redis mean that it takes no writes for now."""
+
+import re
+
+from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    MasterDownError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+    TryAgainError,
+)
+
+_NOT_WRITABLE = (
+    AskError,
+    ClusterDownError,
+    MasterDownError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    TryAgainError,
+)
+_NOT_WRITABLE_CODES = ("MISCONF", "NOREPLICAS", "BUSY", "UNKILLABLE")
+
+# Before version 7 Redis wraps the error of a command that a script has called.
+_IN_SCRIPT = re.compile(
+    r"Error running script .*-(OOM|READONLY|MISCONF|NOREPLICAS|MASTERDOWN|CLUSTERDOWN|TRYAGAIN) "
+)
+
+
+def is_read_only(error: Exception) -> bool:
+    """Tell whether Redis takes no writes for now, rather than not this one.
+
+    What is no answer at all is the failure of one master of a cluster.
+    """
+    if isinstance(error, ResponseError) and not isinstance(error, _NOT_WRITABLE):
+        text = str(error)
+        return text.startswith(_NOT_WRITABLE_CODES) or bool(_IN_SCRIPT.search(text))
+    return True

