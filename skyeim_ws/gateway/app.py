@@ -210,6 +210,8 @@ async def gateway(
             context=context,
             publisher=publisher,
             messages=messages,
+            friends=services.friend_pages,
+            groups=groups,
             receipts=receipts,
             healthy=lambda: store.pipeline.healthy,
             online=lambda: len(hub),

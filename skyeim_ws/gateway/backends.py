@@ -100,6 +100,7 @@ class Services:
 
     messages: MessageClient
     friends: FriendCache
+    friend_pages: FriendClient
     groups: GroupClient
     writer: Batcher
 
@@ -117,7 +118,7 @@ def open_services(stack: AsyncExitStack, config: Config, where: Backends) -> Ser
         backlog=config.web_socket.send_backlog,
     )
     cache = FriendCache(friends, asyncio.get_running_loop().time)
-    return Services(MessageClient(message_pool), cache, groups, writer)
+    return Services(MessageClient(message_pool), cache, friends, groups, writer)
 
 
 def _open_pool(stack: AsyncExitStack, name: str, rpc: RpcConf) -> Pool:

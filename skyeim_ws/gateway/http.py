@@ -15,6 +15,11 @@ from tornado.web import Application, RequestHandler, url
 from skyeim_ws.config.tree import Config
 from skyeim_ws.conn.context import ClientContext
 from skyeim_ws.handler.base import JsonHandler
+from skyeim_ws.handler.contact_handler import (
+    FriendListHandler,
+    GroupListHandler,
+    MemberListHandler,
+)
 from skyeim_ws.handler.health_handler import HealthHandler
 from skyeim_ws.handler.message_handler import (
     GroupHistoryHandler,
@@ -27,6 +32,7 @@ from skyeim_ws.handler.message_handler import (
 )
 from skyeim_ws.handler.push_event_handler import LegacyPushEventHandler, PushEventHandler
 from skyeim_ws.handler.ws_handler import Admission, WSHandler
+from skyeim_ws.logic.contacts import FriendPages, GroupPages
 from skyeim_ws.logic.events import EventPublisher
 from skyeim_ws.logic.ports import Messages
 from skyeim_ws.logic.receipts import Receipts
@@ -38,7 +44,7 @@ _MAX_HEADER_BYTES = 16384
 _MAX_BODY_BYTES = 1048576
 
 _V1 = r"(?:/api/v1)?"
-"""Each path of the message API has this prefix, or none."""
+"""Each path of the users' API has this prefix, or none."""
 
 
 def application(
@@ -47,6 +53,8 @@ def application(
     context: ClientContext,
     publisher: EventPublisher,
     messages: Messages,
+    friends: FriendPages,
+    groups: GroupPages,
     receipts: Receipts,
     healthy: Callable[[], bool],
     online: Callable[[], int],
@@ -55,12 +63,16 @@ def application(
     secrets = (config.auth.access_secret, config.auth.prev_secret)
     admission = Admission(secrets, config.web_socket.origins)
     asking = {"secrets": secrets, "messages": messages}
+    contacts = {"secrets": secrets, "friends": friends, "groups": groups}
     marking = {"secrets": secrets, "receipts": receipts}
     return Application(
         [
             (r"/ws", WSHandler, {"context": context, "admission": admission}),
             (r"/health", HealthHandler, {"online": online, "healthy": healthy}),
             *_push_routes(config, publisher),
+            (_V1 + r"/friend/list", FriendListHandler, contacts),
+            (_V1 + r"/group/list", GroupListHandler, contacts),
+            (_V1 + r"/group/member/list", MemberListHandler, contacts),
             (_V1 + r"/message/group/sync", GroupSyncHandler, asking),
             (_V1 + r"/message/offline", OfflineHandler, asking),
             (_V1 + r"/message/history", HistoryHandler, asking),

@@ -5,6 +5,7 @@ import asyncio
 from skyeim_ws.contract.codes import Reason
 from skyeim_ws.contract.pb import friend_pb2 as pb
 from skyeim_ws.contract.pb.friend_pb2_grpc import FriendStub
+from skyeim_ws.logic.contacts import Friend, cut_page
 from skyeim_ws.rpc.pool import Pool
 from skyeim_ws.rpc.service import Service
 
@@ -14,7 +15,7 @@ BLOCKED = 2
 
 
 class FriendClient:
-    """`ports.Friends` over a pool."""
+    """`ports.Friends` and `contacts.FriendPages` over a pool."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -42,6 +43,28 @@ class FriendClient:
                 break
             page += 1
         return frozenset(friend for friend, status in found.items() if status != BLOCKED)
+
+    async def friend_page(self, user_id: int, page: int, size: int) -> tuple[list[Friend], int]:
+        """Return a page of the user's friends, and how many there are; pages count from 1.
+
+        Raises Refused or Unavailable.
+        """
+        answer = await self._service.ask(
+            lambda stub: stub.GetFriendList,
+            pb.GetFriendListReq(user_id=user_id, page=page, page_size=size),
+            denied=Reason.NOT_FRIEND,
+        )
+        found = cut_page(answer.list, answer.total, page, size)
+        return [
+            Friend(
+                id=friend.id,
+                friend_id=friend.friend_id,
+                remark=friend.remark,
+                status=friend.status,
+                created_at=friend.created_at,
+            )
+            for friend in found
+        ], answer.total
 
     async def why_denied(self, user_id: int, peer_id: int, timeout: float) -> Reason:
         """Return why the user may not write to the peer; raises Refused or Unavailable.

@@ -5,6 +5,8 @@ import asyncio
 from skyeim_ws.contract.codes import Reason
 from skyeim_ws.contract.pb import group_pb2 as pb
 from skyeim_ws.contract.pb.group_pb2_grpc import GroupStub
+from skyeim_ws.logic.contacts import Group, Member, cut_page
+from skyeim_ws.logic.ports import Refused
 from skyeim_ws.rpc.pool import Pool
 from skyeim_ws.rpc.service import Service
 
@@ -14,7 +16,7 @@ MEMBER = 3
 
 
 class GroupClient:
-    """`ports.Groups` over a pool; its methods raise Refused or Unavailable."""
+    """`ports.Groups` and `contacts.GroupPages` over a pool; raises Refused or Unavailable."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -52,6 +54,62 @@ class GroupClient:
             if len(found) == before or len(found) >= answer.total:
                 return frozenset(found)
             page += 1
+
+    async def group_page(self, user_id: int, page: int, size: int) -> tuple[list[Group], int]:
+        """Return a page of the user's groups, and how many there are; pages count from 1."""
+        answer = await self._service.ask(
+            lambda stub: stub.GetUserGroupList,
+            pb.GetUserGroupListReq(user_id=user_id, page=page, page_size=size),
+            denied=Reason.NOT_MEMBER,
+        )
+        found = cut_page(answer.groups, answer.total, page, size)
+        return [
+            Group(
+                group_id=group.group_id,
+                name=group.name,
+                avatar=group.avatar,
+                owner_id=group.owner_id,
+                description=group.description,
+                member_count=group.member_count,
+                max_members=group.max_members,
+                status=group.status,
+                created_at=group.created_at,
+                updated_at=group.updated_at,
+            )
+            for group in found
+        ], answer.total
+
+    async def member_page(
+        self, user_id: int, group_id: str, page: int, size: int
+    ) -> tuple[list[Member], int]:
+        """Return a page of the members, and how many there are, to a member of the group."""
+        deadline = asyncio.get_running_loop().time() + self._pool.timeout
+        # Not every server looks who is asking.
+        seat = await self._service.ask(
+            lambda stub: stub.CheckMembership,
+            pb.CheckMembershipReq(group_id=group_id, user_id=user_id),
+            denied=Reason.NOT_MEMBER,
+        )
+        if not seat.is_member:
+            raise Refused(Reason.NOT_MEMBER)
+        answer = await self._service.ask(
+            lambda stub: stub.GetMemberList,
+            pb.GetMemberListReq(group_id=group_id, user_id=user_id, page=page, page_size=size),
+            denied=Reason.NOT_MEMBER,
+            timeout=deadline - asyncio.get_running_loop().time(),
+        )
+        found = cut_page(answer.members, answer.total, page, size)
+        return [
+            Member(
+                user_id=member.user_id,
+                role=member.role,
+                nickname=member.nickname,
+                mute=member.mute,
+                joined_at=member.joined_at,
+                read_seq=member.read_seq,
+            )
+            for member in found
+        ], answer.total
 
     async def update_read_seq(self, user_id: int, group_id: str, seq: int) -> None:
         """Move the user's read mark of the group."""

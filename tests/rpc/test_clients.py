@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 
 from skyeim_ws.contract.codes import EXPLANATIONS, Reason
 from skyeim_ws.contract.pb import friend_pb2, group_pb2, message_pb2
+from skyeim_ws.logic.contacts import FriendPages, GroupPages
 from skyeim_ws.logic.ports import (
     Friends,
     Groups,
@@ -32,9 +33,9 @@ def address(tmp_path: Path) -> str:
 
 def ports(
     friends: FriendClient, groups: GroupClient, messages: MessageClient, batcher: Batcher
-) -> tuple[Friends, Groups, Messages, MessageWriter]:
+) -> tuple[Friends, FriendPages, Groups, GroupPages, Messages, MessageWriter]:
     """Checked by the type checker alone: the clients are the ports."""
-    return friends, groups, messages, batcher
+    return friends, friends, groups, groups, messages, batcher
 
 
 class Pages:
@@ -52,6 +53,10 @@ class Pages:
     async def friends(self, request: Any, context: Any) -> friend_pb2.GetFriendListResp:
         found = self.take(request.page, request.page_size)
         return friend_pb2.GetFriendListResp(list=found, total=len(self.entries))
+
+    async def groups(self, request: Any, context: Any) -> group_pb2.GetUserGroupListResp:
+        found = self.take(request.page, request.page_size)
+        return group_pb2.GetUserGroupListResp(groups=found, total=len(self.entries))
 
     async def members(self, request: Any, context: Any) -> group_pb2.GetMemberListResp:
         found = self.take(request.page, request.page_size)
@@ -183,6 +188,41 @@ async def test_why_a_group_message_is_denied(
     async with serving(address, group={"CheckMembership": check}), pooling(address) as pool:
         reason = await GroupClient(pool).why_denied("g", 1, at_all=at_all, timeout=10)
     assert reason is expected
+
+
+async def let_in(request: Any, context: Any) -> group_pb2.CheckMembershipResp:
+    return group_pb2.CheckMembershipResp(is_member=request.user_id == 1)
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("whole", [False, True])
+async def test_a_page_is_a_page_also_of_a_server_that_ignores_paging(
+    address: str, whole: bool
+) -> None:
+    friends = Pages([friend_pb2.FriendInfo(friend_id=n) for n in range(5)], whole=whole)
+    groups = Pages([group_pb2.GroupInfo(group_id=f"{n}") for n in range(5)], whole=whole)
+    members = Pages([group_pb2.MemberInfo(user_id=n) for n in range(5)], whole=whole)
+    of_groups = {
+        "CheckMembership": let_in,
+        "GetUserGroupList": groups.groups,
+        "GetMemberList": members.members,
+    }
+    async with (
+        serving(address, friend={"GetFriendList": friends.friends}, group=of_groups),
+        pooling(address) as pool,
+    ):
+        for page, expected in ((1, [0, 1]), (2, [2, 3]), (3, [4]), (4, [])):
+            found, total = await FriendClient(pool).friend_page(1, page, 2)
+            assert ([friend.friend_id for friend in found], total) == (expected, 5)
+            joined, total = await GroupClient(pool).group_page(1, page, 2)
+            assert ([int(group.group_id) for group in joined], total) == (expected, 5)
+            seats, total = await GroupClient(pool).member_page(1, "g", page, 2)
+            assert ([seat.user_id for seat in seats], total) == (expected, 5)
+        assert len(members.asked) == 4
+        with pytest.raises(Refused) as refused:
+            await GroupClient(pool).member_page(2, "g", 1, 2)
+        assert refused.value.reason is Reason.NOT_MEMBER
+        assert len(members.asked) == 4, "the members of a group are nobody else's business"
 
 
 class Archive:
