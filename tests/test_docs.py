@@ -38,6 +38,7 @@ INBOUND: dict[str, type[wire.Inbound] | None] = {
     "typing": wire.TypingNotice,
     "presence": wire.PresenceQuery,
     "offline_pull": wire.OfflinePull,
+    "token": wire.TokenRenewal,
     "ping": None,
 }
 # The first line of each payload's docstring names its types.

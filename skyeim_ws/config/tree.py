@@ -27,6 +27,11 @@ class Auth:
     access_expire: Count = 7 * 86400
     prev_secret: str = field(default="", repr=False)
 
+    @property
+    def secrets(self) -> tuple[str, str]:
+        """Whatever may have signed a token; the second one may be empty."""
+        return self.access_secret, self.prev_secret
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EtcdConf:

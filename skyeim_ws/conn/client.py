@@ -203,13 +203,21 @@ class Client(WebSocketHandler, ClientFields):
         else:
             self.send(chat_frame(delivery.data))
 
-    def confirm(self, msg_id: str) -> Delivery | None:
-        """Take a client's own acknowledgement; None if it was confirmed before, or unknown."""
-        delivery = self.ledger.confirm(msg_id)
-        if delivery is not None:
-            self.stats.deliveries_confirmed += 1
-            self.context.events.confirmed(self, [delivery])
-        return delivery
+    def confirm(self, msg_ids: Iterable[str]) -> list[Delivery]:
+        """Take a client's own acknowledgements; return those that were not confirmed before."""
+        found = [self.ledger.confirm(msg_id) for msg_id in msg_ids]
+        confirmed = [delivery for delivery in found if delivery is not None]
+        if confirmed:
+            self.stats.deliveries_confirmed += len(confirmed)
+            self.context.events.confirmed(self, confirmed)
+        return confirmed
+
+    def renew(self, expires_at: float) -> None:
+        """Let the connection live until then, on the context's clock, instead of until before."""
+        self.context.timer_wheel.discard(self)
+        self.expires_at = expires_at
+        self.next_check = min(self.next_check, expires_at)
+        self.context.timer_wheel.add(self)
 
     def request_confirmation(self) -> None:
         """Cover unconfirmed messages by a ping, as soon as one is due."""

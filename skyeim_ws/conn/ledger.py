@@ -31,12 +31,22 @@ class Ledger:
 
     Frames of a WebSocket are ordered, so the pong to a ping that was written after a message
     proves that the client's WebSocket stack has the message. At most one ping is under way.
+    Behind a proxy that answers pings itself a pong proves nothing: `pongs_confirm` says so.
     """
 
-    __slots__ = ("_entries", "_max_size", "_ping", "_ping_covers", "_position", "wants_ping")
+    __slots__ = (
+        "_entries",
+        "_max_size",
+        "_ping",
+        "_ping_covers",
+        "_position",
+        "pongs_confirm",
+        "wants_ping",
+    )
 
     def __init__(self, max_size: int) -> None:
         self._max_size = max_size
+        self.pongs_confirm = True
         # msg_id -> (position, delivery); a dict keeps the order of writing.
         self._entries: dict[str, tuple[int, Delivery]] = {}
         self._position = 0
@@ -71,7 +81,7 @@ class Ledger:
         """Remember a delivery; one with the same msg_id that is still unconfirmed stays."""
         self._position += 1
         self._entries.setdefault(delivery.msg_id, (self._position, delivery))
-        self.wants_ping = self._ping_covers is None
+        self.wants_ping = self.pongs_confirm and self._ping_covers is None
 
     def merge(self, delivery: Delivery) -> None:
         """Let an unconfirmed delivery of the same msg_id answer for this one as well."""
@@ -94,7 +104,7 @@ class Ledger:
     def confirm(self, msg_id: str) -> Delivery | None:
         """Remove and return the delivery that the client has acknowledged by name."""
         entry = self._entries.pop(msg_id, None)
-        self.wants_ping = bool(self._entries) and self._ping_covers is None
+        self.wants_ping = self.pongs_confirm and bool(self._entries) and self._ping_covers is None
         return entry[1] if entry else None
 
     def pong(self, payload: bytes) -> list[Delivery]:
@@ -102,6 +112,8 @@ class Ledger:
         if self._ping_covers is None or payload != b"%d" % self._ping:
             return []
         covered, self._ping_covers = self._ping_covers, None
+        if not self.pongs_confirm:
+            return []
         confirmed = []
         for position, delivery in self._entries.values():
             if position > covered:

@@ -22,6 +22,7 @@ ContentType = Annotated[int, Meta(ge=1, le=5)]
 
 MAX_MENTIONS = 500
 MAX_READ_IDS = 1000
+MAX_ACK_IDS = 200
 MAX_PRESENCE_IDS = 200
 MAX_OFFLINE_PULL = 100
 
@@ -65,10 +66,11 @@ class GroupChat(Inbound):
 
 
 class ClientAck(Inbound):
-    """The client has a message, or its user has read it."""
+    """The client has messages, or its user has read them: at least one is named."""
 
-    msg_id: MsgId
     status: Annotated[str, Meta(pattern=r"\A(delivered|read)\Z")]
+    msg_id: MsgId | None = None
+    msg_ids: Annotated[list[MsgId], Meta(max_length=MAX_ACK_IDS)] | None = None
 
 
 class Read(Inbound):
@@ -100,6 +102,12 @@ class PresenceQuery(Inbound):
     """Which of these are online?"""
 
     user_ids: Annotated[list[UserId], Meta(max_length=MAX_PRESENCE_IDS)]
+
+
+class TokenRenewal(Inbound):
+    """A fresh token for this connection."""
+
+    token: str
 
 
 class OfflinePull(Inbound):
@@ -216,6 +224,12 @@ class PresenceAnswer(Outbound):
     """Who of those asked for is online; `presence`."""
 
     online: list[int]
+
+
+class TokenAnswer(Outbound):
+    """The connection lives on until then; `token`."""
+
+    expires_at: int
 
 
 class Pong(Outbound):

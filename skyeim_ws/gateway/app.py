@@ -5,6 +5,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from socket import socket
 
 import structlog
@@ -24,11 +25,13 @@ from skyeim_ws.conn.messages import (
     OfflinePull,
     PresenceQuery,
     Read,
+    TokenRenewal,
     TypingNotice,
 )
 from skyeim_ws.conn.stats import Stats
 from skyeim_ws.gateway import http
 from skyeim_ws.gateway.backends import forget_everyone, open_services, open_store
+from skyeim_ws.handler import tokens
 from skyeim_ws.logic.catch_up import CatchUp
 from skyeim_ws.logic.chat import Sending
 from skyeim_ws.logic.cluster import Cluster
@@ -37,6 +40,7 @@ from skyeim_ws.logic.dispatch import Dispatcher, route
 from skyeim_ws.logic.events import EventPublisher
 from skyeim_ws.logic.offline import OfflineMessages
 from skyeim_ws.logic.receipts import Receipts
+from skyeim_ws.logic.renewal import Renewal
 from skyeim_ws.logic.requests import Requests
 from skyeim_ws.logic.session import Sessions
 from skyeim_ws.logic.social import Social
@@ -147,6 +151,7 @@ async def gateway(
             catch_up=catch_up,
             requests=requests,
         )
+        renewal = Renewal(partial(tokens.lifetime, secrets=config.auth.secrets))
         sessions = Sessions(
             hub=hub,
             registry=store.registry,
@@ -159,7 +164,7 @@ async def gateway(
             delivery=delivery,
             catch_up=catch_up,
             tasks=tasks,
-            receive=_dispatcher(sending, receipts, social, offline).dispatch,
+            receive=_dispatcher(sending, receipts, social, offline, renewal).dispatch,
             server_name=config.name,
             max_connections=config.max_conns or sys.maxsize,
         )
@@ -233,7 +238,11 @@ async def gateway(
 
 
 def _dispatcher(
-    sending: Sending, receipts: Receipts, social: Social, offline: OfflineMessages
+    sending: Sending,
+    receipts: Receipts,
+    social: Social,
+    offline: OfflineMessages,
+    renewal: Renewal,
 ) -> Dispatcher:
     return Dispatcher(
         {
@@ -245,6 +254,7 @@ def _dispatcher(
             "typing": route(TypingNotice, social.typing),
             "presence": route(PresenceQuery, social.presence),
             "offline_pull": route(OfflinePull, offline.pull),
+            "token": route(TokenRenewal, renewal.renew),
             "ping": route(None, social.pong),
         }
     )

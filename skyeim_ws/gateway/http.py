@@ -60,7 +60,7 @@ def application(
     online: Callable[[], int],
 ) -> Application:
     """Return the web application that users and services talk to."""
-    secrets = (config.auth.access_secret, config.auth.prev_secret)
+    secrets = config.auth.secrets
     admission = Admission(secrets, config.web_socket.origins)
     asking = {"secrets": secrets, "messages": messages}
     contacts = {"secrets": secrets, "friends": friends, "groups": groups}

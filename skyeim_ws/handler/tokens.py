@@ -8,6 +8,9 @@ from typing import Any
 
 import jwt
 
+from skyeim_ws.contract.codes import Reason
+from skyeim_ws.logic.ports import Refused
+
 ALGORITHM = "HS256"
 ACCESS, REFRESH = 0, 1
 MAX_USER_ID = 2**63 - 1
@@ -76,6 +79,15 @@ def verify(token: str, secrets: Sequence[str]) -> Identity:
         username=username if isinstance(username, str) else "",
         expires_at=int(claims["exp"]),
     )
+
+
+def lifetime(token: str, secrets: Sequence[str]) -> tuple[int, int]:
+    """Return the user of a token, and when it expires in Unix seconds; raises Refused."""
+    try:
+        identity = verify(token, secrets)
+    except TokenError as error:
+        raise Refused(Reason.INVALID, str(error)) from None
+    return identity.user_id, identity.expires_at
 
 
 def _claims(token: str, secrets: Sequence[str]) -> Mapping[str, Any]:

@@ -52,6 +52,13 @@ class WSHandler(Client):
                 answer(self, HTTPStatus.BAD_REQUEST, {"code": 400, "message": message})
                 return
             self.resume_after = int(resume)
+        confirm = self.get_query_argument("confirm", None)
+        if confirm is not None:
+            if confirm != "ack":
+                message = "confirm: ack is wanted, or nothing"
+                answer(self, HTTPStatus.BAD_REQUEST, {"code": 400, "message": message})
+                return
+            self.ledger.pongs_confirm = False
         now = time.time()
         self.identify(
             user_id=identity.user_id,

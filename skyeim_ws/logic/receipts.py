@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from msgspec import UNSET
 
 from skyeim_ws.conn.client import Client, State
+from skyeim_ws.conn.ledger import Delivery
 from skyeim_ws.conn.messages import ClientAck, GroupRead, Read, ReadReceipt, frame, now_seconds
-from skyeim_ws.logic.answers import status_frame
+from skyeim_ws.contract.codes import Reason
+from skyeim_ws.logic.answers import refuse, status_frame
 from skyeim_ws.logic.catch_up import CatchUp
 from skyeim_ws.logic.ports import Groups, Messages
 from skyeim_ws.logic.requests import Requests
@@ -32,11 +34,16 @@ class Receipts:
         self._requests = requests
 
     def ack(self, client: Client, data: ClientAck) -> None:
-        """Confirm one message; `read` also marks it and tells its sender."""
-        delivery = client.confirm(data.msg_id)
+        """Confirm messages; `read` also marks them and tells their senders."""
+        msg_ids = data.msg_ids or []
+        if data.msg_id is not None:
+            msg_ids.append(data.msg_id)
+        if not msg_ids:
+            refuse(client, "ack", Reason.INVALID, "msgId or msgIds is wanted")
+            return
+        confirmed = client.confirm(msg_ids)
         if data.status == "read":
-            sender_id = delivery.from_user_id if delivery else 0
-            self._requests.run(client, "ack", self._read_one(client, data.msg_id, sender_id))
+            self._requests.run(client, "ack", self._read_named(client, msg_ids, confirmed))
 
     def read(self, client: Client, data: Read) -> None:
         """Mark messages from the peer as read and tell the peer."""
@@ -62,13 +69,22 @@ class Receipts:
         """Move the user's read mark of the group."""
         await self._groups.update_read_seq(user_id, group_id, seq)
 
-    async def _read_one(self, client: Client, msg_id: str, sender_id: int) -> None:
-        if not sender_id:
-            # A pong has confirmed it already, so the connection does not know it any more.
+    async def _read_named(
+        self, client: Client, msg_ids: Sequence[str], confirmed: Sequence[Delivery]
+    ) -> None:
+        senders = {delivery.msg_id: delivery.from_user_id for delivery in confirmed}
+        others = set(msg_ids) - senders.keys()
+        if others:
+            # A pong has confirmed them already, so the connection does not know them any more.
             unread = await self._messages.unread(client.user_id)
-            sender_id = next((m.from_user_id for m in unread if m.msg_id == msg_id), 0)
-        if sender_id and await self._messages.mark_read(client.user_id, sender_id, [msg_id]):
-            self._user_router.send(sender_id, status_frame(msg_id, "read"))
+            senders |= {m.msg_id: m.from_user_id for m in unread if m.msg_id in others}
+        by_sender: dict[int, list[str]] = {}
+        for msg_id, sender_id in senders.items():
+            by_sender.setdefault(sender_id, []).append(msg_id)
+        for sender_id, read in by_sender.items():
+            if await self._messages.mark_read(client.user_id, sender_id, read):
+                frames = b"".join(status_frame(msg_id, "read") for msg_id in read)
+                self._user_router.send(sender_id, frames)
 
     async def _read(self, client: Client, data: Read) -> None:
         if not data.msg_ids:

@@ -134,6 +134,25 @@ async def test_a_connection_ends_with_its_token() -> None:
 
 
 @pytest.mark.gen_test
+@pytest.mark.parametrize("change", [600, -600])
+async def test_a_renewed_connection_ends_with_its_newer_token(change: int) -> None:
+    """Also when that ends before the older one: it is looked at in time."""
+    clock = Clock()
+    timeouts = {"pong_timeout": 2 * TOKEN_SECONDS, "ping_interval": 2 * TOKEN_SECONDS}
+    async with endpoint(clock, **timeouts) as running:
+        user, client = await running.dial(1)
+        heartbeat = Heartbeat(running.context)
+        renewed = client.expires_at + change
+        client.renew(renewed)
+        clock.now = renewed - 1
+        heartbeat.sweep()
+        assert client.state is State.OPEN
+        clock.now = renewed
+        heartbeat.sweep()
+        assert (await user.close_frame()).code == CloseCode.TOKEN_EXPIRED
+
+
+@pytest.mark.gen_test
 async def test_what_waits_for_confirmation_is_pinged_when_the_confirm_interval_is_over() -> None:
     clock = Clock()
     async with endpoint(clock, confirm_interval=0.5, ping_interval=1_000) as running:

@@ -88,4 +88,19 @@ class LedgerMachine(RuleBasedStateMachine):
         assert self.ledger.full is (len(self.written) >= 5)
 
 
+def test_without_pongs_only_the_client_confirms() -> None:
+    """Behind a proxy that answers pings itself."""
+    ledger = Ledger(5)
+    ledger.pongs_confirm = False
+    for number in (1, 2):
+        ledger.add(delivery(number))
+    assert not ledger.wants_ping
+    assert ledger.pong(ledger.next_ping()) == []
+    assert not ledger.ping_under_way
+    assert not ledger.wants_ping
+    assert ledger.confirm("m1") == delivery(1)
+    assert not ledger.wants_ping
+    assert ledger.drain() == [delivery(2)]
+
+
 TestLedger = LedgerMachine.TestCase

@@ -207,6 +207,15 @@ async def test_only_listed_origins_may_connect(make_world: MakeWorld) -> None:
 
 
 @pytest.mark.gen_test
+async def test_nothing_but_acks_may_be_asked_to_confirm(make_world: MakeWorld) -> None:
+    async with make_world() as world:
+        for value in ("pong", "", "ACK"):
+            response = await refusal(world, f"?token={world.token(1001)}&confirm={value}")
+            assert response.status_code == 400, value
+        await world.login(1001, url=world.url(1001, confirm="ack"))
+
+
+@pytest.mark.gen_test
 async def test_a_device_has_1_to_64_characters(make_world: MakeWorld) -> None:
     async with make_world() as world:
         await world.login(1001, url=world.url(1001, device="d" * 64))

@@ -56,6 +56,60 @@ async def test_ack_read_works_for_what_a_pong_has_confirmed_before(make_world: M
 
 
 @pytest.mark.gen_test
+async def test_one_ack_confirms_many_messages_of_several_senders(make_world: MakeWorld) -> None:
+    async with make_world() as world:
+        alice, carol = await world.login(1001), await world.login(1003)
+        async with raw_user(world, 1002) as bob:
+            await alice.chat(1002, "hello", msgId="a-1")
+            bob.send_frame(Opcode.PONG, await bob.next_ping())  # it is not in the ledger any more
+            await alice.expect("ack", msgId="a-1", status="delivered")
+            for user, msg_id in ((alice, "a-2"), (carol, "c-1"), (carol, "c-2")):
+                await user.chat(1002, "hello", msgId=msg_id)
+                await bob.expect("chat", msgId=msg_id)
+            bob.send("ack", msgIds=["a-1", "a-2", "a-2", "c-1", "nobody-knows-this"], status="read")
+            await alice.expect("ack", msgId="a-2", status="delivered")
+            await carol.expect("ack", msgId="c-1", status="delivered")
+            for user, msg_ids in ((alice, {"a-1", "a-2"}), (carol, {"c-1"})):
+                told = [await user.expect("ack", status="read") for _ in msg_ids]
+                assert {ack["msgId"] for ack in told} == msg_ids
+            assert await statuses(world) == {"a-1": READ, "a-2": READ, "c-1": READ, "c-2": UNREAD}
+            bob.send("ack", msgIds=["c-2"], status="delivered")
+            await carol.expect("ack", msgId="c-2", status="delivered")
+            assert (await statuses(world))["c-2"] == UNREAD
+
+
+@pytest.mark.gen_test
+async def test_an_ack_names_one_message_at_least_and_not_too_many(make_world: MakeWorld) -> None:
+    async with make_world() as world:
+        alice = await world.login(1001)
+        wrong: list[dict[str, Any]] = [{}, {"msgIds": []}, {"msgIds": ["m"] * 201}]
+        for names in wrong:
+            await alice.send("ack", status="delivered", **names)
+            assert (await alice.expect("error"))["code"] == 30001
+        await alice.send("ack", status="delivered", msgIds=[f"m-{n}" for n in range(200)])
+        assert await alice.quiet() == []
+
+
+@pytest.mark.gen_test
+async def test_with_confirm_ack_a_pong_confirms_nothing(make_world: MakeWorld) -> None:
+    async with make_world(ping_interval=0.2, confirm_interval=0.05) as world:
+        alice = await world.login(1001)
+        async with raw_user(world, 1002, query="?confirm=ack") as bob:
+            await alice.chat(1002, "hello", msgId="m-1")
+            await bob.expect("chat", msgId="m-1")
+            for _ in range(2):  # signs of life; a proxy would answer them
+                bob.send_frame(Opcode.PONG, await bob.next_ping())
+            bob.send("ping")
+            await bob.expect("pong")
+            assert {frame["type"] for frame in await alice.quiet()} <= {"online"}
+            await alice.chat(1002, "hello", msgId="m-2")
+            bob.send("ack", msgId="m-2", status="delivered")
+            await alice.expect("ack", msgId="m-2", status="delivered")
+        bob_again = await world.dial(1002)
+        assert (await bob_again.expect("chat"))["msgId"] == "m-1"
+
+
+@pytest.mark.gen_test
 async def test_read_marks_the_named_messages_and_tells_the_peer(make_world: MakeWorld) -> None:
     async with make_world() as world:
         alice, bob = await world.login(1001), await world.login(1002)
