@@ -27,7 +27,7 @@ MAX_PRESENCE_IDS = 200
 MAX_OFFLINE_PULL = 100
 
 
-class Envelope(msgspec.Struct):
+class Envelope(msgspec.Struct, forbid_unknown_fields=True):
     """Any frame of a client; `data` is decoded when the type is known."""
 
     type: str
@@ -37,8 +37,8 @@ class Envelope(msgspec.Struct):
 # From the client.
 
 
-class Inbound(msgspec.Struct, rename="camel"):
-    """The `data` object of a client's frame; unknown fields are ignored."""
+class Inbound(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """The `data` object of a client's frame; `decoding` ignores unknown fields."""
 
 
 class Chat(Inbound):
@@ -296,10 +296,11 @@ def salvage_msg_id(data: msgspec.Raw) -> str | None:
         value: Any = msgspec.json.decode(data)
     except (msgspec.DecodeError, RecursionError):
         return None
-    msg_id = value.get("msgId") if isinstance(value, dict) else None
-    if isinstance(msg_id, str) and _MSG_ID.fullmatch(msg_id):
-        return msg_id
-    return None
+    if not isinstance(value, dict):
+        return None
+    named = [name for name in value if name.lower() == "msgid"]
+    msg_id = value.get("msgId", value[named[0]] if named else None)
+    return msg_id if isinstance(msg_id, str) and _MSG_ID.fullmatch(msg_id) else None
 
 
 def new_conn_id() -> str:

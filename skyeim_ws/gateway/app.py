@@ -148,6 +148,7 @@ async def gateway(
             user_router=user_router,
             messages=messages,
             groups=groups,
+            friends=friends,
             catch_up=catch_up,
             requests=requests,
         )

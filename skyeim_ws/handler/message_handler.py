@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from skyeim_ws.conn.decoding import Decoding
 from skyeim_ws.conn.messages import GroupRead, Inbound, Read
 from skyeim_ws.contract.codes import Reason
 from skyeim_ws.handler.base import UserHandler
@@ -16,6 +17,8 @@ MAX_PAGE = 100
 DEFAULT_PAGE = 20
 
 T = TypeVar("T", bound=Inbound)
+
+_READ, _GROUP_READ = Decoding(Read), Decoding(GroupRead)
 
 
 class MessageHandler(UserHandler):
@@ -116,7 +119,7 @@ class ReadHandler(ReceiptHandler):
 
     async def ask(self) -> dict[str, Any]:
         """Return how many were unread."""
-        data = _body(self.request.body, Read)
+        data = _body(self.request.body, _READ)
         count = await self.receipts.mark_read(self.user_id, data.peer_id, data.msg_ids or ())
         return {"count": count}
 
@@ -126,13 +129,13 @@ class GroupReadHandler(ReceiptHandler):
 
     async def ask(self) -> dict[str, Any]:
         """Move the mark."""
-        data = _body(self.request.body, GroupRead)
+        data = _body(self.request.body, _GROUP_READ)
         await self.receipts.mark_group_read(self.user_id, data.group_id, data.read_seq)
         return {"success": True}
 
 
-def _body(body: bytes, kind: type[T]) -> T:
+def _body(body: bytes, decoding: Decoding[T]) -> T:
     try:
-        return msgspec.json.decode(body, type=kind)
+        return decoding.decode(body)
     except (msgspec.DecodeError, RecursionError) as error:
         raise Refused(Reason.INVALID, f"malformed body: {error}") from error

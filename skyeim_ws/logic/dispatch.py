@@ -6,22 +6,25 @@ from typing import Any, NamedTuple
 import msgspec
 
 from skyeim_ws.conn.client import Client
-from skyeim_ws.conn.messages import Envelope, Error, Inbound, frame, salvage_msg_id
+from skyeim_ws.conn.decoding import Decoding, EnvelopeDecoding
+from skyeim_ws.conn.messages import Error, Inbound, frame, salvage_msg_id
 from skyeim_ws.conn.rate import Verdict
 from skyeim_ws.contract.codes import UNKNOWN_TYPE, CloseCode, Reason
 from skyeim_ws.logic.answers import refuse
+
+_BROKEN = (msgspec.DecodeError, RecursionError)
 
 
 class Route(NamedTuple):
     """How the `data` of a type is decoded, and who handles it; the handler never waits."""
 
-    decoder: msgspec.json.Decoder[Any] | None
+    decoding: Decoding[Any] | None
     handle: Callable[[Client, Any], None]
 
 
 def route(payload: type[Inbound] | None, handle: Callable[[Client, Any], None]) -> Route:
     """Return the route of a type; without a payload its `data` is not looked at."""
-    return Route(None if payload is None else msgspec.json.Decoder(payload), handle)
+    return Route(None if payload is None else Decoding(payload), handle)
 
 
 class Dispatcher:
@@ -29,7 +32,7 @@ class Dispatcher:
 
     def __init__(self, routes: Mapping[str, Route]) -> None:
         self._routes = routes
-        self._envelope = msgspec.json.Decoder(Envelope)
+        self._envelope = EnvelopeDecoding()
 
     def dispatch(self, client: Client, text: str) -> None:
         """Handle a frame; whatever is wrong with it gets an answer."""
@@ -39,10 +42,13 @@ class Dispatcher:
             client.disconnect(CloseCode.FLOODING, "too many frames")
             return
         try:
-            envelope = self._envelope.decode(text)
-        except (msgspec.DecodeError, RecursionError) as error:
-            refuse(client, "", Reason.INVALID, f"not a frame: {_explain(error)}")
-            return
+            envelope = self._envelope.strict(text)
+        except _BROKEN:
+            try:
+                envelope = self._envelope.lenient(text)
+            except _BROKEN as error:
+                refuse(client, "", Reason.INVALID, f"not a frame: {_explain(error)}")
+                return
         if verdict is Verdict.LIMITED:
             client.context.stats.rate_limited += 1
             msg_id = salvage_msg_id(envelope.data)
@@ -54,13 +60,16 @@ class Dispatcher:
             client.send(frame("error", Error(code=UNKNOWN_TYPE, message=message)))
             return
         data: Any = None
-        if found.decoder is not None:
+        if found.decoding is not None:
             try:
-                data = found.decoder.decode(envelope.data)
-            except (msgspec.DecodeError, RecursionError) as error:
-                msg_id = salvage_msg_id(envelope.data)
-                refuse(client, envelope.type, Reason.INVALID, _explain(error), msg_id)
-                return
+                data = found.decoding.strict(envelope.data)
+            except _BROKEN:
+                try:
+                    data = found.decoding.lenient(envelope.data)
+                except _BROKEN as error:
+                    msg_id = salvage_msg_id(envelope.data)
+                    refuse(client, envelope.type, Reason.INVALID, _explain(error), msg_id)
+                    return
         found.handle(client, data)
 
 

@@ -10,7 +10,8 @@ from skyeim_ws.conn.messages import ClientAck, GroupRead, Read, ReadReceipt, fra
 from skyeim_ws.contract.codes import Reason
 from skyeim_ws.logic.answers import refuse, status_frame
 from skyeim_ws.logic.catch_up import CatchUp
-from skyeim_ws.logic.ports import Groups, Messages
+from skyeim_ws.logic.friends import FriendCache
+from skyeim_ws.logic.ports import Groups, Messages, Refused, Unavailable
 from skyeim_ws.logic.requests import Requests
 from skyeim_ws.logic.user_router import UserRouter
 
@@ -24,6 +25,7 @@ class Receipts:
         user_router: UserRouter,
         messages: Messages,
         groups: Groups,
+        friends: FriendCache,
         catch_up: CatchUp,
         requests: Requests,
     ) -> None:
@@ -31,6 +33,7 @@ class Receipts:
         self._user_router = user_router
         self._messages = messages
         self._groups = groups
+        self._friends = friends
         self._requests = requests
 
     def ack(self, client: Client, data: ClientAck) -> None:
@@ -57,13 +60,22 @@ class Receipts:
     async def mark_read(self, user_id: int, peer_id: int, msg_ids: Sequence[str]) -> int:
         """Mark messages as read, all if none is named; return how many, and tell the peer."""
         count = await self._messages.mark_read(user_id, peer_id, msg_ids)
-        if count:
-            # A stranger, of whom there is nothing to read, is not to be bothered.
+        # Friends hear it also when nothing was left: the first notice may have been lost. Strangers
+        # of whom there is nothing to read are not to be bothered.
+        if count or await self._are_friends(user_id, peer_id):
             receipt = ReadReceipt(
                 user_id=user_id, timestamp=now_seconds(), msg_ids=list(msg_ids) or UNSET
             )
             self._user_router.send(peer_id, frame("read", receipt))
         return count
+
+    async def _are_friends(self, user_id: int, peer_id: int) -> bool:
+        try:
+            if peer_id not in await self._friends.friends(user_id):
+                return False
+            return user_id in await self._friends.friends(peer_id)  # who may have blocked the user
+        except (Refused, Unavailable):
+            return False
 
     async def mark_group_read(self, user_id: int, group_id: str, seq: int) -> None:
         """Move the user's read mark of the group."""

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from skyeim_ws.conn.decoding import Decoding
 from skyeim_ws.conn.messages import (
     Ack,
     Chat,
@@ -46,8 +47,6 @@ def payload(data: bytes) -> Any:
         (Chat, {"toUserId": 1002, "content": ""}),
         (Chat, {"toUserId": 1002, "content": "a" * 16385}),
         (Chat, {"toUserId": 1002, "content": "a", "contentType": 6}),
-        (Chat, {"toUserId": 1002, "content": "a", "contentType": 0}),
-        (Chat, {"toUserId": 1002, "content": "a", "msgId": ""}),
         (Chat, {"toUserId": 1002, "content": "a", "msgId": "a\n"}),
         (Chat, {"toUserId": 1002, "content": "a", "msgId": "a" * 65}),
         (Chat, {"content": "a"}),
@@ -61,17 +60,16 @@ def payload(data: bytes) -> Any:
         (TypingNotice, {"toUserId": 1, "groupId": "g"}),
         (PresenceQuery, {"userIds": [1] * 201}),
         (OfflinePull, {"limit": 101}),
-        (OfflinePull, {"limit": 0}),
     ],
 )
 def test_what_is_out_of_range_is_refused(kind: type, data: dict[str, Any]) -> None:
     with pytest.raises(msgspec.ValidationError):
-        msgspec.json.decode(json.dumps(data), type=kind)
+        Decoding(kind).decode(json.dumps(data).encode())
 
 
 def test_defaults_and_unknown_fields() -> None:
-    text = '{"toUserId":1002,"content":"hi","colour":"red"}'
-    assert msgspec.json.decode(text, type=Chat) == Chat(to_user_id=1002, content="hi")
+    text = b'{"toUserId":1002,"content":"hi","colour":"red"}'
+    assert Decoding(Chat).decode(text) == Chat(to_user_id=1002, content="hi")
 
 
 @given(content=st.text(min_size=1, max_size=16384))
@@ -109,6 +107,8 @@ def test_every_reason_has_a_code_and_a_text() -> None:
         ('{"msgId":"a-1","content":5}', "a-1"),
         ('{"msgId":"not ok"}', None),
         ('{"msgId":5}', None),
+        ('{"MSGID":"a-1","content":5}', "a-1"),
+        ('{"MSGID":"a-1","msgId":"not ok"}', None),
         ("[]", None),
         ("null", None),
     ],

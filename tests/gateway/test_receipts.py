@@ -4,10 +4,17 @@ import json
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from websockets.frames import Opcode
 
-from skyeim_ws.services.tables import READ, UNREAD, group_members, messages
+from skyeim_ws.services.tables import (
+    BLOCKED,
+    READ,
+    UNREAD,
+    friends,
+    group_members,
+    messages,
+)
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.raw import raw_user
 from tests.store.servers import until_async
@@ -145,6 +152,29 @@ async def test_read_without_names_marks_all_messages_from_the_peer_alone(
             "from-bob": UNREAD,
         }
         assert "read" not in [frame["type"] for frame in await carol.quiet()]
+
+
+@pytest.mark.gen_test
+async def test_a_friend_hears_of_a_read_also_when_nothing_was_left(make_world: MakeWorld) -> None:
+    async with make_world() as world:
+        alice, bob = await world.login(1001), await world.login(1002)
+        await alice.chat(1002, "hello", msgId="m-1")
+        for _ in range(2):
+            await bob.send("read", peerId=1001, msgIds=["m-1"])
+            assert (await alice.expect("read"))["msgIds"] == ["m-1"]
+            await bob.send("read", peerId=1001)
+            assert "msgIds" not in await alice.expect("read")
+        # But not from somebody whom the friend has blocked.
+        await world.execute(
+            update(friends)
+            .where(friends.c.user_id == 1003, friends.c.friend_id == 1002)
+            .values(status=BLOCKED)
+        )
+        carol = await world.login(1003)
+        await bob.send("read", peerId=1003)
+        await bob.send("read", peerId=1001)
+        await alice.expect("read")
+        assert {frame["type"] for frame in await carol.quiet()} <= {"online"}
 
 
 @pytest.mark.gen_test

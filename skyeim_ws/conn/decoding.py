@@ -1,0 +1,69 @@
+"""How the `data` of a frame is decoded: strictly, else once more as lenient as clients expect.
+
+Clients were written against a decoder that finds a name whatever its case, and to which null, an
+empty text and zero are nothing at all. What is written as documented does not pay for that.
+"""
+
+from collections.abc import Mapping
+from typing import Generic, TypeVar
+
+import msgspec
+
+from skyeim_ws.conn.messages import Envelope, Inbound
+
+Payload = TypeVar("Payload", bound=Inbound)
+
+_object = msgspec.json.Decoder(dict[str, msgspec.Raw] | None)
+_NOTHING = (b"null", b'""', b"0")
+
+
+class Decoding(Generic[Payload]):
+    """Decodes one type of payload; both ways raise DecodeError or RecursionError."""
+
+    def __init__(self, payload: type[Payload]) -> None:
+        fields = msgspec.structs.fields(payload)
+        self.strict = msgspec.json.Decoder(payload).decode
+        self._names = {field.encode_name.lower(): field.encode_name for field in fields}
+        self._optional = {field.encode_name for field in fields if not field.required}
+
+    def lenient(self, data: bytes | msgspec.Raw) -> Payload:
+        """Decode what was refused: fields by their names in any case, others not looked at.
+
+        An optional field that is null, "" or 0 is absent.
+        """
+        found = _exact(_object.decode(data) or {}, self._names)
+        kept = {
+            name: value
+            for name, value in found.items()
+            if name not in self._optional or bytes(value) not in _NOTHING
+        }
+        return self.strict(msgspec.json.encode(kept))
+
+    def decode(self, data: bytes | msgspec.Raw) -> Payload:
+        """Decode either way."""
+        try:
+            return self.strict(data)
+        except (msgspec.DecodeError, RecursionError):
+            return self.lenient(data)
+
+
+class EnvelopeDecoding:
+    """Decodes the envelope of a frame, likewise."""
+
+    def __init__(self) -> None:
+        self.strict = msgspec.json.Decoder(Envelope).decode
+
+    def lenient(self, text: str) -> Envelope:
+        """Decode what was refused."""
+        found = _exact(_object.decode(text) or {}, {"type": "type", "data": "data"})
+        return self.strict(msgspec.json.encode(found))
+
+
+def _exact(found: Mapping[str, msgspec.Raw], names: Mapping[str, str]) -> dict[str, msgspec.Raw]:
+    """Return the fields under their exact names; one that was named exactly comes first."""
+    exact = {name: found[name] for name in names.values() if name in found}
+    for name, value in found.items():
+        known = names.get(name.lower())
+        if known is not None:
+            exact.setdefault(known, value)
+    return exact
