@@ -133,6 +133,7 @@ async def sending(services: Services, mode: str) -> AsyncIterator[Batcher]:
     pool = Pool("message", [services.address], TIMEOUT)
     batcher = Batcher(pool, FriendClient(pool), GroupClient(pool))
     batcher.batching = mode == "batch"
+    batcher.start()
     try:
         yield batcher
     finally:

@@ -1,10 +1,8 @@
-"""One PeriodicCallback for the pings, timeouts and confirmations of all connections."""
+"""One task for the pings, timeouts and confirmations of all connections."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import asyncio
 
 import structlog
-from tornado.ioloop import PeriodicCallback
 
 from skyeim_ws.conn.client import Client, State
 from skyeim_ws.conn.context import ClientContext
@@ -25,16 +23,24 @@ class Heartbeat:
 
     def __init__(self, context: ClientContext) -> None:
         self._context = context
-        self._callback = PeriodicCallback(self.sweep, 1000 * tick_seconds(context.limits))
+        self._task: asyncio.Task[None] | None = None
 
-    @contextmanager
-    def beating(self) -> Iterator[None]:
-        """Sweep on the current IOLoop."""
-        self._callback.start()
-        try:
-            yield
-        finally:
-            self._callback.stop()
+    def start(self) -> asyncio.Task[None]:
+        """Begin to sweep; return the task, which ends at `close` alone, or by a fault."""
+        self._task = asyncio.create_task(self._run())
+        return self._task
+
+    async def close(self) -> None:
+        """Stop sweeping."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        tick = tick_seconds(self._context.limits)
+        while True:
+            await asyncio.sleep(tick)
+            self.sweep()
 
     def sweep(self) -> None:
         """Check every connection that is due."""

@@ -31,7 +31,9 @@ from skyeim_ws.conn.messages import (
 from skyeim_ws.conn.stats import Stats
 from skyeim_ws.gateway import http
 from skyeim_ws.gateway.backends import forget_everyone, open_services, open_store
+from skyeim_ws.gateway.supervisor import Supervisor
 from skyeim_ws.handler import tokens
+from skyeim_ws.handler.health_handler import Health
 from skyeim_ws.logic.catch_up import CatchUp
 from skyeim_ws.logic.chat import Sending
 from skyeim_ws.logic.cluster import Cluster
@@ -54,6 +56,9 @@ from skyeim_ws.store.pipeline import Pipeline
 
 log = structlog.get_logger()
 
+_SUBSCRIBE_SECONDS = 10.0
+"""How long a node that reaches Redis may take to subscribe, before it takes connections anyhow."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gateway:
@@ -68,6 +73,14 @@ class Gateway:
     bus: RedisBus
     writer: Batcher
     stats: Stats
+    failed: asyncio.Event
+    """Set once the gateway has to be stopped: a permanent task has ended by itself."""
+
+    def health(self) -> Health:
+        """Return how well this node serves."""
+        if self.failed.is_set():
+            return "failed"
+        return "ok" if self.pipeline.healthy else "degraded"
 
     async def drain(self, wrap_up: float, wait: float) -> None:
         """Let sends under way be answered, then send the clients away; times in seconds."""
@@ -92,23 +105,22 @@ async def gateway(
     """
     async with AsyncExitStack() as stack:
         ws = config.web_socket
-        stats, tasks = Stats(), Tasks()
+        stats, tasks, supervisor = Stats(), Tasks(), Supervisor(stack)
         flusher = Flusher(asyncio.get_running_loop().call_soon, stats)
         hub = Hub(flusher)
         if where.private_redis:
             await forget_everyone(config, where)
-        store = open_store(stack, config, where)
+        store = open_store(stack, config, where, supervisor)
         services = open_services(stack, config, where)
         messages, groups, friends = services.messages, services.groups, services.friends
 
         members = MemberCache(
             store.pipeline, store.redis, groups.fetch_members, capacity=ws.member_cache_size
         )
-        members.start()
-        stack.push_async_callback(members.close)
+        supervisor.keep("member_cache", members.start(), members.close)
         router = GroupRouter(hub, members, stats, queue_size=ws.group_queue_size)
         stack.push_async_callback(router.close)
-        stack.push_async_callback(services.writer.close)
+        supervisor.keep("batcher", services.writer.start(), services.writer.close)
         stack.push_async_callback(tasks.close)
 
         requests = Requests(tasks, ws.max_in_flight)
@@ -193,11 +205,12 @@ async def gateway(
             stats=stats,
             clock=asyncio.get_running_loop().time,
         )
-        store.bus.start(cluster, cluster.reclaim)
-        stack.push_async_callback(store.bus.close)
-        store.lease.start(on_lost=cluster.reclaim, on_reaped=cluster.reaped)
-        stack.push_async_callback(store.lease.close)
-        stack.enter_context(Heartbeat(context).beating())
+        supervisor.keep("bus", store.bus.start(cluster, cluster.reclaim), store.bus.close)
+        renewing = store.lease.start(on_lost=cluster.reclaim, on_reaped=cluster.reaped)
+        supervisor.keep("lease", renewing, store.lease.close)
+        heartbeat = Heartbeat(context)
+        supervisor.keep("heartbeat", heartbeat.start(), heartbeat.close)
+        await _heard(store.bus)
 
         running = Gateway(
             port=listeners[0].getsockname()[1],
@@ -209,6 +222,7 @@ async def gateway(
             bus=store.bus,
             writer=services.writer,
             stats=stats,
+            failed=supervisor.failed,
         )
         publisher = EventPublisher(user_router=user_router, friends=friends)
         application = http.application(
@@ -219,7 +233,7 @@ async def gateway(
             friends=services.friend_pages,
             groups=groups,
             receipts=receipts,
-            healthy=lambda: store.pipeline.healthy,
+            health=running.health,
             online=lambda: len(hub),
         )
         server = http.serve(stack, config, application, listeners)
@@ -229,7 +243,7 @@ async def gateway(
             stack,
             config,
             metrics.registry(lambda: asdict(stats), lambda: _gauges(running)),
-            serving=lambda: not sessions.draining,
+            serving=lambda: not sessions.draining and not supervisor.failed.is_set(),
         )
         log.info("gateway_listening", host=config.host, port=running.port, name=config.name)
         yield running
@@ -287,6 +301,16 @@ def _gauges(running: Gateway) -> dict[str, int | float]:
         "redis_operations_dropped": running.pipeline.dropped,
         "redis_operations_failed": running.pipeline.failed,
     }
+
+
+async def _heard(bus: RedisBus) -> None:
+    """Wait until this node hears the others, unless Redis is away.
+
+    What others say before is lost to whoever has connected here: that a friend has come online.
+    """
+    await _until(lambda: bus.ready.is_set() or bus.redis_down, _SUBSCRIBE_SECONDS)
+    if not bus.ready.is_set():
+        log.warning("bus_not_subscribed_yet")
 
 
 async def _until(condition: Callable[[], bool], seconds: float) -> None:

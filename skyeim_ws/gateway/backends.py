@@ -7,6 +7,7 @@ from typing import Any
 
 from skyeim_ws.config.redis import RedisConf
 from skyeim_ws.config.tree import Backends, Config, RpcConf
+from skyeim_ws.gateway.supervisor import Supervisor
 from skyeim_ws.logic.friends import FriendCache
 from skyeim_ws.rpc.batcher import Batcher
 from skyeim_ws.rpc.friends import FriendClient
@@ -44,19 +45,23 @@ async def forget_everyone(config: Config, where: Backends) -> None:
     Raises Unavailable.
     """
     async with AsyncExitStack() as stack:
-        store = open_store(stack, config, where)
+        store = open_store(stack, config, where, Supervisor(stack))
         await store.lease.reap_all()
         await store.presence.clear()
 
 
-def open_store(stack: AsyncExitStack, config: Config, where: Backends) -> Store:
-    """Connect to Redis; at the end, what is still to be written gets a moment."""
+def open_store(
+    stack: AsyncExitStack, config: Config, where: Backends, supervisor: Supervisor
+) -> Store:
+    """Connect to Redis; at the end, what is still to be written gets a moment.
+
+    The subscription and the lease are not started here.
+    """
     ws = config.web_socket
     redis = open_redis(where.redis)
     stack.push_async_callback(redis.aclose)
     pipeline = Pipeline(redis, buffer_size=ws.offline_buffer_size)
-    pipeline.start()
-    stack.push_async_callback(pipeline.close, _FLUSH_SECONDS)
+    supervisor.keep("redis_pipeline", pipeline.start(), lambda: pipeline.close(_FLUSH_SECONDS))
     node = unique_node(config.name)
     queue = RedisOfflineQueue(pipeline, size=ws.offline_queue_size, ttl=int(ws.offline_ttl))
     registry = RedisSessions(pipeline, queue, node)

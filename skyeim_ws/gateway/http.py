@@ -20,7 +20,7 @@ from skyeim_ws.handler.contact_handler import (
     GroupListHandler,
     MemberListHandler,
 )
-from skyeim_ws.handler.health_handler import HealthHandler
+from skyeim_ws.handler.health_handler import Health, HealthHandler
 from skyeim_ws.handler.message_handler import (
     GroupHistoryHandler,
     GroupReadHandler,
@@ -56,7 +56,7 @@ def application(
     friends: FriendPages,
     groups: GroupPages,
     receipts: Receipts,
-    healthy: Callable[[], bool],
+    health: Callable[[], Health],
     online: Callable[[], int],
 ) -> Application:
     """Return the web application that users and services talk to."""
@@ -68,7 +68,7 @@ def application(
     return Application(
         [
             (r"/ws", WSHandler, {"context": context, "admission": admission}),
-            (r"/health", HealthHandler, {"online": online, "healthy": healthy}),
+            (r"/health", HealthHandler, {"online": online, "health": health}),
             *_push_routes(config, publisher),
             (_V1 + r"/friend/list", FriendListHandler, contacts),
             (_V1 + r"/group/list", GroupListHandler, contacts),

@@ -2,19 +2,24 @@
 
 from collections.abc import Callable
 from http import HTTPStatus
+from typing import Literal
 
 from skyeim_ws.handler.base import JsonHandler, answer
 
+Health = Literal["ok", "degraded", "failed"]
+"""`degraded`: Redis is away, and chat goes on all the same; `failed`: this node is about to end."""
+
 
 class HealthHandler(JsonHandler):
-    """`GET /health`; `degraded` says that Redis is away and that chat goes on all the same."""
+    """`GET /health`: the state, and the number of connections here."""
 
-    def initialize(self, online: Callable[[], int], healthy: Callable[[], bool]) -> None:
-        """Take what counts the connections here, and what knows whether Redis answers."""
+    def initialize(self, online: Callable[[], int], health: Callable[[], Health]) -> None:
+        """Take what counts the connections here, and what knows the state."""
         self._online = online
-        self._healthy = healthy
+        self._health = health
 
     def get(self) -> None:
-        """Answer with state and number of connections."""
-        status = "ok" if self._healthy() else "degraded"
-        answer(self, HTTPStatus.OK, {"status": status, "online": self._online()})
+        """Answer 200 while the node serves, 503 once it has failed."""
+        health = self._health()
+        status = HTTPStatus.SERVICE_UNAVAILABLE if health == "failed" else HTTPStatus.OK
+        answer(self, status, {"status": health, "online": self._online()})

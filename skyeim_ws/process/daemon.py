@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from socket import socket
 from typing import Any, NoReturn
@@ -43,6 +43,14 @@ class StartError(Exception):
     """The process cannot do its work here; the text is for the person who started it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Started:
+    """Something that runs: the port that it listens on, and an event that says it has to end."""
+
+    port: int
+    failed: asyncio.Event
+
+
 def serve(config: Config) -> int:
     """Run the gateway until SIGTERM or SIGINT; return the exit code."""
     return _run(_serve(config, demo=False, announce=lambda _port: None))
@@ -64,12 +72,12 @@ def work(told: workers.Assignment) -> int:
     """Run one of several gateway processes, as its parent says; return the exit code."""
     config = told.config
 
-    async def start(stack: AsyncExitStack) -> int:
+    async def start(stack: AsyncExitStack) -> Started:
         listeners = _bind(stack, config.host, config.port, shared=True)
         pushes = _bind(stack, "127.0.0.1", told.push_port, shared=True) if told.push_port else []
         where = await stack.enter_async_context(backends(config, "", demo=False))
-        await stack.enter_async_context(gateway(config, where, listeners, pushes))
-        return config.port
+        running = await stack.enter_async_context(gateway(config, where, listeners, pushes))
+        return Started(running.port, running.failed)
 
     def log_here() -> None:
         configure(config.log, dev=config.is_dev, worker=told.index)
@@ -112,16 +120,15 @@ def gateway_url(config: Config) -> str:
     return f"{'wss' if config.cert_file else 'ws'}://{_local(config.host)}:{config.port}/ws"
 
 
-def _run(work: Coroutine[Any, Any, None]) -> int:
+def _run(work: Coroutine[Any, Any, int]) -> int:
     try:
-        asyncio.run(work)
+        return asyncio.run(work)
     except StartError as error:
         log.error("start_failed", error=str(error))
         return _failed(error)
     except asyncio.CancelledError:
         log.warning("stopped_at_once")
         return 130
-    return 0
 
 
 def _failed(error: Exception) -> int:
@@ -129,9 +136,9 @@ def _failed(error: Exception) -> int:
     return 1
 
 
-async def _serve(config: Config, *, demo: bool, announce: Callable[[int], None]) -> None:
+async def _serve(config: Config, *, demo: bool, announce: Callable[[int], None]) -> int:
     start = _start if workers.count(config) == 1 else _start_workers
-    await _until_stopped(
+    return await _until_stopped(
         lambda: configure(config.log, dev=config.is_dev),
         lambda stack: start(stack, config, demo=demo),
         announce,
@@ -140,35 +147,46 @@ async def _serve(config: Config, *, demo: bool, announce: Callable[[int], None])
 
 async def _until_stopped(
     log_here: Callable[[], None],
-    start: Callable[[AsyncExitStack], Awaitable[int]],
+    start: Callable[[AsyncExitStack], Awaitable[Started]],
     announce: Callable[[int], None],
-) -> None:
+) -> int:
+    """Run what is started until a signal comes or it fails; return the exit code."""
     stop = _stop_on_signals()
     async with AsyncExitStack() as stack:
         try:
             log_here()
-            port = await start(stack)
+            started = await start(stack)
         except (EmbeddedError, ChildError, Unavailable, OSError) as error:
             raise StartError(str(error)) from error
-        announce(port)
+        announce(started.port)
         async with systemd.running():
-            await stop.wait()
+            await _any_of(stop, started.failed)
+    return int(started.failed.is_set())
 
 
-async def _start(stack: AsyncExitStack, config: Config, *, demo: bool) -> int:
-    """Start everything, to be stopped by the stack; return the port."""
+async def _any_of(*events: asyncio.Event) -> None:
+    waits = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+
+
+async def _start(stack: AsyncExitStack, config: Config, *, demo: bool) -> Started:
+    """Start everything, to be stopped by the stack."""
     listeners = _bind(stack, config.host, config.port)
     # The services' pushes come over loopback; with TLS on, by a listener of their own, since no
     # certificate names 127.0.0.1.
     pushes = _bind(stack, "127.0.0.1", 0) if config.cert_file else []
     push_url = _push_url(config.host, listeners, pushes)
     where = await stack.enter_async_context(backends(config, push_url, demo=demo))
-    await stack.enter_async_context(gateway(config, where, listeners, pushes))
-    return _port(listeners)
+    running = await stack.enter_async_context(gateway(config, where, listeners, pushes))
+    return Started(running.port, running.failed)
 
 
-async def _start_workers(stack: AsyncExitStack, config: Config, *, demo: bool) -> int:
-    """Start everything, the gateway as several processes on one port; return the port."""
+async def _start_workers(stack: AsyncExitStack, config: Config, *, demo: bool) -> Started:
+    """Start everything, the gateway as several processes on one port."""
     shared = _reserve(stack, config.host, config.port)
     pushes = _reserve(stack, "127.0.0.1", 0) if config.cert_file else []
     push_url = _push_url(config.host, shared, pushes)
@@ -178,7 +196,8 @@ async def _start_workers(stack: AsyncExitStack, config: Config, *, demo: bool) -
     told = workers.assignments(config, where, _port(shared), _port(pushes) if pushes else 0)
     await stack.enter_async_context(workers.running(told))
     log.info("workers_listening", host=config.host, port=_port(shared), workers=len(told))
-    return _port(shared)
+    # A worker that fails is started again.
+    return Started(_port(shared), asyncio.Event())
 
 
 def _push_url(host: str, listeners: Sequence[socket], pushes: Sequence[socket]) -> str:

@@ -82,6 +82,11 @@ class Batcher:
         self._look_ups: set[asyncio.Task[None]] = set()
         self._look_up_slots = asyncio.Semaphore(CONCURRENT_LOOK_UPS)
 
+    def start(self) -> asyncio.Task[None]:
+        """Begin to send; return the task, which ends at `close` alone, or by a fault."""
+        self._drain = asyncio.create_task(self._run())
+        return self._drain
+
     def submit(self, message: Outgoing, done: Done) -> bool:
         """Take a message for storing; False, and `done` is never called, when it is full."""
         if self._closed or self.pending >= self._backlog:
@@ -91,8 +96,6 @@ class Batcher:
         self.items += 1
         self._waiting.append(Item(message, done, loop.time() + self._timeout))
         self._wake.set()
-        if self._drain is None:
-            self._drain = loop.create_task(self._run())
         return True
 
     async def close(self) -> None:
@@ -101,6 +104,8 @@ class Batcher:
         self._wake.set()
         if self._drain is not None:
             await asyncio.wait({self._drain})
+        while self._waiting:
+            self._answer(self._waiting.popleft(), Unavailable("closing"))
         while under_way := self._calls | self._look_ups:
             await asyncio.wait(under_way)
 
@@ -115,8 +120,6 @@ class Batcher:
                 self._queue_calls()
         if not self.batching:
             self._queue_calls()
-        while self._waiting:
-            self._answer(self._waiting.popleft(), Unavailable("closing"))
 
     def _is_late(self, item: Item) -> bool:
         return _time_left(item) < LEAST_TIME * self._timeout

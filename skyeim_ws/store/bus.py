@@ -4,7 +4,6 @@ import asyncio
 import random
 import uuid
 from collections.abc import Callable, Collection
-from typing import Any
 
 import msgspec
 import structlog
@@ -58,9 +57,13 @@ class RedisBus:
         self._tell_node = scripts.read("tell_node")
         self._listener: asyncio.Task[None] | None = None
 
-    def start(self, events: BusEvents, on_ready: Callable[[], None]) -> None:
-        """Begin to listen; `on_ready` is called after each new subscription."""
+    def start(self, events: BusEvents, on_ready: Callable[[], None]) -> asyncio.Task[None]:
+        """Begin to listen; `on_ready` is called after each new subscription.
+
+        Returns the task, which ends at `close` alone, or by a fault.
+        """
         self._listener = asyncio.create_task(self._listen(events, on_ready))
+        return self._listener
 
     @property
     def not_subscribed(self) -> bool:
@@ -173,16 +176,22 @@ class RedisBus:
                 self._pipeline.publish(("PUBLISH", node_channel(self._node), probe))
                 continue
             probing = False
-            self._handle(reply, events)
+            if isinstance(reply, list) and reply[0] == b"message":
+                self._take(reply[1], reply[2], events)
 
-    def _handle(self, reply: Any, events: BusEvents) -> None:
-        if not isinstance(reply, list) or reply[0] != b"message":
+    def _take(self, channel: bytes, data: bytes, events: BusEvents) -> None:
+        """Handle a message; one that cannot be handled is left out, the next is heard."""
+        try:
+            message = decode(data)
+        except msgspec.DecodeError:
+            log.warning("bus_message_unreadable", channel=channel.decode(errors="replace"))
             return
         try:
-            message = decode(reply[2])
-        except msgspec.DecodeError:
-            log.warning("bus_message_unreadable", channel=reply[1].decode(errors="replace"))
-            return
+            self._handle(message, events)
+        except Exception:  # a fault of ours with one message must not cost the others theirs
+            log.exception("bus_message_failed", kind=type(message).__name__)
+
+    def _handle(self, message: BusMessage, events: BusEvents) -> None:
         match message:
             case PrivateMessage():
                 events.private(message.user_id, message.entry)

@@ -77,10 +77,14 @@ class MemberCache:
         self._follower: asyncio.Task[None] | None = None
         self._fill_script = scripts.read("fill_members")
 
-    def start(self) -> None:
-        """Begin to follow changes."""
+    def start(self) -> asyncio.Task[None] | None:
+        """Begin to follow changes; return the task, which ends at `close` alone, or by a fault.
+
+        There is none for a cluster.
+        """
         if not isinstance(self._client, Cluster):
             self._follower = asyncio.create_task(self._follow(self._client))
+        return self._follower
 
     async def close(self) -> None:
         """Stop following and give up what is under way."""

@@ -56,13 +56,14 @@ class NodeLease:
         self._task: asyncio.Task[None] | None = None
         self._reapers: dict[str, asyncio.Task[None]] = {}
 
-    def start(self, *, on_lost: Callable[[], None], on_reaped: OnReaped) -> None:
-        """Begin to renew.
+    def start(self, *, on_lost: Callable[[], None], on_reaped: OnReaped) -> asyncio.Task[None]:
+        """Begin to renew; return the task, which ends at `close` alone, or by a fault.
 
         `on_lost` is called when the others have taken this node for dead; `on_reaped` with the
         users that a dead node has left offline, and those who had moved to another one before.
         """
         self._task = asyncio.create_task(self._run(on_lost, on_reaped))
+        return self._task
 
     @property
     def listed(self) -> bool:

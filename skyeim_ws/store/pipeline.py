@@ -85,9 +85,10 @@ class Pipeline:
         self._away = False
         self._overflowed = False
 
-    def start(self) -> None:
-        """Begin to write; the first PING follows at once."""
+    def start(self) -> asyncio.Task[None]:
+        """Begin to write, first a PING; return the task, which ends at `close` or by a fault."""
         self._task = asyncio.create_task(self._run())
+        return self._task
 
     @property
     def waiting(self) -> int:

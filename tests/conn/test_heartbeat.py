@@ -181,10 +181,13 @@ async def test_what_waits_for_confirmation_is_pinged_when_the_confirm_interval_i
 async def test_a_started_heartbeat_sweeps_by_itself_until_it_is_stopped() -> None:
     async with endpoint(ping_interval=0.05, pong_timeout=0.2) as running:
         user, client = await running.dial(1)
-        with Heartbeat(running.context).beating():
-            assert await user.next_ping() == b"1"
-            async with asyncio.timeout(20):
-                assert (await user.close_frame()).code == CloseCode.HEARTBEAT_TIMEOUT
+        heartbeat = Heartbeat(running.context)
+        task = heartbeat.start()
+        assert await user.next_ping() == b"1"
+        async with asyncio.timeout(20):
+            assert (await user.close_frame()).code == CloseCode.HEARTBEAT_TIMEOUT
+        await heartbeat.close()
+        assert task.cancelled()
         assert client.user_id not in running.hub
 
 

@@ -117,10 +117,10 @@ async def _read(stream: asyncio.StreamReader | None, lines: list[str]) -> None:
 
 
 @asynccontextmanager
-async def running(folder: Path, *command: str) -> AsyncIterator[Program]:
+async def running(folder: Path, *command: str, **environment: str) -> AsyncIterator[Program]:
     """Run a command in a folder; killed on leaving, if it still runs."""
     process = await asyncio.create_subprocess_exec(
-        *command, cwd=folder, stdin=PIPE, stdout=PIPE, stderr=PIPE
+        *command, cwd=folder, env=os.environ | environment, stdin=PIPE, stdout=PIPE, stderr=PIPE
     )
     program = Program(process)
     try:

@@ -57,6 +57,7 @@ class Services:
 async def batching(address: str) -> AsyncIterator[Batcher]:
     pool = Pool("services", [address], TIMEOUT)
     batcher = Batcher(pool, FriendClient(pool), GroupClient(pool))
+    batcher.start()
     try:
         yield batcher
     finally:

@@ -87,6 +87,7 @@ async def batching(
 ) -> AsyncIterator[Batcher]:
     async with pooling(*addresses, timeout=timeout) as pool:
         batcher = Batcher(pool, FriendClient(pool), GroupClient(pool), **options)
+        batcher.start()
         try:
             yield batcher
         finally:

@@ -127,6 +127,27 @@ async def test_a_message_that_cannot_be_read_is_logged_and_the_next_one_is_heard
 
 
 @pytest.mark.gen_test
+async def test_a_fault_with_one_message_is_logged_as_such_and_the_next_one_is_heard(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fault(_: Heard, user_id: int) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Heard, "node_died", fault)
+    async with listening(server, "east") as east, connected(server) as redis:
+        await redis.set(session_key(1), "east c1")
+        with capture_logs() as logs:
+            east.bus.catch_up(1)
+            await east.bus.kick("east", 1, "c1")
+            await until(lambda: east.heard.messages)
+        assert east.heard.messages == [("kicked", 1, "c1", "east")]
+        [failed] = [line for line in logs if line["log_level"] in ("warning", "error")]
+        assert (failed["event"], failed["kind"]) == ("bus_message_failed", "NodeDied")
+        assert failed["exc_info"]
+        assert east.subscribed == 1
+
+
+@pytest.mark.gen_test
 async def test_a_subscription_that_is_cut_is_made_anew(server: Server) -> None:
     async with listening(server, "east") as east, connected(server) as redis:
         with capture_logs() as logs:
