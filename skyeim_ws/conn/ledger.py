@@ -1,29 +1,38 @@
 """What was written to a connection and is not yet confirmed by its client; pure, no IO."""
 
-from collections.abc import Callable
+from enum import Enum, auto
 
 import msgspec
 from msgspec.structs import replace
 
 
+class DeliveryState(Enum):
+    """Who has a private message, besides the connection that it is written to."""
+
+    LIVE = auto()  # nobody: if it stays unconfirmed it goes into the offline queue
+    QUEUEING = auto()  # perhaps the queue, which has not said so: it goes there, once more maybe
+    QUEUED = auto()  # the queue
+    FETCHED = auto()  # the Message service; it is queued, or noted as missed, where it has to be
+
+
 class Delivery(msgspec.Struct, frozen=True):
     """A private message on its way to a client.
 
-    `data` is the encoded `data` object of its frame. `stored` is the entry that leaves the offline
-    queue when the message is confirmed, or None for a live message, which is in no queue.
-    `safe` says that it is not lost with the connection: its entry is in the queue for sure, or it
-    was fetched, and is queued or noted as missed wherever it has to be. What is not safe goes into
-    the queue if it stays unconfirmed. `kept` tells the sender, who waits for it, that the message
-    is with its receiver.
+    `data` is the encoded `data` object of its frame. `queue_entry` leaves the offline queue when
+    the message is confirmed; it is None for a live message, which is in no queue.
     """
 
     data: bytes
     id: int
     msg_id: str
     from_user_id: int
-    stored: bytes | None = None
-    safe: bool = False
-    kept: Callable[[], None] | None = None
+    state: DeliveryState = DeliveryState.LIVE
+    queue_entry: bytes | None = None
+
+    @property
+    def safe(self) -> bool:
+        """Whether it is not lost with the connection."""
+        return self.state in (DeliveryState.QUEUED, DeliveryState.FETCHED)
 
 
 class Ledger:
@@ -86,12 +95,10 @@ class Ledger:
     def merge(self, delivery: Delivery) -> None:
         """Let an unconfirmed delivery of the same msg_id answer for this one as well."""
         position, older = self._entries[delivery.msg_id]
-        both = replace(
-            older,
-            stored=older.stored or delivery.stored,
-            safe=older.safe and delivery.safe,
-            kept=delivery.kept or older.kept,
-        )
+        state, entry = older.state, older.queue_entry or delivery.queue_entry
+        if not (older.safe and delivery.safe):
+            state = DeliveryState.LIVE if entry is None else DeliveryState.QUEUEING
+        both = replace(older, state=state, queue_entry=entry)
         self._entries[delivery.msg_id] = (position, both)
 
     def next_ping(self) -> bytes:

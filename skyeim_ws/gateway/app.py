@@ -34,6 +34,7 @@ from skyeim_ws.gateway.backends import forget_everyone, open_services, open_stor
 from skyeim_ws.gateway.supervisor import Supervisor
 from skyeim_ws.handler import tokens
 from skyeim_ws.handler.health_handler import Health
+from skyeim_ws.logic.acks import Acks
 from skyeim_ws.logic.catch_up import CatchUp
 from skyeim_ws.logic.chat import Sending
 from skyeim_ws.logic.cluster import Cluster
@@ -68,6 +69,8 @@ class Gateway:
     hub: Hub
     sessions: Sessions
     sending: Sending
+    delivery: PrivateDelivery
+    catch_up: CatchUp
     router: GroupRouter
     pipeline: Pipeline
     bus: RedisBus
@@ -131,17 +134,21 @@ async def gateway(
             push_limit=ws.offline_push_limit,
             max_bytes=ws.send_queue_bytes,
         )
+        acks = Acks(hub, store.bus)
         catch_up = CatchUp(messages, offline, store.registry, tasks)
         delivery = PrivateDelivery(
             hub=hub,
             queue=store.queue,
             node_sessions=store.lease,
             user_router=user_router,
+            acks=acks,
             catch_up=catch_up,
             stats=stats,
         )
         sending = Sending(
+            hub=hub,
             user_router=user_router,
+            acks=acks,
             writer=services.writer,
             delivery=delivery,
             router=router,
@@ -158,6 +165,7 @@ async def gateway(
         )
         receipts = Receipts(
             user_router=user_router,
+            acks=acks,
             messages=messages,
             groups=groups,
             friends=friends,
@@ -190,7 +198,7 @@ async def gateway(
             presence=store.presence,
             sessions=sessions,
             delivery=delivery,
-            sending=sending,
+            acks=acks,
             catch_up=catch_up,
             social=social,
             tasks=tasks,
@@ -206,8 +214,11 @@ async def gateway(
             clock=asyncio.get_running_loop().time,
         )
         supervisor.keep("bus", store.bus.start(cluster, cluster.reclaim), store.bus.close)
-        renewing = store.lease.start(on_lost=cluster.reclaim, on_reaped=cluster.reaped)
-        supervisor.keep("lease", renewing, store.lease.close)
+        supervisor.keep(
+            "lease",
+            store.lease.start(on_lost=cluster.reclaim, on_reaped=cluster.reaped),
+            store.lease.close,
+        )
         heartbeat = Heartbeat(context)
         supervisor.keep("heartbeat", heartbeat.start(), heartbeat.close)
         await _heard(store.bus)
@@ -217,6 +228,8 @@ async def gateway(
             hub=hub,
             sessions=sessions,
             sending=sending,
+            delivery=delivery,
+            catch_up=catch_up,
             router=router,
             pipeline=store.pipeline,
             bus=store.bus,

@@ -12,7 +12,7 @@ import structlog
 from msgspec.structs import replace
 
 from skyeim_ws.conn.client import Client, State
-from skyeim_ws.conn.ledger import Delivery
+from skyeim_ws.conn.ledger import Delivery, DeliveryState
 from skyeim_ws.conn.messages import ChatMessage, encode_data
 from skyeim_ws.logic.offline import OfflineMessages
 from skyeim_ws.logic.ports import (
@@ -296,7 +296,9 @@ def _fetched(message: HistoryMessage, live: Delivery | None) -> Delivery:
     does not have stands there, or is noted as missed.
     """
     if live is not None:
-        return replace(live, stored=live.stored or live.data)
+        # Whoever routed it before may have queued it.
+        state = DeliveryState.QUEUEING if live.state is DeliveryState.LIVE else live.state
+        return replace(live, state=state, queue_entry=live.queue_entry or live.data)
     data = encode_data(
         ChatMessage(
             id=message.id,
@@ -313,6 +315,6 @@ def _fetched(message: HistoryMessage, live: Delivery | None) -> Delivery:
         id=message.id,
         msg_id=message.msg_id,
         from_user_id=message.from_user_id,
-        stored=data,
-        safe=True,
+        state=DeliveryState.FETCHED,
+        queue_entry=data,
     )

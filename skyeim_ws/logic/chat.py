@@ -1,13 +1,13 @@
 """Sending: check, store, acknowledge, then deliver; a msgId is stored and answered once."""
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from functools import partial
 
-import msgspec
 from msgspec import UNSET
 
-from skyeim_ws.conn.client import Client
+from skyeim_ws.conn.client import Client, State
 from skyeim_ws.conn.group_router import GroupFrame, GroupRouter
+from skyeim_ws.conn.hub import Hub
 from skyeim_ws.conn.ledger import Delivery
 from skyeim_ws.conn.messages import (
     Chat,
@@ -19,6 +19,7 @@ from skyeim_ws.conn.messages import (
     new_msg_id,
 )
 from skyeim_ws.contract.codes import Reason
+from skyeim_ws.logic.acks import Acks
 from skyeim_ws.logic.answers import failed_frame, refuse, sent_frame
 from skyeim_ws.logic.delivery import PrivateDelivery
 from skyeim_ws.logic.ports import (
@@ -34,17 +35,6 @@ from skyeim_ws.logic.user_router import UserRouter
 
 _Key = tuple[int, str]  # sender, msgId
 
-_MAX_BEHIND = 1000
-"""Acks that one sender waits for and frames behind them; beyond it the order is given up."""
-
-
-class _Attempt(msgspec.Struct):
-    """A message that is being stored, and whom to answer: one client per attempt to send it."""
-
-    clients: list[Client]
-    waiting: bool = False
-    """Whether it is stored, and its sender waits until it is kept."""
-
 
 class Sending:
     """Handles `chat` and `group_chat`.
@@ -55,21 +45,24 @@ class Sending:
     def __init__(
         self,
         *,
+        hub: Hub,
         user_router: UserRouter,
+        acks: Acks,
         writer: MessageWriter,
         delivery: PrivateDelivery,
         router: GroupRouter,
         requests: Requests,
         recent_acks: int,
     ) -> None:
+        self._hub = hub
         self._user_router = user_router
+        self._acks = acks
         self._writer = writer
         self._delivery = delivery
         self._router = router
         self._requests = requests
-        self._under_way: dict[_Key, _Attempt] = {}
-        # Frames for senders who wait for an `ack`, behind the attempts that are to be answered.
-        self._behind: dict[int, deque[bytes | _Attempt]] = {}
+        # Whom to answer when a message is stored: one client for each attempt to send it.
+        self._under_way: dict[_Key, list[Client]] = {}
         # What was answered lately: a retry is answered from here and routes nothing again.
         self._answered: OrderedDict[_Key, Stored] = OrderedDict()
         self._recent_acks = recent_acks
@@ -114,13 +107,13 @@ class Sending:
         if not self._requests.admit(client):
             self._busy(client, message)
             return
-        if (attempt := self._under_way.get(key)) is not None:
-            attempt.clients.append(client)
+        if (clients := self._under_way.get(key)) is not None:
+            clients.append(client)
             return
         # The place in the group's queue is taken first: a message that is stored is routed.
         reserved = not message.group_id or self._router.reserve(message.group_id)
         if reserved and self._writer.submit(message, self._settle):
-            self._under_way[key] = _Attempt([client])
+            self._under_way[key] = [client]
             return
         if reserved and message.group_id:
             self._router.release(message.group_id)
@@ -131,17 +124,6 @@ class Sending:
     def _busy(self, client: Client, message: Outgoing) -> None:
         kind = "group_chat" if message.group_id else "chat"
         refuse(client, kind, Reason.BUSY, msg_id=message.msg_id)
-
-    def follow(self, user_id: int, frame: bytes) -> bool:
-        """Send a frame of another node behind the acks that its receiver still waits for.
-
-        Else a `delivered` could overtake its `sent`. Returns False if there are none.
-        """
-        behind = self._behind.get(user_id)
-        if behind is None or len(behind) >= _MAX_BEHIND:
-            return False
-        behind.append(frame)
-        return True
 
     def _settle(self, message: Outgoing, outcome: SendOutcome) -> None:
         """Answer the sender, then deliver; but queue before the answer if it has to be queued.
@@ -156,37 +138,24 @@ class Sending:
         elif message.group_id:
             self._answer(message, outcome)
             self._route(message, outcome)
-        elif self._delivery.is_here(message.to_user_id):
-            self._answer(message, outcome)
-            self._delivery.deliver(message.to_user_id, _delivery(message, outcome))
         else:
-            attempt = self._under_way[_key(message)]
-            attempt.waiting = True
-            self._behind.setdefault(message.from_user_id, deque()).append(attempt)
-            self._delivery.queue(
-                message.to_user_id,
-                _delivery(message, outcome),
-                partial(self._kept, message, outcome),
-            )
+            receiver = self._hub.get(message.to_user_id)
+            delivery = _delivery(message, outcome)
+            if receiver is not None and self._delivery.is_safe_with(receiver):
+                self._answer(message, outcome)
+                self._delivery.deliver(receiver, delivery)
+            else:
+                answer = partial(self._kept, message, outcome)
+                self._acks.wait(message.from_user_id, message.msg_id, answer)
+                self._delivery.queue(message.to_user_id, receiver, delivery)
 
     def _kept(self, message: Outgoing, stored: Stored, kept: bool) -> None:
-        """Answer the sender of a message that was to be queued, unless that was done."""
-        attempt = self._under_way.get(_key(message))
-        if attempt is None or not attempt.waiting:
-            return
+        """Answer the sender of a message that was to be queued."""
         # Else the sender has to try again: the message is stored, and may be queued by then.
         self._answer(message, stored if kept else Unavailable("the queue could not take it"))
-        attempt.waiting = False
-        behind = self._behind[message.from_user_id]
-        while behind and not (isinstance(behind[0], _Attempt) and behind[0].waiting):
-            following = behind.popleft()
-            if isinstance(following, bytes):
-                self._user_router.send(message.from_user_id, following)
-        if not behind:
-            del self._behind[message.from_user_id]
 
     def _answer(self, message: Outgoing, outcome: SendOutcome) -> None:
-        attempt = self._under_way.pop(_key(message))
+        clients = self._under_way.pop(_key(message))
         if isinstance(outcome, Stored):
             answer = sent_frame(outcome)
             self._remember(message, outcome)
@@ -194,10 +163,13 @@ class Sending:
             answer = failed_frame(message.msg_id, outcome.reason, str(outcome))
         else:
             answer = failed_frame(message.msg_id, Reason.RPC_ERROR)
-        for client in attempt.clients:
+        for client in clients:
             self._requests.done(client)
-            # The sender may have reconnected meanwhile, and waits for this on the new connection.
-            self._user_router.send(message.from_user_id, answer)
+            if client.state < State.DRAINING:
+                client.send(answer)
+            else:
+                # The sender may have reconnected, and waits for this on the new connection.
+                self._user_router.send(message.from_user_id, answer)
 
     def _remember(self, message: Outgoing, stored: Stored) -> None:
         self._answered[_key(message)] = stored

@@ -9,11 +9,11 @@ import structlog
 from skyeim_ws.conn.client import Client, State
 from skyeim_ws.conn.group_router import GroupFrame, GroupRouter
 from skyeim_ws.conn.hub import Hub
+from skyeim_ws.logic.acks import Acks
+from skyeim_ws.logic.bus import Bus
 from skyeim_ws.logic.catch_up import CatchUp, Wait
-from skyeim_ws.logic.chat import Sending
 from skyeim_ws.logic.delivery import PrivateDelivery
 from skyeim_ws.logic.ports import (
-    Bus,
     NodeSessions,
     Presence,
     Reclaimed,
@@ -35,7 +35,7 @@ _RETRY_SECONDS = 1.0
 
 
 class Cluster:
-    """Implements `ports.BusEvents`, and keeps this node's part of the shared state right."""
+    """Implements `bus.BusEvents`, and keeps this node's part of the shared state right."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Cluster:
         presence: Presence,
         sessions: Sessions,
         delivery: PrivateDelivery,
-        sending: Sending,
+        acks: Acks,
         catch_up: CatchUp,
         social: Social,
         tasks: Tasks,
@@ -60,7 +60,7 @@ class Cluster:
         self._presence = presence
         self._sessions = sessions
         self._delivery = delivery
-        self._sending = sending
+        self._acks = acks
         self._catch_up = catch_up
         self._social = social
         self._tasks = tasks
@@ -79,8 +79,12 @@ class Cluster:
         """Send a frame to those of the users who are here."""
         if ephemeral:
             self._hub.offer(set(user_ids), frame)
-        elif len(user_ids) != 1 or not self._sending.follow(user_ids[0], frame):
+        else:
             self._hub.fan_out(set(user_ids), frame)
+
+    def acked(self, user_id: int, msg_ids: Sequence[str], status: str) -> None:
+        """Tell the sender of messages that their receiver has them or has read them."""
+        self._acks.told(user_id, msg_ids, status)
 
     def group(
         self, group_id: str, frame: bytes, *, sender_id: int, seq: int, ephemeral: bool

@@ -1,15 +1,15 @@
 """A private message on its way to its receiver: routed here, or queued, and confirmed once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from msgspec.structs import replace
 
-from skyeim_ws.conn.client import Client
+from skyeim_ws.conn.client import Client, State
 from skyeim_ws.conn.hub import Hub
-from skyeim_ws.conn.ledger import Delivery
+from skyeim_ws.conn.ledger import Delivery, DeliveryState
 from skyeim_ws.conn.stats import Stats
-from skyeim_ws.logic.answers import status_frame
+from skyeim_ws.logic.acks import Acks
 from skyeim_ws.logic.catch_up import CatchUp, Hold
 from skyeim_ws.logic.ports import NodeSessions, OfflineQueue
 from skyeim_ws.logic.user_router import UserRouter
@@ -25,9 +25,11 @@ class PrivateDelivery:
         queue: OfflineQueue,
         node_sessions: NodeSessions,
         user_router: UserRouter,
+        acks: Acks,
         catch_up: CatchUp,
         stats: Stats,
     ) -> None:
+        self._acks = acks
         self._catch_up = catch_up
         self._hub = hub
         self._user_router = user_router
@@ -37,38 +39,36 @@ class PrivateDelivery:
         # Who has been brought what was unread when Redis went away.
         self._brought: set[Client] = set()
 
-    def is_here(self, user_id: int) -> bool:
-        """Whether a message for the user is safe without a queue.
+    def is_safe_with(self, client: Client) -> bool:
+        """Whether a message for the client is safe without a queue.
 
         Not before the others know of the connection, nor once they may take this node for dead:
         should it die, they bring the user what it had in its hands. And not while this node does
         not hear the others: what they have queued comes first.
         """
-        client = self._hub.get(user_id)
-        if client is None or not client.in_node_sessions:
+        if not client.in_node_sessions or not self._node_sessions.listed:
             return False
-        return self._node_sessions.listed and not self._user_router.not_subscribed
+        return not self._user_router.not_subscribed
 
-    def deliver(self, user_id: int, delivery: Delivery) -> None:
-        """Deliver a stored message to its receiver, who is here."""
-        client = self._hub.get(user_id)
-        if client is None:
-            self._queue.route(user_id, delivery.data)  # the answer to its sender was too much
+    def deliver(self, client: Client, delivery: Delivery) -> None:
+        """Deliver a stored message to its receiver, who was here just now."""
+        if client.state >= State.DRAINING:
+            self._queue.route(client.user_id, delivery.data)  # the answer to itself was too much
         else:
             self._hand_over(client, delivery)
 
-    def queue(self, user_id: int, delivery: Delivery, done: Callable[[bool], None]) -> None:
+    def queue(self, user_id: int, client: Client | None, delivery: Delivery) -> None:
         """Bring a stored message to its receiver's queue, whence it is delivered on any node.
 
-        `done` is called later with whether the message is kept; twice, if its receiver is here and
-        has it as well.
+        `client` is the receiver's connection, if it is here. `Acks.kept` is called later: when the
+        queue has answered, and when the client has confirmed.
         """
-        self._queue.route(user_id, delivery.data, done)
-        client = self._hub.get(user_id)
+        kept = partial(self._acks.kept, delivery.from_user_id, delivery.msg_id)
+        self._queue.route(user_id, delivery.data, kept)
         if client is not None and not self._user_router.not_subscribed:
             # So chat goes on between the users of a node that cannot reach Redis.
-            kept = partial(done, True)
-            self._hand_over(client, replace(delivery, stored=delivery.data, kept=kept))
+            state = DeliveryState.QUEUEING
+            self._hand_over(client, replace(delivery, state=state, queue_entry=delivery.data))
 
     def _hand_over(self, client: Client, delivery: Delivery) -> None:
         if self._user_router.redis_down and client not in self._brought:
@@ -105,8 +105,8 @@ class PrivateDelivery:
                     id=message.id,
                     msg_id=message.msg_id,
                     from_user_id=message.from_user_id,
-                    stored=message.stored,
-                    safe=True,
+                    state=DeliveryState.QUEUED,
+                    queue_entry=message.stored,
                 ),
             )
 
@@ -125,12 +125,8 @@ class PrivateDelivery:
 
     def confirm(self, user_id: int, deliveries: Sequence[Delivery]) -> None:
         """Take confirmed messages out of the queue and tell their senders."""
-        queued = [delivery.stored for delivery in deliveries if delivery.stored is not None]
-        if queued:
-            self._queue.remove(user_id, queued)
+        entries = [d.queue_entry for d in deliveries if d.queue_entry is not None]
+        if entries:
+            self._queue.remove(user_id, entries)
         for delivery in deliveries:
-            if delivery.kept is not None:
-                delivery.kept()
-            self._user_router.send(
-                delivery.from_user_id, status_frame(delivery.msg_id, "delivered")
-            )
+            self._acks.tell(delivery.from_user_id, [delivery.msg_id], "delivered")

@@ -1,7 +1,7 @@
 """The offline queue as its owner sees it: a window on connecting, older ones on request."""
 
 from skyeim_ws.conn.client import Client
-from skyeim_ws.conn.ledger import Delivery
+from skyeim_ws.conn.ledger import Delivery, DeliveryState
 from skyeim_ws.conn.messages import MAX_OFFLINE_PULL, OfflinePull, OfflineSummary, frame
 from skyeim_ws.contract.codes import Reason
 from skyeim_ws.logic.answers import refuse
@@ -60,8 +60,8 @@ class OfflineMessages:
                 id=entry.id,
                 msg_id=entry.msg_id,
                 from_user_id=entry.from_user_id,
-                stored=entry.stored,
-                safe=True,
+                state=DeliveryState.QUEUED,
+                queue_entry=entry.stored,
             )
             for entry in window.entries
         ]

@@ -8,7 +8,8 @@ from skyeim_ws.conn.client import Client, State
 from skyeim_ws.conn.ledger import Delivery
 from skyeim_ws.conn.messages import ClientAck, GroupRead, Read, ReadReceipt, frame, now_seconds
 from skyeim_ws.contract.codes import Reason
-from skyeim_ws.logic.answers import refuse, status_frame
+from skyeim_ws.logic.acks import Acks
+from skyeim_ws.logic.answers import refuse
 from skyeim_ws.logic.catch_up import CatchUp
 from skyeim_ws.logic.friends import FriendCache
 from skyeim_ws.logic.ports import Groups, Messages, Refused, Unavailable
@@ -23,12 +24,14 @@ class Receipts:
         self,
         *,
         user_router: UserRouter,
+        acks: Acks,
         messages: Messages,
         groups: Groups,
         friends: FriendCache,
         catch_up: CatchUp,
         requests: Requests,
     ) -> None:
+        self._acks = acks
         self._catch_up = catch_up
         self._user_router = user_router
         self._messages = messages
@@ -95,8 +98,7 @@ class Receipts:
             by_sender.setdefault(sender_id, []).append(msg_id)
         for sender_id, read in by_sender.items():
             if await self._messages.mark_read(client.user_id, sender_id, read):
-                frames = b"".join(status_frame(msg_id, "read") for msg_id in read)
-                self._user_router.send(sender_id, frames)
+                self._acks.tell(sender_id, read, "read")
 
     async def _read(self, client: Client, data: Read) -> None:
         if not data.msg_ids:

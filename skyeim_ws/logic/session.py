@@ -12,11 +12,11 @@ from skyeim_ws.conn.hub import Hub
 from skyeim_ws.conn.ledger import Delivery
 from skyeim_ws.conn.messages import Connected, Kicked, frame
 from skyeim_ws.contract.codes import CloseCode
+from skyeim_ws.logic.bus import Bus
 from skyeim_ws.logic.catch_up import CatchUp, Wait
 from skyeim_ws.logic.delivery import PrivateDelivery
 from skyeim_ws.logic.offline import OfflineMessages, summary_frame
 from skyeim_ws.logic.ports import (
-    Bus,
     Claim,
     Groups,
     NodeSessions,

@@ -4,7 +4,7 @@ from collections.abc import Set
 
 from skyeim_ws.conn.group_router import GroupFrame, GroupRouter
 from skyeim_ws.conn.hub import Hub
-from skyeim_ws.logic.ports import Bus
+from skyeim_ws.logic.bus import Bus
 
 
 class UserRouter:

@@ -3,19 +3,20 @@
 import asyncio
 import random
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 import structlog
 from redis.asyncio.connection import AbstractConnection
 
-from skyeim_ws.logic.ports import BusEvents
+from skyeim_ws.logic.bus import BusEvents
 from skyeim_ws.store import scripts
 from skyeim_ws.store.cancellation import cancel_and_wait
 from skyeim_ws.store.client import Client, dedicated
 from skyeim_ws.store.cluster import Cluster
 from skyeim_ws.store.keys import BROADCAST, NODE_PREFIX, node_channel, session_key
 from skyeim_ws.store.messages import (
+    AckMessage,
     BusMessage,
     FrameMessage,
     GroupMessage,
@@ -41,7 +42,7 @@ BACKOFF_FIRST, BACKOFF_LIMIT = 0.1, 2.0
 
 
 class RedisBus:
-    """`ports.Bus`: publishes through the pipeline, hears on a connection of its own.
+    """`logic.bus.Bus`: publishes through the pipeline, hears on a connection of its own.
 
     Publishing is not durable: whoever misses a frame has the message in a queue, in SQL, or can
     live without it. `start` it on a running loop with what handles the messages; `ready` is set
@@ -82,12 +83,15 @@ class RedisBus:
 
     def to_user(self, user_id: int, frame: bytes, *, ephemeral: bool = False) -> None:
         """Send a frame to a user of another node; dropped if the user is nowhere."""
-        message = encode(FrameMessage(self._node, [user_id], frame, ephemeral))
-        self._pipeline.publish(("EVAL", self._tell, 1, session_key(user_id), message, NODE_PREFIX))
+        self._publish_to(user_id, FrameMessage(self._node, [user_id], frame, ephemeral))
 
     def to_users(self, user_ids: Collection[int], frame: bytes) -> None:
         """Send a frame to those of the users who are on other nodes."""
         self._broadcast(FrameMessage(self._node, list(user_ids), frame))
+
+    def ack(self, user_id: int, msg_ids: Sequence[str], status: str) -> None:
+        """Tell a sender on another node that its messages are `delivered` or `read`."""
+        self._publish_to(user_id, AckMessage(user_id, list(msg_ids), status))
 
     def to_group(
         self, group_id: str, frame: bytes, *, sender_id: int, seq: int, ephemeral: bool
@@ -120,6 +124,11 @@ class RedisBus:
         """Tell the node of the user that messages may have been lost with another node."""
         message = encode(NodeDied(user_id))
         self._pipeline.submit(("EVAL", self._tell, 1, session_key(user_id), message, NODE_PREFIX))
+
+    def _publish_to(self, user_id: int, message: BusMessage) -> None:
+        self._pipeline.publish(
+            ("EVAL", self._tell, 1, session_key(user_id), encode(message), NODE_PREFIX)
+        )
 
     def _broadcast(self, message: BusMessage) -> None:
         self._pipeline.publish(("PUBLISH", BROADCAST, encode(message)))
@@ -195,6 +204,8 @@ class RedisBus:
         match message:
             case PrivateMessage():
                 events.private(message.user_id, message.entry)
+            case AckMessage():
+                events.acked(message.user_id, message.msg_ids, message.status)
             case Kick():
                 events.kicked(message.user_id, message.conn_id, message.origin)
             case HandedOver():

@@ -19,6 +19,14 @@ class FrameMessage(msgspec.Struct, frozen=True, tag="f", array_like=True):
     ephemeral: bool = False
 
 
+class AckMessage(msgspec.Struct, frozen=True, tag="a", array_like=True):
+    """Tells a sender on this node that its messages are `delivered` or `read`."""
+
+    user_id: int
+    msg_ids: list[str]
+    status: str
+
+
 class GroupMessage(msgspec.Struct, frozen=True, tag="g", array_like=True):
     """A frame for the members of a group; `origin` has served its own."""
 
@@ -55,7 +63,9 @@ class Probe(msgspec.Struct, frozen=True, tag="t", array_like=True):
     """A node asks itself whether it still hears."""
 
 
-BusMessage = PrivateMessage | FrameMessage | GroupMessage | Kick | HandedOver | NodeDied | Probe
+BusMessage = (
+    PrivateMessage | FrameMessage | AckMessage | GroupMessage | Kick | HandedOver | NodeDied | Probe
+)
 
 _decoder = msgspec.msgpack.Decoder(BusMessage)
 _encoder = msgspec.msgpack.Encoder()

@@ -3,11 +3,22 @@
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from skyeim_ws.conn.ledger import Delivery, Ledger
+from skyeim_ws.conn.ledger import Delivery, DeliveryState, Ledger
+
+STATES = st.sampled_from(DeliveryState)
+SAFE = {DeliveryState.QUEUED, DeliveryState.FETCHED}
 
 
-def delivery(number: int, *, safe: bool = False) -> Delivery:
-    return Delivery(data=b"{}", id=number, msg_id=f"m{number}", from_user_id=1, safe=safe)
+def delivery(number: int, state: DeliveryState = DeliveryState.LIVE) -> Delivery:
+    entry = None if state is DeliveryState.LIVE else b"entry"
+    return Delivery(
+        data=b"{}",
+        id=number,
+        msg_id=f"m{number}",
+        from_user_id=1,
+        state=state,
+        queue_entry=entry,
+    )
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -18,24 +29,22 @@ class LedgerMachine(RuleBasedStateMachine):
         self.next = 0
         self.ping: bytes | None = None
         self.covered: set[int] = set()
-        self.unsafe: set[int] = set()
+        self.states: dict[int, set[DeliveryState]] = {}
 
-    @rule(safe=st.booleans())
-    def write(self, safe: bool) -> None:
+    @rule(state=STATES)
+    def write(self, state: DeliveryState) -> None:
         self.next += 1
-        self.ledger.add(delivery(self.next, safe=safe))
+        self.ledger.add(delivery(self.next, state))
         self.written.append(self.next)
-        if not safe:
-            self.unsafe.add(self.next)
+        self.states[self.next] = {state}
 
     @precondition(lambda self: self.written)
-    @rule(data=st.data(), safe=st.booleans())
-    def merge(self, data: st.DataObject, safe: bool) -> None:
+    @rule(data=st.data(), state=STATES)
+    def merge(self, data: st.DataObject, state: DeliveryState) -> None:
         """A message that came twice is as safe as the less safe one, and keeps its place."""
         number = data.draw(st.sampled_from(self.written))
-        self.ledger.merge(delivery(number, safe=safe))
-        if not safe:
-            self.unsafe.add(number)
+        self.ledger.merge(delivery(number, state))
+        self.states[number].add(state)
 
     @precondition(lambda self: self.written)
     @rule(data=st.data())
@@ -77,9 +86,12 @@ class LedgerMachine(RuleBasedStateMachine):
     def drain(self) -> None:
         left = self.ledger.drain()
         assert [entry.id for entry in left] == self.written
-        assert [entry.id for entry in left if not entry.safe] == [
-            number for number in self.written if number in self.unsafe
-        ]
+        for entry in left:
+            came = self.states[entry.id]
+            assert entry.safe is (came <= SAFE)
+            # What may be in the queue leaves it with the confirmation.
+            assert (entry.queue_entry is None) is (came == {DeliveryState.LIVE})
+            assert (entry.state is DeliveryState.LIVE) is (came == {DeliveryState.LIVE})
         self.written = []
 
     @invariant()

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
 from sqlalchemy import update
 from websockets.frames import Opcode
 
+from skyeim_ws.conn.ledger import Delivery
 from skyeim_ws.gateway.app import Gateway
 from skyeim_ws.logic.catch_up import Hold, Wait
 from skyeim_ws.logic.cluster import Cluster
@@ -154,7 +154,9 @@ async def test_after_an_outage_what_the_older_of_two_logins_holds_comes_before_w
         alice = await chat.login(1001)
         async with raw_user(chat, 1002) as older:
             await older.expect("offline_messages")
-            await until(lambda: chat.gateway.sessions._delivery.is_here(1002))
+            held_by = chat.gateway.hub.get(1002)
+            assert held_by is not None
+            await until(lambda: chat.gateway.delivery.is_safe_with(held_by))
             mortal.kill()
             await until(lambda: not other.pipeline.healthy and not chat.gateway.pipeline.healthy)
             newer = await chat.dial(1002, node=other)
@@ -206,8 +208,7 @@ async def test_a_connection_that_ends_in_a_catch_up_leaves_the_queue_to_what_is_
         other = await world.add_node()
         dave = await world.login(1002, node=other)
         async with raw_user(world, 1003, query="?resume=0") as again:
-            for msg_id in old[:100]:
-                await again.expect("chat", msgId=msg_id)
+            page = {msg_id: await again.expect("chat", msgId=msg_id) for msg_id in old[:100]}
             # While the rest waits for a confirmation, live messages wait behind it: one of this
             # node, one that another node has queued, and one that the page has brought already.
             await alice.chat(1003, "hello", msgId="new-1")
@@ -216,8 +217,8 @@ async def test_a_connection_that_ends_in_a_catch_up_leaves_the_queue_to_what_is_
             assert client is not None
             catch_up = world.gateway.sessions._catch_up
             await until(lambda: list(catch_up._under_way[client].held) == ["new-1", "new-2"])
-            _, fetched = client.ledger._entries["old-050"]
-            assert catch_up.hold(client, replace(fetched, safe=False)) is Hold.HELD
+            live = Delivery(b"{}", page["old-050"]["id"], "old-050", from_user_id=1001)
+            assert catch_up.hold(client, live) is Hold.HELD
         await queue_is(world, 3)
         _, pushed = await window(await world.dial(1003))
         assert pushed == ["old-050", "new-1", "new-2"]

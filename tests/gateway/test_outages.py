@@ -160,8 +160,10 @@ async def test_when_the_others_may_take_this_node_for_dead_a_message_is_safe_wit
     async with make_mortal_world(node_renew_interval=0.05, node_dead_after=0.3) as world:
         alice, bob = await world.login(1001), await world.login(1002)
         await kill(mortal_redis, world)
-        delivery = world.gateway.sessions._delivery
-        await until(lambda: not delivery.is_here(1002))
+        receiver = world.gateway.hub.get(1002)
+        assert receiver is not None
+        delivery = world.gateway.delivery
+        await until(lambda: not delivery.is_safe_with(receiver))
         for number in range(3):
             await alice.send("chat", toUserId=1002, content="hello", msgId=f"m-{number}")
         for number in range(3):
@@ -169,7 +171,7 @@ async def test_when_the_others_may_take_this_node_for_dead_a_message_is_safe_wit
             assert (await alice.expect("ack", msgId=f"m-{number}"))["status"] == "sent"
             await alice.expect("ack", msgId=f"m-{number}", status="delivered")
         await bring_back(mortal_redis, world)
-        await until(lambda: delivery.is_here(1002))
+        await until(lambda: delivery.is_safe_with(receiver))
 
 
 @pytest.mark.gen_test

@@ -1,106 +1,139 @@
 """When the senders of messages that have to be queued are answered, and in which order."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
-from skyeim_ws.conn.client import Client
+from skyeim_ws.conn.client import Client, State
 from skyeim_ws.conn.ledger import Delivery
 from skyeim_ws.conn.messages import Chat
+from skyeim_ws.logic.acks import Acks
 from skyeim_ws.logic.chat import Sending
 from skyeim_ws.logic.ports import Outgoing, SendOutcome, Stored
 
 ALICE = 1
+BOB = 2
 CAROL = 3
-LATER = b"delivered, told by another node"
 
 
-class Outside:
-    """The ports of `Sending`: takes notes, and answers when the test says so."""
+class Person:
+    """A connection that takes notes of what it is sent."""
 
-    def __init__(self) -> None:
-        self.sent: list[str] = []
-        self.stored: list[tuple[Outgoing, Callable[[Outgoing, SendOutcome], None]]] = []
-        self.queued: list[Callable[[bool], None]] = []
+    def __init__(self, user_id: int) -> None:
+        self.user_id = user_id
+        self.state = State.OPEN
+        self.told: list[str] = []
 
-    def send(self, _user_id: int, frame: bytes) -> None:
-        if frame == LATER:
-            self.sent.append("later")
-            return
+    def send(self, frame: bytes) -> None:
         # A failed ack has an error behind it, in the same bytes.
         answer, _ = json.JSONDecoder().raw_decode(frame[frame.index(b"{") :].decode("latin-1"))
         if answer["type"] == "ack":
-            self.sent.append(f"{answer['data']['status']} {answer['data']['msgId']}")
+            self.told.append(f"{answer['data']['status']} {answer['data']['msgId']}")
+
+
+class Outside:
+    """What `Sending` needs: stores at once, and answers for the queue when the test says so.
+
+    Alice and Bob are here.
+    """
+
+    def __init__(self) -> None:
+        self.alice, self.bob = Person(ALICE), Person(BOB)
+        self.looked_up: list[int] = []
+        self.elsewhere: list[tuple[int, list[str], str]] = []
+        self.stored: list[tuple[Outgoing, Callable[[Outgoing, SendOutcome], None]]] = []
+        self.delivered: list[str] = []
+        self.queued: list[Callable[[bool], None]] = []
+        port = cast(Any, self)
+        self.acks = Acks(port, port)
+        self.sending = Sending(
+            hub=port,
+            user_router=port,
+            acks=self.acks,
+            writer=port,
+            delivery=port,
+            router=port,
+            requests=cast(Any, SimpleNamespace(admit=lambda _: True, done=lambda _: None)),
+            recent_acks=10,
+        )
+
+    def say(self, msg_id: str, to: int = CAROL) -> None:
+        """Send a message of Alice's, and store it."""
+        client = cast(Client, self.alice)
+        self.sending.chat(client, Chat(to_user_id=to, content="hello", msg_id=msg_id))
+        message, done = self.stored.pop()
+        done(message, Stored(id=len(self.queued) + 1, msg_id=msg_id, created_at=1))
+
+    def get(self, user_id: int) -> Person | None:
+        self.looked_up.append(user_id)
+        return {ALICE: self.alice, BOB: self.bob}.get(user_id)
+
+    def ack(self, user_id: int, msg_ids: Sequence[str], status: str) -> None:
+        self.elsewhere.append((user_id, list(msg_ids), status))
 
     def submit(self, message: Outgoing, done: Callable[[Outgoing, SendOutcome], None]) -> bool:
         self.stored.append((message, done))
         return True
 
-    def is_here(self, _user_id: int) -> bool:
-        return False
-
-    def queue(self, _user_id: int, _delivery: Delivery, done: Callable[[bool], None]) -> None:
-        self.queued.append(done)
-
-    def admit(self, _client: Client) -> bool:
+    def is_safe_with(self, _client: Person) -> bool:
         return True
 
-    def done(self, _client: Client) -> None:
-        return
+    def deliver(self, client: Person, delivery: Delivery) -> None:
+        self.delivered.append(f"{delivery.msg_id} to {client.user_id}")
+
+    def queue(self, _user_id: int, _client: Person | None, delivery: Delivery) -> None:
+        sender_id, msg_id = delivery.from_user_id, delivery.msg_id
+        self.queued.append(lambda kept: self.acks.kept(sender_id, msg_id, kept))
 
 
-def sending(outside: Outside) -> tuple[Sending, Callable[[str], None]]:
-    """Return what is tested, and a way to send and store a message of Alice's."""
-    port = cast(Any, outside)
-    tested = Sending(
-        user_router=port, writer=port, delivery=port, router=port, requests=port, recent_acks=10
-    )
-    client = cast(
-        Client, SimpleNamespace(user_id=ALICE, send=lambda frame: port.send(ALICE, frame))
-    )
-
-    def say(msg_id: str) -> None:
-        tested.chat(client, Chat(to_user_id=CAROL, content="hello", msg_id=msg_id))
-        message, done = outside.stored.pop()
-        done(message, Stored(id=len(outside.queued) + 1, msg_id=msg_id, created_at=1))
-
-    return tested, say
-
-
-def test_what_another_node_tells_waits_for_the_ack_before_it_and_for_no_other() -> None:
-    """A receiver on this node may confirm a later message before Redis has the earlier one."""
+def test_delivered_never_comes_before_sent() -> None:
+    """The node of a receiver may tell of it before Redis says that the message is queued."""
     outside = Outside()
-    tested, say = sending(outside)
-    say("m1")
-    assert tested.follow(ALICE, LATER)
-    say("m2")
-    first, second = outside.queued
-    second(True)
-    assert outside.sent == ["sent m2"]
-    first(True)
-    assert outside.sent == ["sent m2", "sent m1", "later"]
-    assert not tested.follow(ALICE, LATER)
+    outside.say("m1")
+    outside.say("m2")
+    assert outside.alice.told == []
+    assert outside.acks.told(ALICE, ["m1"], "delivered")
+    assert outside.alice.told == ["sent m1", "delivered m1"]
+    for answered in outside.queued:
+        answered(True)
+    assert outside.alice.told == ["sent m1", "delivered m1", "sent m2"]
+
+
+def test_a_sender_who_is_elsewhere_is_told_there_and_once() -> None:
+    outside = Outside()
+    assert not outside.acks.told(CAROL, ["m1"], "read")
+    assert outside.elsewhere == []
+    outside.acks.tell(CAROL, ["m1"], "read")
+    assert outside.elsewhere == [(CAROL, ["m1"], "read")]
 
 
 def test_of_two_answers_the_first_one_counts() -> None:
     outside = Outside()
-    _, say = sending(outside)
-    say("m1")
-    [done] = outside.queued
-    done(False)
-    done(True)
-    assert outside.sent == ["failed m1"]
+    outside.say("m1")
+    [answered] = outside.queued
+    answered(False)
+    answered(True)
+    assert outside.alice.told == ["failed m1"]
 
 
 def test_a_confirmation_of_the_first_attempt_answers_the_second() -> None:
     """The receiver has the message; its sender was told to try again, and waits anew."""
     outside = Outside()
-    _, say = sending(outside)
-    say("m1")
+    outside.say("m1")
     outside.queued[0](False)
-    say("m1")
-    outside.queued[0](True)
-    assert outside.sent == ["failed m1", "sent m1"]
+    outside.say("m1")
+    outside.acks.tell(ALICE, ["m1"], "delivered")
+    assert outside.alice.told == ["failed m1", "sent m1", "delivered m1"]
     outside.queued[1](True)
-    assert outside.sent == ["failed m1", "sent m1"]
+    assert outside.alice.told == ["failed m1", "sent m1", "delivered m1"]
+
+
+def test_receiver_and_sender_are_looked_up_once_each() -> None:
+    """For a message between two users of a node, from its storing to its confirmation."""
+    outside = Outside()
+    outside.say("m1", to=BOB)
+    assert outside.delivered == ["m1 to 2"]
+    outside.acks.tell(ALICE, ["m1"], "delivered")
+    assert outside.alice.told == ["sent m1", "delivered m1"]
+    assert outside.looked_up == [BOB, ALICE]

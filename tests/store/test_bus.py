@@ -18,7 +18,7 @@ from tests.store.servers import Server, connected, pipelined, until
 
 
 class Heard:
-    """`ports.BusEvents` that takes messages."""
+    """`logic.bus.BusEvents` that takes messages."""
 
     def __init__(self) -> None:
         self.messages: list[tuple[object, ...]] = []
@@ -28,6 +28,9 @@ class Heard:
 
     def frame(self, user_ids: Sequence[int], frame: bytes, *, ephemeral: bool) -> None:
         self.messages.append(("frame", list(user_ids), frame, ephemeral))
+
+    def acked(self, user_id: int, msg_ids: Sequence[str], status: str) -> None:
+        self.messages.append(("acked", user_id, list(msg_ids), status))
 
     def group(
         self, group_id: str, frame: bytes, *, sender_id: int, seq: int, ephemeral: bool
@@ -81,6 +84,7 @@ async def test_what_is_said_to_others_arrives_once_and_not_at_oneself(server: Se
         east.bus.to_user(1, b"one")
         east.bus.to_user(1, b"typing", ephemeral=True)
         east.bus.to_user(2, b"to nobody")
+        east.bus.ack(1, ["m-1", "m-2"], "delivered")
         east.bus.to_users([1, 2], b"both")
         east.bus.to_group("g", b"group", sender_id=9, seq=3, ephemeral=False)
         east.bus.catch_up(1)
@@ -89,6 +93,7 @@ async def test_what_is_said_to_others_arrives_once_and_not_at_oneself(server: Se
         expected: list[tuple[object, ...]] = [
             ("frame", [1], b"one", False),
             ("frame", [1], b"typing", True),
+            ("acked", 1, ["m-1", "m-2"], "delivered"),
             ("frame", [1, 2], b"both", False),
             ("group", "g", b"group", 9, 3, False),
             ("node_died", 1),

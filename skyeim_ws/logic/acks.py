@@ -1,0 +1,44 @@
+"""What a sender is told of its message: `sent` first, then `delivered` and `read`."""
+
+from collections.abc import Callable, Sequence
+
+from skyeim_ws.conn.hub import Hub
+from skyeim_ws.logic.answers import status_frame
+from skyeim_ws.logic.bus import Bus
+
+
+class Acks:
+    """Tells senders on any node, and knows who of this node still waits for `sent`."""
+
+    def __init__(self, hub: Hub, bus: Bus) -> None:
+        self._hub = hub
+        self._bus = bus
+        self._waiting: dict[tuple[int, str], Callable[[bool], None]] = {}
+
+    def wait(self, sender_id: int, msg_id: str, answer: Callable[[bool], None]) -> None:
+        """Have `answer` called once: as soon as it is known whether a stored message is kept."""
+        self._waiting[sender_id, msg_id] = answer
+
+    def kept(self, sender_id: int, msg_id: str, kept: bool) -> None:
+        """Note whether a message is kept, by the queue or by its receiver: the first one counts."""
+        answer = self._waiting.pop((sender_id, msg_id), None)
+        if answer is not None:
+            answer(kept)
+
+    def tell(self, sender_id: int, msg_ids: Sequence[str], status: str) -> None:
+        """Tell a sender, on whichever node, that its receiver has or has read messages."""
+        if not self.told(sender_id, msg_ids, status):
+            self._bus.ack(sender_id, msg_ids, status)
+
+    def told(self, sender_id: int, msg_ids: Sequence[str], status: str) -> bool:
+        """Tell a sender the same if it is here; False if it is not.
+
+        What a receiver has cannot be lost, so `sent` need not wait any longer, and goes first.
+        """
+        for msg_id in msg_ids:
+            self.kept(sender_id, msg_id, True)
+        client = self._hub.get(sender_id)
+        if client is None:
+            return False
+        client.send(b"".join([status_frame(msg_id, status) for msg_id in msg_ids]))
+        return True

@@ -1,0 +1,66 @@
+"""What nodes tell each other, as the logic asks for it and hears it; `store` implements it."""
+
+from collections.abc import Collection, Sequence
+from typing import Protocol
+
+
+class Bus(Protocol):
+    """What nodes tell each other. Nothing here is durable, but for a kick."""
+
+    def to_user(self, user_id: int, frame: bytes, *, ephemeral: bool = False) -> None:
+        """Send a frame to a user of another node; dropped if the user is nowhere."""
+
+    def to_users(self, user_ids: Collection[int], frame: bytes) -> None:
+        """Send a frame to those of the users who are on other nodes."""
+
+    def ack(self, user_id: int, msg_ids: Sequence[str], status: str) -> None:
+        """Tell a sender on another node that its messages are `delivered` or `read`."""
+
+    def to_group(
+        self, group_id: str, frame: bytes, *, sender_id: int, seq: int, ephemeral: bool
+    ) -> None:
+        """Send a frame to the members of a group who are on other nodes."""
+
+    @property
+    def not_subscribed(self) -> bool:
+        """Whether others may be telling what this node does not hear."""
+
+    @property
+    def redis_down(self) -> bool:
+        """Whether nothing that others tell arrives for now."""
+
+    async def kick(self, node: str, user_id: int, conn_id: str) -> bool:
+        """Tell a node that a newer login has taken its connection's place; whether it listens."""
+
+    def handed_over(self, node: str, user_id: int) -> None:
+        """Tell a node that all is in the queue that a connection held whose place it has taken."""
+
+    def catch_up(self, user_id: int) -> None:
+        """Tell the node of the user that messages may have been lost with another node."""
+
+
+class BusEvents(Protocol):
+    """What the other nodes tell this one."""
+
+    def private(self, user_id: int, entry: bytes) -> None:
+        """Deliver a message that has been queued for a user of this node."""
+
+    def frame(self, user_ids: Sequence[int], frame: bytes, *, ephemeral: bool) -> None:
+        """Send a frame to those of the users who are here."""
+
+    def acked(self, user_id: int, msg_ids: Sequence[str], status: str) -> None:
+        """Tell the sender of messages that their receiver has them or has read them."""
+
+    def group(
+        self, group_id: str, frame: bytes, *, sender_id: int, seq: int, ephemeral: bool
+    ) -> None:
+        """Send a frame to the members of a group who are here."""
+
+    def kicked(self, user_id: int, conn_id: str, node: str) -> None:
+        """End the connection: a newer login on that node has taken its place."""
+
+    def handed_over(self, user_id: int) -> None:
+        """Note that the session before this one's has put back what it held."""
+
+    def node_died(self, user_id: int) -> None:
+        """Bring the user what the Message service has unread: another node died with it."""
