@@ -79,11 +79,14 @@ class FrameReader:
     its payload is held.
     """
 
-    __slots__ = ("_buffer", "_fragments", "_max_message_size", "_opcode")
+    __slots__ = ("_fragments", "_held", "_max_message_size", "_opcode", "_wanted")
 
     def __init__(self, max_message_size: int) -> None:
         self._max_message_size = max_message_size
-        self._buffer = b""
+        # The beginning of a frame, and how much of it there must be before it is looked at again:
+        # a large frame comes in many reads, and is neither parsed nor copied at each of them.
+        self._held: bytearray | None = None
+        self._wanted = 0
         # Payload so far, and type, of a message that comes in fragments.
         self._fragments: bytearray | None = None
         self._opcode = Opcode.TEXT
@@ -91,49 +94,60 @@ class FrameReader:
     def feed(self, data: bytes) -> Iterator[tuple[Opcode, bytes]]:
         """Yield the complete messages and control frames; unmasked, fragments joined.
 
+        A fragment that does not end its message is yielded as an empty CONTINUATION: it is a frame
+        all the same, to whoever counts them.
+
         Raises ProtocolViolation after everything that came before the violation was yielded.
         """
-        buffer = self._buffer + data if self._buffer else data
-        position = 0
+        held = self._held
+        if held is not None:
+            held += data
+            if len(held) < self._wanted:
+                return
+            data, self._held = bytes(held), None
+        position, size = 0, len(data)
         try:
-            while frame := self._next_frame(buffer, position):
+            while position < size and (frame := self._next_frame(data, position)):
                 opcode, final, payload, position = frame
                 if opcode >= Opcode.CLOSE:
                     yield opcode, payload
-                elif message := self._join(opcode, final, payload):
-                    yield message
+                else:
+                    yield self._join(opcode, final, payload)
         finally:
             # Also when the consumer stops early: what was yielded is not seen again.
-            self._buffer = buffer[position:]
+            if position < size:
+                self._held = bytearray(memoryview(data)[position:])
 
-    def _next_frame(self, buffer: bytes, start: int) -> tuple[Opcode, bool, bytes, int] | None:
-        """Return opcode, final flag, payload and end of the frame at `start`, if complete."""
-        available = len(buffer) - start
+    def _next_frame(self, data: bytes, start: int) -> tuple[Opcode, bool, bytes, int] | None:
+        """Return opcode, final flag, payload and end of the frame at `start`.
+
+        If it is not complete, note how much of it is wanted and return None.
+        """
+        available = len(data) - start
         if available < 2:
+            self._wanted = 2
             return None
-        first, second = buffer[start], buffer[start + 1]
+        first, second = data[start], data[start + 1]
         opcode = self._check_header(first, second)
         size = second & 0x7F
-        header_size = 2
-        if size == 126:
-            header_size = 4
-        elif size == 127:
-            header_size = 10
-        if available < header_size + 4:
-            return None
-        if header_size > 2:
-            size = int.from_bytes(buffer[start + 2 : start + header_size], "big")
+        header_size = 6
+        if size >= 126:
+            header_size = 8 if size == 126 else 14
+            if available < header_size - 4:
+                self._wanted = header_size - 4
+                return None
+            size = _extended_size(data[start + 2 : start + header_size - 4])
         held = len(self._fragments) if self._fragments is not None else 0
         if size + held > self._max_message_size and opcode < Opcode.CLOSE:
             raise ProtocolViolation(
                 CloseCode.MESSAGE_TOO_BIG, f"message over {self._max_message_size} bytes"
             )
-        payload_start = start + header_size + 4
-        end = payload_start + size
-        if len(buffer) < end:
+        if available < header_size + size:
+            self._wanted = header_size + size
             return None
-        mask = buffer[payload_start - 4 : payload_start]
-        payload = _websocket_mask(mask, buffer[payload_start:end])
+        payload_start = start + header_size
+        end = payload_start + size
+        payload = _websocket_mask(data[payload_start - 4 : payload_start], data[payload_start:end])
         return opcode, bool(first & _FIN), payload, end
 
     def _check_header(self, first: int, second: int) -> Opcode:
@@ -157,16 +171,26 @@ class FrameReader:
             raise ProtocolViolation(CloseCode.PROTOCOL_ERROR, "fragments out of order")
         return opcode
 
-    def _join(self, opcode: Opcode, final: bool, payload: bytes) -> tuple[Opcode, bytes] | None:
-        """Return the message that this data frame completes, if it does."""
+    def _join(self, opcode: Opcode, final: bool, payload: bytes) -> tuple[Opcode, bytes]:
+        """Return the message that this data frame completes, else an empty CONTINUATION."""
         if self._fragments is None:
             if final:
                 return opcode, payload
             self._opcode, self._fragments = opcode, bytearray(payload)
-            return None
+            return Opcode.CONTINUATION, b""
         self._fragments += payload
         if not final:
-            return None
+            return Opcode.CONTINUATION, b""
         message = bytes(self._fragments)
         self._fragments = None
         return self._opcode, message
+
+
+def _extended_size(field: bytes) -> int:
+    """Return the length of a payload of 126 bytes or more; raise one that RFC 6455, 5.2 forbids."""
+    size = int.from_bytes(field, "big")
+    if size < 126 or (len(field) == 8 and size <= 0xFFFF):
+        raise ProtocolViolation(CloseCode.PROTOCOL_ERROR, "length in a longer form than it needs")
+    if size >> 63:
+        raise ProtocolViolation(CloseCode.PROTOCOL_ERROR, "length with its top bit set")
+    return size

@@ -46,6 +46,18 @@ def read_all(reader: FrameReader, data: bytes, sizes: list[int]) -> list[tuple[O
     return messages
 
 
+class CountingReader(FrameReader):
+    """Notes how often it looks for a frame."""
+
+    def __init__(self, max_message_size: int) -> None:
+        super().__init__(max_message_size)
+        self.looks = 0
+
+    def _next_frame(self, data: bytes, start: int) -> tuple[Opcode, bool, bytes, int] | None:
+        self.looks += 1
+        return super()._next_frame(data, start)
+
+
 @given(
     payloads=st.lists(PAYLOADS, max_size=10),
     sizes=st.lists(st.integers(1, 100), max_size=30),
@@ -66,14 +78,34 @@ def test_fragments_are_joined_around_control_frames(parts: list[bytes], sizes: l
         data += client_frame(Opcode.CONTINUATION, part, final=False)
     data += client_frame(Opcode.PING, b"between")
     data += client_frame(Opcode.CONTINUATION, parts[-1])
-    expected = [(Opcode.PING, b"between"), (Opcode.TEXT, b"".join(parts))]
+    expected = [
+        *[(Opcode.CONTINUATION, b"")] * (len(parts) - 1),
+        (Opcode.PING, b"between"),
+        (Opcode.TEXT, b"".join(parts)),
+    ]
     assert read_all(FrameReader(1000), data, sizes) == expected
+
+
+@pytest.mark.parametrize("size", [100, 1_000, 1_000_000])
+def test_a_frame_is_looked_at_when_its_header_is_there_and_when_it_is(size: int) -> None:
+    """However many reads it takes, so that a large one costs what its bytes cost."""
+    data = client_frame(Opcode.TEXT, b"a" * size) + client_frame(Opcode.PING, b"next")
+    reader = CountingReader(size)
+    messages = read_all(reader, data, [1] * 20 + [50] * (size // 50 + 1))
+    assert messages == [(Opcode.TEXT, b"a" * size), (Opcode.PING, b"next")]
+    assert reader.looks <= 6
 
 
 @pytest.mark.parametrize(
     ("data", "code"),
     [
         (b"\x81\x01a", CloseCode.PROTOCOL_ERROR),  # not masked
+        # RFC 6455, 5.2: the shortest form of a length, and less than 2**63.
+        (b"\x81\xfe\x00\x7d", CloseCode.PROTOCOL_ERROR),
+        (b"\x81\xff" + bytes(7) + b"\x01", CloseCode.PROTOCOL_ERROR),
+        (b"\x81\xff\0\0\0\0\0\0\xff\xff", CloseCode.PROTOCOL_ERROR),
+        (b"\x81\xff\x80" + bytes(7), CloseCode.PROTOCOL_ERROR),
+        (b"\x81\xff\x7f" + b"\xff" * 7, CloseCode.MESSAGE_TOO_BIG),
         (client_frame(Opcode.TEXT, b"a", flags=0x40), CloseCode.PROTOCOL_ERROR),
         (client_frame(0x3, b"a"), CloseCode.PROTOCOL_ERROR),
         (client_frame(Opcode.PING, b"a", final=False), CloseCode.PROTOCOL_ERROR),
