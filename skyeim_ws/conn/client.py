@@ -116,6 +116,13 @@ class Client(WebSocketHandler, ClientFields):
         if self.ledger.wants_ping:
             self.context.awaiting_confirmation.add(self)
 
+    def on_peer_close(self) -> None:
+        """Leave the service; what answers the frames before the peer's close frame goes first."""
+        if self.state is _OPEN and self.outbox:
+            self._leave(self.outbox.take(self.outbox.size))
+        elif self.state < _DRAINING:
+            self._leave(b"")
+
     def on_close(self) -> None:
         """Clean up after the socket is closed, whoever closed it."""
         if self._wire is None or self.state is _CLOSED:
@@ -233,11 +240,7 @@ class Client(WebSocketHandler, ClientFields):
         # Nothing waits in order for a peer that does not read; its messages are returned.
         opening = self.state is _CONNECTING or code is CloseCode.SLOW_CONSUMER
         last = b"" if opening or not self.outbox else self.outbox.take(self.outbox.size)
-        self.outbox.clear()
-        self._set_state(_DRAINING)
-        self._end()
-        if last or farewell:
-            self._wire.send(last + farewell)
+        self._leave(last + farewell)
         self._wire.close(code, reason)
         log.info(
             "connection_closing",
@@ -297,6 +300,14 @@ class Client(WebSocketHandler, ClientFields):
     def _drop_slow(self) -> None:
         self.stats.slow_consumers += 1
         self.disconnect(CloseCode.SLOW_CONSUMER, "slow consumer")
+
+    def _leave(self, last: bytes) -> None:
+        """Write this and nothing after it; a close frame follows."""
+        self.outbox.clear()
+        self._set_state(_DRAINING)
+        self._end()
+        if last and self._wire is not None:
+            self._wire.send(last)
 
     def _end(self) -> None:
         """Leave the service, once: nothing is routed here any more."""

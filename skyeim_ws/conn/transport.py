@@ -8,6 +8,7 @@ and a third of the time.
 import asyncio
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol, cast
 
 from tornado.concurrent import Future
@@ -45,6 +46,9 @@ class Transport(Protocol):
 
         To a connection that is gone nothing is written: `lost` follows, or has been told.
         """
+
+    def finish(self) -> None:
+        """Tell the peer that nothing follows, and go on reading; nothing may wait."""
 
     def close(self) -> None:
         """Close at once; what waits is dropped."""
@@ -109,6 +113,12 @@ class SocketTransport:
         self._waiting = bytearray(memoryview(data)[sent:])
         self._loop.add_writer(self._socket, self._writable)
         return False
+
+    def finish(self) -> None:
+        """Shut the write side down."""
+        if self._socket is not None:
+            with suppress(OSError):  # gone: `lost` follows
+                self._socket.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
         """Close at once."""
@@ -187,6 +197,13 @@ class StreamTransport:
             return True
         future.add_done_callback(self._written)
         return False
+
+    def finish(self) -> None:
+        """Shut the write side of TCP down: TLS itself cannot end one side and read on."""
+        if not self._stream.closed():
+            with suppress(OSError):
+                # Not by its own method: that would make a bare socket of it, and we read on.
+                socket.socket.shutdown(self._stream.socket, socket.SHUT_WR)
 
     def close(self) -> None:
         """Close at once."""

@@ -47,6 +47,9 @@ class WireHandler(Protocol):
     def on_drained(self) -> None:
         """Note that what had to wait is written."""
 
+    def on_peer_close(self) -> None:
+        """Write what is queued: the peer has closed, and our own close frame follows."""
+
     def disconnect(self, code: CloseCode, reason: str) -> None:
         """Close the connection because the peer or the handler failed."""
 
@@ -118,18 +121,17 @@ class Wire:
             self.received(ahead)
 
     def send(self, data: bytes | memoryview) -> None:
-        """Write frames, behind what waits."""
-        if not self._transport.write(data):
+        """Write frames, behind what waits; nothing follows our close frame."""
+        if not self._closed_by_us and not self._transport.write(data):
             self._blocked = True
             self._handler.direct = None
 
     def close(self, code: int | None = None, reason: str | None = None) -> None:
         """Send a close frame and give the peer `close_timeout` seconds to answer it."""
         self._handler.direct = None
-        if not self._closed_by_us:
-            self._closed_by_us = True
-            self.send(encode_close(CloseCode.NORMAL if code is None else code, reason or ""))
-        if self._closed_by_peer:
+        self.send(encode_close(CloseCode.NORMAL if code is None else code, reason or ""))
+        self._closed_by_us = True
+        if self._closed_by_peer and not self._blocked:
             self._end()
         elif self._abort_timer is None:
             loop = asyncio.get_running_loop()
@@ -139,9 +141,8 @@ class Wire:
 
     def received(self, data: bytes) -> None:
         """Handle the frames of one read."""
-        # After our close frame only the peer's own one matters, and after a protocol violation
-        # not even that; yet reading goes on: closing a socket with unread data resets it, and the
-        # peer would never see why.
+        # Reading goes on after a violation, though nothing of it matters: closing a socket with
+        # unread data resets it, and the peer would never see why.
         if self._reader is None:
             return
         try:
@@ -153,6 +154,9 @@ class Wire:
         except ProtocolViolation as violation:
             self._reader = None
             self._handler.disconnect(violation.code, violation.reason)
+            # Its answer to our close frame will not be seen: it must not wait for the end.
+            if not self._blocked:
+                self._transport.finish()
         except Exception:
             # A fault of ours must not leave the peer waiting.
             log.exception("message_handling_failed")
@@ -161,6 +165,12 @@ class Wire:
     def drained(self) -> None:
         """Go on with what had to wait."""
         self._blocked = False
+        if self._closed_by_us:
+            if self._closed_by_peer:
+                self._end()
+            elif self._reader is None:
+                self._transport.finish()
+            return
         pong, self._pong = self._pong, None
         if pong is not None:
             self.send(encode(Opcode.PONG, pong))
@@ -179,18 +189,18 @@ class Wire:
                 raise ProtocolViolation(
                     CloseCode.INVALID_PAYLOAD, "text frame is not UTF-8"
                 ) from None
-            if not self._closed_by_us:
-                self._handler.on_message(text)
+            self._handler.on_message(text)
         elif opcode == Opcode.PONG:
             self._handler.on_pong(payload)
         elif opcode == Opcode.PING:
             if self._blocked:
                 self._pong = payload
-            elif not self._closed_by_us:
+            else:
                 self.send(encode(Opcode.PONG, payload))
         elif opcode == Opcode.CLOSE:
             self._close_code, self._close_reason = decode_close(payload)
             self._closed_by_peer = True
+            self._handler.on_peer_close()
             # RFC 6455, 5.5.1: answer with the same code.
             self.close(self._close_code)
 
