@@ -163,6 +163,21 @@ def test_every_arrow_of_the_document_is_there() -> None:
     assert idle == []
 
 
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Not even for types alone: what two modules share belongs into a third one below them."""
+    arrows = {
+        module: {
+            f"{library}.{name}" if f"{library}.{name}" in MODULES else library
+            for library, name in imports(parsed(module))
+        }
+        & set(MODULES)
+        for module in MODULES
+    }
+    while leaves := {module for module, targets in arrows.items() if not targets & set(arrows)}:
+        arrows = {module: targets for module, targets in arrows.items() if module not in leaves}
+    assert sorted(arrows) == []
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_arrows_point_the_right_way(module: str) -> None:
     found = [wrong_arrow(module, *imported) for imported in imports(parsed(module))]

@@ -43,11 +43,12 @@ _CONNECTING, _OPEN, _DRAINING, _CLOSED = State
 class Client(WebSocketHandler, ClientFields):
     """A connected user; a subclass adds the handshake and calls `identify`."""
 
-    __slots__ = ("_ended", "_flush_pending", "_wire", "state")
+    __slots__ = ("_ended", "_flush_pending", "_wire", "context", "state")
 
-    def initialize(self, context: ClientContext) -> None:
+    def initialize(self, context: "ClientContext[Client]") -> None:
         """Take what the process shares; Tornado calls this for every request."""
-        self.set_up(context)
+        self.context = context
+        self.set_up(context.limits, context.stats, context.flusher, context.clock())
         self.state = _CONNECTING
         self._wire: Wire | None = None
         self._flush_pending = False

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from skyeim_ws.conn.context import ClientContext
 from skyeim_ws.conn.flusher import Flusher
 from skyeim_ws.conn.ledger import Ledger
+from skyeim_ws.conn.limits import Limits
 from skyeim_ws.conn.outbox import Outbox
 from skyeim_ws.conn.rate import TokenBucket
 from skyeim_ws.conn.stats import Stats
@@ -21,7 +21,6 @@ class ClientFields:
         "close_timeout",
         "conn_id",
         "connected_at",
-        "context",
         "device",
         "direct",
         "expires_at",
@@ -51,13 +50,10 @@ class ClientFields:
     connected_at: int
     expires_at: float
 
-    def set_up(self, context: ClientContext) -> None:
-        """Take what the process shares, and begin with nothing."""
-        limits = context.limits
-        now = context.clock()
-        self.context = context
-        self.stats: Stats = context.stats
-        self.flusher: Flusher = context.flusher
+    def set_up(self, limits: Limits, stats: Stats, flusher: Flusher, now: float) -> None:
+        """Begin with nothing, `now` on the context's clock."""
+        self.stats = stats
+        self.flusher = flusher
         self.close_timeout = limits.close_timeout
         # The socket's own `send`, while the session is open, nothing waits to be written and no
         # TLS is on; else None.

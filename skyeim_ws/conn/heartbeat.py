@@ -21,7 +21,7 @@ class Heartbeat:
     Each has its own phase, so pings are spread over the interval.
     """
 
-    def __init__(self, context: ClientContext) -> None:
+    def __init__(self, context: ClientContext[Client]) -> None:
         self._context = context
         self._task: asyncio.Task[None] | None = None
 

@@ -1,39 +1,43 @@
 """Which connections are to be looked at next, so that nobody looks at all of them; pure."""
 
-from __future__ import annotations
-
 from collections import defaultdict
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from skyeim_ws.conn.client import Client
+from typing import Generic, Protocol, TypeVar
 
 _SLOT_SECONDS = 1.0
 
 
-class TimerWheel:
+class Scheduled(Protocol):
+    """What is to be looked at, and when: in seconds, on a clock of its owner."""
+
+    next_check: float
+
+
+S = TypeVar("S", bound=Scheduled)
+
+
+class TimerWheel(Generic[S]):
     """Connections in slots of a second by their `next_check`, which must not change in between."""
 
     def __init__(self) -> None:
-        self._slots: defaultdict[int, set[Client]] = defaultdict(set)
+        self._slots: defaultdict[int, set[S]] = defaultdict(set)
 
     def __len__(self) -> int:
         return sum(map(len, self._slots.values()))
 
-    def add(self, client: Client) -> None:
+    def add(self, client: S) -> None:
         """Enter a connection."""
         self._slots[_slot(client.next_check)].add(client)
 
-    def discard(self, client: Client) -> None:
+    def discard(self, client: S) -> None:
         """Take a connection out, if it is there."""
         slot = _slot(client.next_check)
         if slot in self._slots:
             self._slots[slot].discard(client)
 
-    def take(self, now: float) -> list[Client]:
+    def take(self, now: float) -> list[S]:
         """Take out and return those whose time has come."""
         current = _slot(now)
-        taken: list[Client] = []
+        taken: list[S] = []
         for slot in [slot for slot in self._slots if slot <= current]:
             due = [client for client in self._slots[slot] if client.next_check <= now]
             taken += due

@@ -13,6 +13,7 @@ from tornado.routing import Rule
 from tornado.web import Application, RequestHandler, url
 
 from skyeim_ws.config.tree import Config
+from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.context import ClientContext
 from skyeim_ws.handler.base import JsonHandler
 from skyeim_ws.handler.contact_handler import (
@@ -50,7 +51,7 @@ _V1 = r"(?:/api/v1)?"
 def application(
     config: Config,
     *,
-    context: ClientContext,
+    context: ClientContext[Client],
     publisher: EventPublisher,
     messages: Messages,
     friends: FriendPages,

@@ -30,7 +30,7 @@ class Admission:
 class WSHandler(Client):
     """`GET /ws`: a client that has shown a token."""
 
-    def initialize(self, context: ClientContext, admission: Admission) -> None:  # type: ignore[override]
+    def initialize(self, context: ClientContext[Client], admission: Admission) -> None:  # type: ignore[override]
         """Take what the process shares."""
         super().initialize(context)
         self._admission = admission

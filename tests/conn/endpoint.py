@@ -73,7 +73,7 @@ class Admitted(Client):
 class Endpoint:
     """A server of connections, and the way to connect to it."""
 
-    def __init__(self, stack: AsyncExitStack, context: ClientContext, notes: Notes) -> None:
+    def __init__(self, stack: AsyncExitStack, context: ClientContext[Client], notes: Notes) -> None:
         self.context = context
         self.notes = notes
         self.hub = notes.hub

@@ -1,18 +1,16 @@
-"""The timer_wheel against a plain list: whose time has come is taken out once, nobody else."""
+"""The timer wheel against a plain list: whose time has come is taken out once, nobody else."""
 
 from dataclasses import dataclass
-from typing import cast
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.timer_wheel import TimerWheel
 
 
 @dataclass(eq=False)
 class Checked:
-    """What the timer_wheel asks of a client."""
+    """What the timer wheel asks of a client."""
 
     next_check: float
 
@@ -20,7 +18,7 @@ class Checked:
 class Times(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.timer_wheel = TimerWheel()
+        self.timer_wheel: TimerWheel[Checked] = TimerWheel()
         self.entered: list[Checked] = []
         self.gone: list[Checked] = []
         self.now = 0.0
@@ -29,12 +27,12 @@ class Times(RuleBasedStateMachine):
     def add(self, ahead: float) -> None:
         client = Checked(self.now + ahead)
         self.entered.append(client)
-        self.timer_wheel.add(cast(Client, client))
+        self.timer_wheel.add(client)
 
     @rule(seconds=st.floats(0, 60))
     def take(self, seconds: float) -> None:
         self.now += seconds
-        taken = cast(list[Checked], self.timer_wheel.take(self.now))
+        taken = self.timer_wheel.take(self.now)
         due = [client for client in self.entered if client.next_check <= self.now]
         assert sorted(taken, key=id) == sorted(due, key=id)
         self.entered = [client for client in self.entered if client not in due]
@@ -44,7 +42,7 @@ class Times(RuleBasedStateMachine):
     def discard(self, choice: st.DataObject) -> None:
         """Also one that was taken, or never there."""
         some = choice.draw(st.sampled_from([*self.entered, *self.gone, Checked(self.now)]))
-        self.timer_wheel.discard(cast(Client, some))
+        self.timer_wheel.discard(some)
         self.entered = [client for client in self.entered if client is not some]
 
     @invariant()
