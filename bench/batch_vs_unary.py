@@ -22,7 +22,7 @@ import structlog
 
 from bench.cpu import cpu_seconds
 from bench.services import Services, fill, running_services
-from skyeim_ws.logic.ports import Outgoing, SendOutcome, Stored
+from skyeim_ws.logic.outgoing import Outgoing, SendOutcome, Stored
 from skyeim_ws.rpc.batcher import Batcher
 from skyeim_ws.rpc.friends import FriendClient
 from skyeim_ws.rpc.groups import GroupClient
@@ -82,7 +82,7 @@ class Flight:
 
     def _done(self, _message: Outgoing, outcome: SendOutcome) -> None:
         self._open -= 1
-        if not isinstance(outcome, Stored) or outcome.duplicate:
+        if not isinstance(outcome, Stored) or outcome.first is not None:
             self._failed = outcome
         self._send_next()
         if not self._open:

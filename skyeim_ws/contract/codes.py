@@ -65,6 +65,6 @@ EXPLANATIONS: dict[Reason, str] = {
     Reason.RATE_LIMITED: "you are sending too fast; slow down and try again",
     Reason.BUSY: "too many messages are under way; wait for their acks and try again",
     Reason.RPC_ERROR: "a service is unavailable; try again with the same msgId",
-    Reason.MSG_ID_CONFLICT: "another sender has used this msgId; choose a new one",
+    Reason.MSG_ID_CONFLICT: "this msgId has been used for another message; choose a new one",
 }
 """What a person reads when no better text is at hand."""

@@ -5,7 +5,7 @@ from msgspec import UNSET
 from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.messages import Ack, error_frame, frame, new_msg_id, now_seconds
 from skyeim_ws.contract.codes import Reason
-from skyeim_ws.logic.ports import Stored
+from skyeim_ws.logic.outgoing import Stored
 
 SENDS = frozenset({"chat", "group_chat"})
 """The types whose failure is told by an `ack` before the `error`."""

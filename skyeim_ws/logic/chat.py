@@ -4,6 +4,7 @@ from collections import OrderedDict
 from functools import partial
 
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from skyeim_ws.conn.client import Client, State
 from skyeim_ws.conn.group_router import GroupFrame, GroupRouter
@@ -22,18 +23,12 @@ from skyeim_ws.contract.codes import Reason
 from skyeim_ws.logic.acks import Acks
 from skyeim_ws.logic.answers import failed_frame, refuse, sent_frame
 from skyeim_ws.logic.delivery import PrivateDelivery
-from skyeim_ws.logic.ports import (
-    MessageWriter,
-    Outgoing,
-    Refused,
-    SendOutcome,
-    Stored,
-    Unavailable,
-)
+from skyeim_ws.logic.outgoing import MessageWriter, Outgoing, SendOutcome, Stored
+from skyeim_ws.logic.ports import Refused, Unavailable
 from skyeim_ws.logic.requests import Requests
 from skyeim_ws.logic.user_router import UserRouter
 
-_Key = tuple[int, str]  # sender, msgId
+_Key = tuple[int, int, str, str]  # sender, receiver or group, msgId
 
 
 class Sending:
@@ -63,8 +58,9 @@ class Sending:
         self._requests = requests
         # Whom to answer when a message is stored: one client for each attempt to send it.
         self._under_way: dict[_Key, list[Client]] = {}
-        # What was answered lately: a retry is answered from here and routes nothing again.
-        self._answered: OrderedDict[_Key, Stored] = OrderedDict()
+        # What was answered lately, by sender and msgId: a retry is answered from here and routes
+        # nothing again.
+        self._answered: OrderedDict[tuple[int, str], tuple[_Key, Stored]] = OrderedDict()
         self._recent_acks = recent_acks
 
     @property
@@ -101,8 +97,13 @@ class Sending:
 
     def _submit(self, client: Client, message: Outgoing) -> None:
         key = _key(message)
-        if (stored := self._answered.get(key)) is not None:
-            client.send(sent_frame(stored))
+        answered = self._answered.get((client.user_id, message.msg_id))
+        if answered is not None:
+            first, stored = answered
+            if first == key:
+                client.send(sent_frame(stored))
+            else:
+                client.send(failed_frame(message.msg_id, Reason.MSG_ID_CONFLICT))
             return
         if not self._requests.admit(client):
             self._busy(client, message)
@@ -135,7 +136,10 @@ class Sending:
             self._answer(message, outcome)
             if message.group_id:
                 self._router.release(message.group_id)
-        elif message.group_id:
+            return
+        # What a repeat says was checked by nobody.
+        message = outcome.first or message
+        if message.group_id:
             self._answer(message, outcome)
             self._route(message, outcome)
         else:
@@ -172,7 +176,9 @@ class Sending:
                 self._user_router.send(message.from_user_id, answer)
 
     def _remember(self, message: Outgoing, stored: Stored) -> None:
-        self._answered[_key(message)] = stored
+        # Not with what is stored: that would be the contents of all of them.
+        answer = (_key(message), replace(stored, first=None))
+        self._answered[message.from_user_id, message.msg_id] = answer
         if len(self._answered) > self._recent_acks:
             self._answered.popitem(last=False)
 
@@ -193,7 +199,7 @@ class Sending:
 
 
 def _key(message: Outgoing) -> _Key:
-    return message.from_user_id, message.msg_id
+    return (*message.way, message.msg_id)
 
 
 def _delivery(message: Outgoing, stored: Stored) -> Delivery:

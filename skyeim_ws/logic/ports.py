@@ -25,42 +25,6 @@ class Refused(Exception):  # noqa: N818 - an answer, not a fault
         self.reason = reason
 
 
-class Outgoing(msgspec.Struct, frozen=True, eq=False):
-    """A message on its way into storage; exactly one of `to_user_id` and `group_id` is set."""
-
-    msg_id: str
-    from_user_id: int
-    content: str
-    content_type: int
-    to_user_id: int = 0
-    group_id: str = ""
-    at_user_ids: tuple[int, ...] = ()
-
-
-class Stored(msgspec.Struct, frozen=True):
-    """Where and when a message was stored; `created_at` is in Unix seconds, `seq` 0 if private."""
-
-    id: int
-    msg_id: str
-    created_at: int
-    seq: int = 0
-    duplicate: bool = False
-
-
-SendOutcome = Stored | Refused | Unavailable
-"""Failures are values here: one batch answers many senders, each in its own way."""
-
-
-class MessageWriter(Protocol):
-    """Stores messages; order per sender and per group is the order of submission."""
-
-    def submit(self, message: Outgoing, done: Callable[[Outgoing, SendOutcome], None]) -> bool:
-        """Take a message for storing; `done` is called once, on the loop, never from inside.
-
-        Returns False, and never calls `done`, when the bounded queue is full.
-        """
-
-
 class HistoryMessage(msgspec.Struct, frozen=True, rename="camel"):
     """A stored message as the HTTP API shows it; times in Unix seconds."""
 

@@ -11,13 +11,15 @@ from skyeim_ws.contract.codes import Reason
 from skyeim_ws.contract.names import EVERYONE, MAX_BATCH
 from skyeim_ws.contract.pb import message_pb2 as pb
 from skyeim_ws.contract.pb.message_pb2_grpc import MessageStub
-from skyeim_ws.logic.ports import Outgoing, Refused, SendOutcome, Stored, Unavailable
+from skyeim_ws.logic.outgoing import Outgoing, SendOutcome
+from skyeim_ws.logic.ports import Refused, Unavailable
 from skyeim_ws.rpc import sending
 from skyeim_ws.rpc.errors import RpcFailed, classify, is_refusal, status_code
 from skyeim_ws.rpc.friends import FriendClient
 from skyeim_ws.rpc.groups import GroupClient
 from skyeim_ws.rpc.keyed_queue import KeyedQueue
 from skyeim_ws.rpc.pool import Pool
+from skyeim_ws.rpc.repeats import Repeats, Unclear, Why
 from skyeim_ws.rpc.sending import Done, Item
 from skyeim_ws.rpc.service import Service
 
@@ -68,6 +70,7 @@ class Batcher:
         self.batching = True
         self._pool = pool
         self._service = Service(pool, MessageStub)
+        self.repeats = Repeats(pool)
         self._friends = friends
         self._groups = groups
         self._batch_size = min(batch_size, MAX_BATCH)
@@ -153,8 +156,8 @@ class Batcher:
         for item, request in zip(batch, found, strict=True):
             self._settle(item, request if isinstance(request, Refused) else next(settled))
 
-    async def _send_batch(self, sent: Mapping[Item, pb.SendItem]) -> list[SendOutcome | None]:
-        """Return the outcome of each item; None stands for denied without a reason."""
+    async def _send_batch(self, sent: Mapping[Item, pb.SendItem]) -> list[SendOutcome | Unclear]:
+        """Return the outcome of each item."""
         loop = asyncio.get_running_loop()
         started = loop.time()
         messages = [item.message for item in sent]
@@ -208,11 +211,12 @@ class Batcher:
         self._start_calls()
 
     async def _call(self, item: Item) -> None:
-        outcome: SendOutcome | None
+        outcome: SendOutcome | Unclear
+        item.newest_id = self.repeats.newest_id
         try:
             outcome = await self._send_one(item)
         except RpcFailed as failed:
-            outcome = classify(failed.code, failed.reason, failed.message)
+            outcome = sending.failed(failed)
         except Exception:  # whatever it is, the messages behind this one must go on
             log.exception("send_failed")
             outcome = Unavailable("internal error")
@@ -223,31 +227,42 @@ class Batcher:
         request = sending.request(item.message)
         if isinstance(request, Refused):
             return request
+        answer: pb.SendMessageResp | pb.SendGroupMessageResp
         left = _time_left(item)
         if isinstance(request, pb.SendGroupMessageReq):
-            group = await self._service.call(
+            answer = await self._service.call(
                 lambda stub: stub.SendGroupMessage, request, timeout=left
             )
-            return Stored(group.id, item.message.msg_id, group.created_at, group.seq)
-        private = await self._service.call(lambda stub: stub.SendMessage, request, timeout=left)
-        return Stored(private.id, item.message.msg_id, private.created_at)
+        else:
+            answer = await self._service.call(lambda stub: stub.SendMessage, request, timeout=left)
+        outcome = await self.repeats.check(item.message, answer, _time_left(item))
+        self.repeats.seen(answer.id)
+        return outcome
 
-    def _settle(self, item: Item, outcome: SendOutcome | None) -> None:
-        if outcome is not None:
+    def _settle(self, item: Item, outcome: SendOutcome | Unclear) -> None:
+        if not isinstance(outcome, Unclear):
             self._answer(item, outcome)
             return
-        look_up = asyncio.get_running_loop().create_task(self._look_up(item))
+        look_up = asyncio.get_running_loop().create_task(self._look_up(item, outcome))
         self._look_ups.add(look_up)
         look_up.add_done_callback(self._look_ups.discard)
 
-    async def _look_up(self, item: Item) -> None:
-        """Answer a message that was denied without a reason, when the reason is found."""
+    async def _look_up(self, item: Item, unclear: Unclear) -> None:
+        """Answer a message that was denied without a reason, or may be stored already."""
         outcome: SendOutcome
         try:
             async with asyncio.timeout_at(item.deadline), self._look_up_slots:
-                outcome = Refused(await self._why_denied(item))
+                if unclear.why is Why.DENIED:
+                    outcome = Refused(await self._why_denied(item))
+                else:
+                    outcome = await self.repeats.look_up(
+                        item.message, unclear, _time_left(item), item.newest_id
+                    )
         except (Refused, Unavailable) as answer:
             outcome = answer
+        except RpcFailed as failed:
+            denied = Refused(Reason.NOT_MEMBER if item.message.group_id else Reason.NOT_FRIEND)
+            outcome = classify(failed.code, failed.reason, failed.message) or denied
         except TimeoutError:
             outcome = Unavailable("no time left")
         self._answer(item, outcome)

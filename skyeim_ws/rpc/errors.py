@@ -33,13 +33,17 @@ class RpcFailed(Exception):  # noqa: N818 - it states what happened, as its sibl
     """A call ended with another status than OK.
 
     `reason` and `message` are the server's own words, and empty unless the server is ours.
+    `duplicate`: its database said that what was to be stored is there already.
     """
 
-    def __init__(self, code: StatusCode, reason: str = "", message: str = "") -> None:
+    def __init__(
+        self, code: StatusCode, reason: str = "", message: str = "", *, duplicate: bool = False
+    ) -> None:
         super().__init__(f"{code.name} {reason}".rstrip())
         self.code = code
         self.reason = reason
         self.message = message
+        self.duplicate = duplicate
 
 
 def failure(error: grpc.aio.AioRpcError) -> RpcFailed:
@@ -48,7 +52,10 @@ def failure(error: grpc.aio.AioRpcError) -> RpcFailed:
     metadata: Iterable[tuple[str, str | bytes]] = cast(Any, error.trailing_metadata()) or ()
     named = [value for key, value in metadata if key == REASON_KEY]
     reason = named[0] if named and isinstance(named[0], str) else ""
-    return RpcFailed(error.code(), reason, (error.details() or "") if reason else "")
+    details = error.details() or ""
+    # Existing servers hand the words of the database on: MySQL has "Duplicate entry".
+    duplicate = "duplicate entry" in details.lower()
+    return RpcFailed(error.code(), reason, details if reason else "", duplicate=duplicate)
 
 
 def classify(code: StatusCode, reason: str = "", message: str = "") -> Refused | Unavailable | None:

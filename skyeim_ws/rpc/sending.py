@@ -7,8 +7,10 @@ from grpc import StatusCode
 
 from skyeim_ws.contract.codes import Reason
 from skyeim_ws.contract.pb import message_pb2 as pb
-from skyeim_ws.logic.ports import Outgoing, Refused, SendOutcome, Stored
-from skyeim_ws.rpc.errors import classify, status_code
+from skyeim_ws.logic.outgoing import Outgoing, SendOutcome, Stored
+from skyeim_ws.logic.ports import Refused
+from skyeim_ws.rpc.errors import RpcFailed, classify, status_code
+from skyeim_ws.rpc.repeats import Unclear, Why, settle
 
 Done = Callable[[Outgoing, SendOutcome], None]
 
@@ -19,11 +21,15 @@ _BYTES_PER_MENTION = 10
 
 @dataclass(slots=True, eq=False)
 class Item:
-    """A message on its way; `deadline` is a time of the loop."""
+    """A message on its way; `deadline` is a time of the loop.
+
+    `newest_id` is the largest id of a stored message that was known when this one was sent.
+    """
 
     message: Outgoing
     done: Done
     deadline: float
+    newest_id: int = 0
 
 
 def request(message: Outgoing) -> pb.SendMessageReq | pb.SendGroupMessageReq | Refused:
@@ -73,11 +79,29 @@ def answers(message: Outgoing, result: pb.SendResult) -> bool:
     return result.code != StatusCode.OK.value[0] or result.msg_id in ("", message.msg_id)
 
 
-def outcome(message: Outgoing, result: pb.SendResult) -> SendOutcome | None:
-    """Return what became of an item of a batch; None if it was denied without a reason."""
+def outcome(message: Outgoing, result: pb.SendResult) -> SendOutcome | Unclear:
+    """Return what became of an item of a batch."""
     if result.code != StatusCode.OK.value[0]:
-        return classify(status_code(result.code), result.reason)
-    return Stored(result.id, message.msg_id, result.created_at, result.seq, result.duplicate)
+        # A server that knows batches says of a repeat that it is one, so trouble is trouble.
+        return _refused(status_code(result.code), result.reason)
+    if not result.duplicate:
+        return Stored(result.id, message.msg_id, result.created_at, result.seq)
+    if not result.HasField("message"):
+        return Unclear(Why.REPEATED, result.id)
+    return settle(message, result.message)
+
+
+def failed(failure: RpcFailed) -> SendOutcome | Unclear:
+    """Return what became of a message whose own call has failed."""
+    if not failure.reason and failure.code in (StatusCode.UNKNOWN, StatusCode.INTERNAL):
+        return Unclear(Why.REPEATED if failure.duplicate else Why.FAILED)
+    return _refused(failure.code, failure.reason, failure.message)
+
+
+def _refused(code: StatusCode, reason: str, text: str = "") -> SendOutcome | Unclear:
+    if not reason and code is StatusCode.ALREADY_EXISTS:
+        return Unclear(Why.REPEATED)
+    return classify(code, reason, text) or Unclear(Why.DENIED)
 
 
 def order_keys(message: Outgoing) -> list[tuple[str, int | str]]:

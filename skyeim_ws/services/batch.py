@@ -24,14 +24,15 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 
+from skyeim_ws.contract.pb import message_pb2 as pb
 from skyeim_ws.services.db import Database, chunks
 from skyeim_ws.services.errors import RefusedError, invalid
+from skyeim_ws.services.history import INFO, info_of_row
 from skyeim_ws.services.mysql import is_deadlock
 from skyeim_ws.services.send_rules import (
     Decision,
     Draft,
     Facts,
-    Known,
     Repeat,
     decide,
     msg_id_conflict,
@@ -52,26 +53,23 @@ log = structlog.get_logger()
 
 
 class Stored(NamedTuple):
-    """Where and when a message was stored; `created_at` in Unix seconds, `seq` 0 if private."""
+    """Where and when a message was stored; `created_at` in Unix seconds, `seq` 0 if private.
+
+    `first` is what the earlier call stored that this one repeats, None if there was none.
+    """
 
     id: int
     msg_id: str
     created_at: int
     seq: int
-    duplicate: bool
+    first: pb.MessageInfo | None = None
 
 
 Outcome: TypeAlias = Stored | RefusedError
 
 # Built once: to build and hash a statement costs more than to run it.
 _KEYS: BindParameter[Any] = bindparam("keys", expanding=True)
-_KNOWN = select(
-    messages.c.msg_id,
-    messages.c.id,
-    messages.c.from_user_id,
-    messages.c.created_at,
-    messages.c.seq,
-).where(messages.c.msg_id.in_(_KEYS))
+_KNOWN = INFO.where(messages.c.msg_id.in_(_KEYS))
 _FRIENDSHIPS = select(friends.c.user_id, friends.c.friend_id, friends.c.status).where(
     tuple_(friends.c.user_id, friends.c.friend_id).in_(_KEYS)
 )
@@ -152,11 +150,30 @@ def _outcome(
         return draft
     if isinstance(decision, RefusedError):
         return decision
-    if isinstance(decision, Known):
-        return Stored(decision.id, draft.msg_id, decision.created_at, decision.seq, True)
-    if isinstance(decision, Repeat):
-        return stored[draft.msg_id]._replace(duplicate=True)
-    return stored[draft.msg_id]
+    if isinstance(decision, pb.MessageInfo):
+        return Stored(decision.id, draft.msg_id, decision.created_at, decision.seq, decision)
+    new = stored[draft.msg_id]
+    return (
+        new._replace(first=message_info(decision.of, new)) if isinstance(decision, Repeat) else new
+    )
+
+
+def message_info(draft: Draft, stored: Stored) -> pb.MessageInfo:
+    """Return a message as it was stored just now."""
+    return pb.MessageInfo(
+        id=stored.id,
+        msg_id=draft.msg_id,
+        from_user_id=draft.from_user_id,
+        to_user_id=draft.to_user_id,
+        content=draft.content,
+        content_type=draft.content_type,
+        status=UNREAD,
+        created_at=stored.created_at,
+        chat_type=GROUP if draft.group_id else PRIVATE,
+        group_id=draft.group_id,
+        seq=stored.seq,
+        at_user_ids=draft.at_user_ids,
+    )
 
 
 def _load_facts(connection: Connection, drafts: Sequence[Draft]) -> Facts:
@@ -169,7 +186,7 @@ def _load_facts(connection: Connection, drafts: Sequence[Draft]) -> Facts:
     group_rows = _select_in(connection, _GROUPS, {group_id for group_id, _ in seats})
     members = _select_in(connection, _MEMBERS, seats)
     return Facts(
-        known={row[0]: Known(row[1], row[2], row[3], row[4] or 0) for row in known},
+        known={info.msg_id: info for info in map(info_of_row, known)},
         friendships={(row[0], row[1]): row[2] for row in friendships},
         groups={row[0]: row[1] for row in group_rows},
         members={(row[0], row[1]): (row[2], row[3]) for row in members},
@@ -209,8 +226,7 @@ def _insert(connection: Connection, drafts: Sequence[Draft]) -> dict[str, Stored
     connection.execute(insert(messages), rows)
     ids = {row[0]: row[1] for row in _select_in(connection, _IDS, [row["msg_id"] for row in rows])}
     return {
-        row["msg_id"]: Stored(ids[row["msg_id"]], row["msg_id"], now, row["seq"], False)
-        for row in rows
+        row["msg_id"]: Stored(ids[row["msg_id"]], row["msg_id"], now, row["seq"]) for row in rows
     }
 
 

@@ -49,7 +49,7 @@ Page = tuple[list[pb.MessageInfo], bool]
 """Messages, and whether there are more."""
 
 _m = messages.c
-_INFO = select(
+INFO = select(
     _m.id,
     _m.msg_id,
     _m.from_user_id,
@@ -63,6 +63,7 @@ _INFO = select(
     _m.seq,
     _m.at_user_ids,
 )
+"""What is asked of a message; `info_of_row` reads a row of it."""
 
 
 def private_page(
@@ -73,13 +74,13 @@ def private_page(
         and_(_m.from_user_id == user_id, _m.to_user_id == peer_id),
         and_(_m.from_user_id == peer_id, _m.to_user_id == user_id),
     )
-    statement = _before(_INFO.where(between, _m.chat_type == PRIVATE), before_id)
+    statement = _before(INFO.where(between, _m.chat_type == PRIVATE), before_id)
     return _page(connection, statement.order_by(_m.id.desc()), limit)
 
 
 def group_page(connection: Connection, group_id: str, before_id: int, limit: int) -> Page:
     """Return the messages of a group, newest first, below `before_id` if not 0."""
-    statement = _before(_INFO.where(_of_group(group_id)), before_id)
+    statement = _before(INFO.where(_of_group(group_id)), before_id)
     return _page(connection, statement.order_by(_m.seq.desc(), _m.id.desc()), limit)
 
 
@@ -92,19 +93,19 @@ def mentions_page(
     for old, new in ((" ", ""), ("[", ","), ("]", ",")):
         numbers = func.replace(numbers, old, new)
     mentioned = or_(numbers.like(f"%,{user_id},%"), numbers.like(f"%,{EVERYONE},%"))
-    statement = _before(_INFO.where(_of_group(group_id), mentioned), before_id)
+    statement = _before(INFO.where(_of_group(group_id), mentioned), before_id)
     return _page(connection, statement.order_by(_m.seq.desc(), _m.id.desc()), limit)
 
 
 def group_since(connection: Connection, group_id: str, seq: int, limit: int) -> Page:
     """Return the group's messages with a larger seq, ascending."""
-    statement = _INFO.where(_of_group(group_id), _m.seq > seq)
+    statement = INFO.where(_of_group(group_id), _m.seq > seq)
     return _page(connection, statement.order_by(_m.seq), limit)
 
 
 def private_since(connection: Connection, user_id: int, after_id: int, limit: int) -> Page:
     """Return the private messages to the user with a larger id, ascending."""
-    statement = _INFO.where(_m.to_user_id == user_id, _m.chat_type == PRIVATE, _m.id > after_id)
+    statement = INFO.where(_m.to_user_id == user_id, _m.chat_type == PRIVATE, _m.id > after_id)
     return _page(connection, statement.order_by(_m.id), limit)
 
 
@@ -113,7 +114,7 @@ def unread(connection: Connection, user_id: int, peer_id: int) -> list[pb.Messag
 
     At most 10,000, fewer if they are large.
     """
-    statement = _INFO.where(_unread_by(user_id, peer_id)).order_by(_m.id)
+    statement = INFO.where(_unread_by(user_id, peer_id)).order_by(_m.id)
     return _page(connection, statement, MAX_UNREAD)[0]
 
 
@@ -144,7 +145,7 @@ def search(connection: Connection, user_id: int, keyword: str) -> list[pb.Messag
         and_(_m.chat_type == PRIVATE, or_(_m.from_user_id == user_id, _m.to_user_id == user_id)),
         and_(_m.chat_type == GROUP, _m.group_id.in_(joined)),
     )
-    statement = _INFO.where(
+    statement = INFO.where(
         own, _m.content.contains(keyword, autoescape=True), _m.status != RECALLED
     )
     return _page(connection, statement.order_by(_m.id.desc()), MAX_FOUND)[0]
@@ -184,7 +185,7 @@ def _page(connection: Connection, statement: Select[Any], limit: int) -> Page:
     result = connection.execute(statement.limit(limit + 1))
     with result:
         for row in _rows(result.partitions(_SCAN)):
-            info = _info(row)
+            info = info_of_row(row)
             size += info.ByteSize()
             if len(infos) == limit or (infos and size > REPLY_BYTES):
                 return infos, True
@@ -197,7 +198,8 @@ def _rows(partitions: Iterable[Sequence[Any]]) -> Iterable[Any]:
         yield from partition
 
 
-def _info(row: Any) -> pb.MessageInfo:
+def info_of_row(row: Any) -> pb.MessageInfo:
+    """Return the message in a row of `INFO`."""
     # NULL stands in columns that an existing database may leave empty.
     return pb.MessageInfo(
         id=row[0],

@@ -11,7 +11,7 @@ from skyeim_ws.contract.names import MAX_BATCH
 from skyeim_ws.contract.pb import message_pb2 as pb
 from skyeim_ws.contract.pb.message_pb2_grpc import MessageServicer
 from skyeim_ws.services import history
-from skyeim_ws.services.batch import Outcome, Stored, store
+from skyeim_ws.services.batch import Outcome, Stored, message_info, store
 from skyeim_ws.services.db import Database
 from skyeim_ws.services.errors import RefusedError, invalid
 from skyeim_ws.services.events import Events
@@ -47,16 +47,25 @@ class MessageService(MessageServicer):
         self, request: pb.SendMessageReq, context: object
     ) -> pb.SendMessageResp:
         """Store a private message."""
-        stored = await self._send(private_draft(request))
-        return pb.SendMessageResp(id=stored.id, msg_id=stored.msg_id, created_at=stored.created_at)
+        draft, stored = await self._send(private_draft(request))
+        return pb.SendMessageResp(
+            id=stored.id,
+            msg_id=stored.msg_id,
+            created_at=stored.created_at,
+            message=stored.first or message_info(draft, stored),
+        )
 
     async def SendGroupMessage(  # noqa: N802
         self, request: pb.SendGroupMessageReq, context: object
     ) -> pb.SendGroupMessageResp:
         """Store a group message."""
-        stored = await self._send(group_draft(request))
+        draft, stored = await self._send(group_draft(request))
         return pb.SendGroupMessageResp(
-            id=stored.id, msg_id=stored.msg_id, created_at=stored.created_at, seq=stored.seq
+            id=stored.id,
+            msg_id=stored.msg_id,
+            created_at=stored.created_at,
+            seq=stored.seq,
+            message=stored.first or message_info(draft, stored),
         )
 
     async def SendBatch(  # noqa: N802
@@ -66,7 +75,7 @@ class MessageService(MessageServicer):
         if len(request.items) > MAX_BATCH:
             raise invalid(f"a batch has at most {MAX_BATCH} items")
         outcomes = await self._store([draft_of(item) for item in request.items])
-        return pb.SendBatchResp(results=[_result(outcome) for outcome in outcomes])
+        return pb.SendBatchResp(results=_results(outcomes))
 
     async def GetMessageList(  # noqa: N802
         self, request: pb.GetMessageListReq, context: object
@@ -187,11 +196,13 @@ class MessageService(MessageServicer):
         infos = await self._read(history.search, request.user_id, keyword)
         return pb.SearchMessageResp(list=infos)
 
-    async def _send(self, draft: Draft | RefusedError) -> Stored:
+    async def _send(self, draft: Draft | RefusedError) -> tuple[Draft, Stored]:
         (outcome,) = await self._store([draft])
+        if isinstance(draft, RefusedError):
+            raise draft
         if isinstance(outcome, RefusedError):
             raise outcome
-        return outcome
+        return draft, outcome
 
     async def _store(self, drafts: Sequence[Draft | RefusedError]) -> list[Outcome]:
         outcomes = await store(self._database, drafts)
@@ -220,7 +231,18 @@ class MessageService(MessageServicer):
         return await self._database.run_read(work)
 
 
-def _result(outcome: Outcome) -> pb.SendResult:
+def _results(outcomes: Sequence[Outcome]) -> list[pb.SendResult]:
+    """Return the results of a batch; when it gets too long, without what was stored earlier."""
+    left = history.REPLY_BYTES
+    results = []
+    for outcome in outcomes:
+        if isinstance(outcome, Stored) and outcome.first is not None:
+            left -= outcome.first.ByteSize()
+        results.append(_result(outcome, tell=left >= 0))
+    return results
+
+
+def _result(outcome: Outcome, *, tell: bool) -> pb.SendResult:
     if isinstance(outcome, RefusedError):
         return pb.SendResult(code=_number(outcome.code), reason=outcome.reason)
     return pb.SendResult(
@@ -228,7 +250,8 @@ def _result(outcome: Outcome) -> pb.SendResult:
         msg_id=outcome.msg_id,
         created_at=outcome.created_at,
         seq=outcome.seq,
-        duplicate=outcome.duplicate,
+        duplicate=outcome.first is not None,
+        message=outcome.first if tell else None,
     )
 
 

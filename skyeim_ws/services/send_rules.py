@@ -40,15 +40,6 @@ class Draft(NamedTuple):
     at_user_ids: tuple[int, ...]
 
 
-class Known(NamedTuple):
-    """What is known of a message that is stored already; `created_at` in Unix seconds."""
-
-    id: int
-    from_user_id: int
-    created_at: int
-    seq: int
-
-
 class Repeat(NamedTuple):
     """The item repeats an earlier one of the same batch."""
 
@@ -59,18 +50,19 @@ class Repeat(NamedTuple):
 class Facts:
     """What the rules need to know about a batch.
 
-    `known`: by msg_id. `friendships`: status of the row (user_id, friend_id). `groups`: status by
-    group_id. `members`: (role, mute) by (group_id, user_id).
+    `known`: what is stored already, by msg_id. `friendships`: status of the row
+    (user_id, friend_id). `groups`: status by group_id. `members`: (role, mute) by
+    (group_id, user_id).
     """
 
-    known: Mapping[str, Known]
+    known: Mapping[str, pb.MessageInfo]
     friendships: Mapping[tuple[int, int], int]
     groups: Mapping[str, int]
     members: Mapping[tuple[str, int], tuple[int, int]]
 
 
-Decision: TypeAlias = Draft | Known | Repeat | RefusedError
-"""A Draft is to be stored, a Known is already."""
+Decision: TypeAlias = Draft | pb.MessageInfo | Repeat | RefusedError
+"""A Draft is to be stored, a MessageInfo is already."""
 
 
 def draft_of(item: pb.SendItem) -> Draft | RefusedError:
@@ -116,8 +108,11 @@ def decide(drafts: Sequence[Draft | RefusedError], facts: Facts) -> list[Decisio
 
 
 def msg_id_conflict() -> RefusedError:
-    """Return the refusal of a msg_id that another sender has used."""
-    return errors.already_exists(Reason.MSG_ID_CONFLICT, "another sender has used this msg_id")
+    """Return the refusal of a msg_id that has been used for another message."""
+    return errors.already_exists(
+        Reason.MSG_ID_CONFLICT,
+        "this msg_id has been used for another message",
+    )
 
 
 def _draft(
@@ -143,13 +138,19 @@ def _judge(draft: Draft, facts: Facts, first_uses: Mapping[str, Draft]) -> Decis
     # A retry gets its first answer even if the friendship has ended since.
     known = facts.known.get(draft.msg_id)
     if known is not None:
-        return known if known.from_user_id == draft.from_user_id else msg_id_conflict()
+        return known if _way(known) == _way(draft) else msg_id_conflict()
     first_use = first_uses.get(draft.msg_id)
     if first_use is not None:
-        same_sender = first_use.from_user_id == draft.from_user_id
-        return Repeat(first_use) if same_sender else msg_id_conflict()
+        return Repeat(first_use) if _way(first_use) == _way(draft) else msg_id_conflict()
     refusal = _group_refusal(draft, facts) if draft.group_id else _private_refusal(draft, facts)
     return refusal or draft
+
+
+def _way(message: Draft | pb.MessageInfo) -> tuple[int, int, str]:
+    """Return from whom to whom a message goes: of a repeat it is that of the first."""
+    # Existing databases may have a receiver beside a group, which says nothing there.
+    to_user_id = 0 if message.group_id else message.to_user_id
+    return message.from_user_id, to_user_id, message.group_id
 
 
 def _private_refusal(draft: Draft, facts: Facts) -> RefusedError | None:

@@ -10,7 +10,7 @@ from skyeim_ws.conn.ledger import Delivery
 from skyeim_ws.conn.messages import Chat
 from skyeim_ws.logic.acks import Acks
 from skyeim_ws.logic.chat import Sending
-from skyeim_ws.logic.ports import Outgoing, SendOutcome, Stored
+from skyeim_ws.logic.outgoing import Outgoing, SendOutcome, Stored
 
 ALICE = 1
 BOB = 2

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from skyeim_ws.logic.ports import Outgoing, SendOutcome, Stored, Unavailable
+from skyeim_ws.logic.outgoing import Outgoing, SendOutcome, Stored
+from skyeim_ws.logic.ports import Unavailable
 from skyeim_ws.rpc.batcher import Batcher
 from skyeim_ws.rpc.friends import FriendClient
 from skyeim_ws.rpc.groups import GroupClient

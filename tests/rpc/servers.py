@@ -10,7 +10,7 @@ from grpc import StatusCode
 
 from skyeim_ws.contract.pb import friend_pb2_grpc, group_pb2_grpc, message_pb2_grpc
 from skyeim_ws.contract.pb import message_pb2 as pb
-from skyeim_ws.logic.ports import Outgoing, SendOutcome, Stored
+from skyeim_ws.logic.outgoing import Outgoing, SendOutcome, Stored
 from skyeim_ws.rpc.batcher import Batcher
 from skyeim_ws.rpc.friends import FriendClient
 from skyeim_ws.rpc.groups import GroupClient
@@ -98,10 +98,15 @@ class Storage:
     """A Message service that stores in memory and notes what it was asked.
 
     `denied` maps a msg_id to the status and reason with which it is refused. While `gate` is
-    clear, every call waits.
+    clear, every call waits. `repeats` says what a single call gets whose msg_id is stored: a
+    status, or with OK the first answer, without a word that it is; without it a message of its own.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, repeats: Mapping[str, StatusCode] | None = None) -> None:
+        self.repeats = repeats or {}
+        self.complaint = "as a person reads it"
+        self.infos: list[pb.MessageInfo] = []
+        self.pages = 0
         self.batches: list[list[str]] = []
         self.calls: list[str] = []
         self.stored: list[str] = []
@@ -115,7 +120,30 @@ class Storage:
 
     @property
     def unary_methods(self) -> dict[str, Handler]:
-        return {"SendMessage": self.send_message, "SendGroupMessage": self.send_group_message}
+        return {
+            "SendMessage": self.send_message,
+            "SendGroupMessage": self.send_group_message,
+            "GetMessageList": self.list_private,
+            "GetGroupMessageList": self.list_group,
+        }
+
+    async def list_private(self, request: Any, context: Any) -> pb.GetMessageListResp:
+        pair = {request.user_id, request.peer_id}
+        return self._page(request, lambda info: {info.from_user_id, info.to_user_id} == pair)
+
+    async def list_group(self, request: Any, context: Any) -> pb.GetGroupMessageListResp:
+        found = self._page(request, lambda info: info.group_id == request.group_id)
+        return pb.GetGroupMessageListResp(list=found.list, has_more=found.has_more)
+
+    def _page(
+        self, request: Any, chosen: Callable[[pb.MessageInfo], bool]
+    ) -> pb.GetMessageListResp:
+        self.pages += 1
+        below = request.last_msg_id or 1 << 62
+        found = [info for info in reversed(self.infos) if info.id < below and chosen(info)]
+        return pb.GetMessageListResp(
+            list=found[: request.limit], has_more=len(found) > request.limit
+        )
 
     async def send_batch(self, request: Any, context: Any) -> pb.SendBatchResp:
         messages = [getattr(item, item.WhichOneof("item")) for item in request.items]
@@ -124,22 +152,42 @@ class Storage:
         return pb.SendBatchResp(results=[self._store(message.msg_id) for message in messages])
 
     async def send_message(self, request: Any, context: Any) -> pb.SendMessageResp:
-        result = await self._call(request.msg_id, context)
+        result = await self._call("SendMessage", request, context)
         return pb.SendMessageResp(id=result.id, msg_id=result.msg_id, created_at=7)
 
     async def send_group_message(self, request: Any, context: Any) -> pb.SendGroupMessageResp:
-        result = await self._call(request.msg_id, context)
+        result = await self._call("SendGroupMessage", request, context)
         return pb.SendGroupMessageResp(
             id=result.id, msg_id=result.msg_id, created_at=7, seq=result.seq
         )
 
-    async def _call(self, msg_id: str, context: Any) -> pb.SendResult:
+    async def _call(self, method: str, request: Any, context: Any) -> pb.SendResult:
+        msg_id = request.msg_id
         self.calls.append(msg_id)
         await self.gate.wait()
+        known = next((info for info in self.infos if info.msg_id == msg_id), None)
+        if known is not None and method in self.repeats:
+            if self.repeats[method] is not StatusCode.OK:
+                await context.abort(self.repeats[method], self.complaint)
+            return pb.SendResult(id=known.id, msg_id=msg_id, seq=known.seq)
         result = self._store(msg_id)
         if result.code:
             code, reason = self.denied[msg_id]
             await context.abort(code, "as a person reads it", (("reason", reason),) * bool(reason))
+        group = method == "SendGroupMessage"
+        info = pb.MessageInfo(
+            id=result.id,
+            msg_id=msg_id,
+            from_user_id=request.from_user_id,
+            to_user_id=0 if group else request.to_user_id,
+            group_id=request.group_id if group else "",
+            content=request.content,
+            content_type=request.content_type,
+            created_at=result.created_at,
+            seq=result.seq if group else 0,
+            at_user_ids=request.at_user_ids if group else (),
+        )
+        self.infos.append(info)
         return result
 
     def _store(self, msg_id: str) -> pb.SendResult:
@@ -173,9 +221,9 @@ class Answers:
             assert batcher.submit(message, self.done)
 
 
-def private(msg_id: str, sender: int = 1, content: str = "hi") -> Outgoing:
+def private(msg_id: str, sender: int = 1, content: str = "hi", to: int = 2) -> Outgoing:
     return Outgoing(
-        msg_id=msg_id, from_user_id=sender, content=content, content_type=1, to_user_id=2
+        msg_id=msg_id, from_user_id=sender, content=content, content_type=1, to_user_id=to
     )
 
 

@@ -10,7 +10,8 @@ from structlog.testing import capture_logs
 
 from skyeim_ws.contract.codes import Reason
 from skyeim_ws.contract.pb import message_pb2 as pb
-from skyeim_ws.logic.ports import Outgoing, Refused, SendOutcome, Stored, Unavailable
+from skyeim_ws.logic.outgoing import Outgoing, SendOutcome, Stored
+from skyeim_ws.logic.ports import Refused, Unavailable
 from skyeim_ws.rpc import batcher as batcher_module
 from tests.rpc.servers import (
     Answers,

@@ -8,7 +8,8 @@ from grpc import StatusCode
 from structlog.testing import capture_logs
 
 from skyeim_ws.contract.codes import Reason
-from skyeim_ws.logic.ports import Outgoing, Refused, Stored, Unavailable
+from skyeim_ws.logic.outgoing import Outgoing, Stored
+from skyeim_ws.logic.ports import Refused, Unavailable
 from skyeim_ws.rpc.batcher import CONCURRENT_CALLS
 from tests.rpc.servers import Answers, Storage, batching, failing, grouped, private, serving, stored
 from tests.waiting import until
@@ -34,9 +35,9 @@ async def test_what_was_in_the_batch_is_sent_at_once_and_the_log_says_so_once(
         assert (batcher.batches, batcher.items, batcher.pending) == (1, 3, 0)
     assert storage.stored == ["a", "b", "c"]
     assert answers.outcomes == {
-        "a": Stored(id=1, msg_id="a", created_at=7),
-        "b": Stored(id=2, msg_id="b", created_at=7, seq=2),
-        "c": Stored(id=3, msg_id="c", created_at=7),
+        "a": Stored(id=1, msg_id="a", created_at=7, first=private("a")),
+        "b": Stored(id=2, msg_id="b", created_at=7, seq=2, first=grouped("b")),
+        "c": Stored(id=3, msg_id="c", created_at=7, first=private("c")),
     }
     assert [(entry["event"], entry["log_level"]) for entry in logs] == [
         ("send_batch_unsupported", "info")

@@ -10,7 +10,7 @@ from grpc import StatusCode
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from skyeim_ws.logic.ports import Outgoing, Stored
+from skyeim_ws.logic.outgoing import Outgoing, Stored
 from tests.rpc.servers import Answers, Storage, batching, grouped, private, serving
 
 REFUSALS = [

@@ -10,15 +10,8 @@ from structlog.testing import capture_logs
 from skyeim_ws.contract.codes import EXPLANATIONS, Reason
 from skyeim_ws.contract.pb import friend_pb2, group_pb2, message_pb2
 from skyeim_ws.logic.contacts import FriendPages, GroupPages
-from skyeim_ws.logic.ports import (
-    Friends,
-    Groups,
-    HistoryMessage,
-    Messages,
-    MessageWriter,
-    Refused,
-    Unavailable,
-)
+from skyeim_ws.logic.outgoing import MessageWriter
+from skyeim_ws.logic.ports import Friends, Groups, HistoryMessage, Messages, Refused, Unavailable
 from skyeim_ws.rpc.batcher import Batcher
 from skyeim_ws.rpc.friends import FriendClient
 from skyeim_ws.rpc.groups import GroupClient

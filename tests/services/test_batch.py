@@ -16,7 +16,7 @@ from skyeim_ws.contract.pb import message_pb2 as pb
 from skyeim_ws.services.batch import Outcome, Stored, store
 from skyeim_ws.services.db import Database
 from skyeim_ws.services.errors import RefusedError
-from skyeim_ws.services.send_rules import Decision, Draft, Facts, Known, Repeat, decide
+from skyeim_ws.services.send_rules import Decision, Draft, Facts, Repeat, decide
 from skyeim_ws.services.tables import ACTIVE, BLOCKED, NORMAL, friends, group_seqs, messages
 from tests.services.conftest import Services, befriend, make_group, refusal
 from tests.services.test_message import grouped, private
@@ -32,7 +32,7 @@ def answer(outcome: Outcome) -> tuple[object, ...]:
     """What may be compared between two runs: not the time."""
     if isinstance(outcome, RefusedError):
         return (outcome.code, outcome.reason)
-    return (outcome.id, outcome.msg_id, outcome.seq, outcome.duplicate)
+    return (outcome.id, outcome.msg_id, outcome.seq, outcome.first is not None)
 
 
 drafts = st.builds(
@@ -46,7 +46,7 @@ drafts = st.builds(
 
 @given(
     items=st.lists(drafts, max_size=12),
-    known=st.dictionaries(st.sampled_from("abc"), st.sampled_from(USERS)),
+    known=st.dictionaries(st.sampled_from("abc"), drafts),
     friendships=st.dictionaries(
         st.tuples(st.sampled_from(USERS), st.sampled_from(USERS)),
         st.sampled_from([NORMAL, BLOCKED]),
@@ -58,18 +58,25 @@ drafts = st.builds(
 )
 def test_the_verdicts_on_a_batch_are_those_on_its_items_one_after_the_other(
     items: list[Draft],
-    known: dict[str, int],
+    known: dict[str, Draft],
     friendships: dict[tuple[int, int], int],
     members: dict[tuple[str, int], tuple[int, int]],
 ) -> None:
-    def facts(stored: dict[str, int]) -> Facts:
-        rows = {msg_id: Known(1, sender, 0, 0) for msg_id, sender in stored.items()}
+    def facts(stored: dict[str, Draft]) -> Facts:
+        rows = {
+            msg_id: pb.MessageInfo(
+                from_user_id=first.from_user_id,
+                to_user_id=first.to_user_id,
+                group_id=first.group_id,
+            )
+            for msg_id, first in stored.items()
+        }
         return Facts(rows, friendships, {"g": ACTIVE}, members)
 
     def kind(decision: Decision) -> object:
         if isinstance(decision, RefusedError):
             return decision.reason
-        return "duplicate" if isinstance(decision, Known | Repeat) else "new"
+        return "duplicate" if isinstance(decision, pb.MessageInfo | Repeat) else "new"
 
     expected = []
     stored = dict(known)
@@ -77,7 +84,7 @@ def test_the_verdicts_on_a_batch_are_those_on_its_items_one_after_the_other(
         (decision,) = decide([item], facts(stored))
         expected.append(kind(decision))
         if isinstance(decision, Draft):
-            stored[item.msg_id] = item.from_user_id
+            stored[item.msg_id] = item
     assert [kind(decision) for decision in decide(items, facts(known))] == expected
 
 
@@ -122,19 +129,27 @@ async def unique_mark(database: Database) -> int:
 def check(items: Sequence[Draft], outcomes: Sequence[Outcome]) -> None:
     """Compare with what must hold of messages that were sent in this order."""
     first_answers: dict[str, Stored] = {}
+    firsts: dict[str, Draft] = {}
     last_id, seqs = 0, count(1)
     for item, outcome in zip(items, outcomes, strict=True):
         if isinstance(outcome, RefusedError):
             assert outcome.reason in ("not_friend", "group_not_found", "not_member") or (
                 outcome.reason == "msg_id_conflict" and item.msg_id in first_answers
             )
-        elif outcome.duplicate:
-            assert outcome == first_answers[item.msg_id]._replace(duplicate=True)
+        elif outcome.first is not None:
+            assert outcome._replace(first=None) == first_answers[item.msg_id]
+            first = firsts[item.msg_id]
+            assert (
+                (outcome.first.from_user_id, outcome.first.to_user_id, outcome.first.group_id)
+                == (first.from_user_id, first.to_user_id, first.group_id)
+                == (item.from_user_id, item.to_user_id, item.group_id)
+            )
         else:
             assert item.msg_id not in first_answers
             assert outcome.id > last_id
             assert outcome.seq == (next(seqs) if item.group_id else 0)
             first_answers[item.msg_id] = outcome
+            firsts[item.msg_id] = item
             last_id = outcome.id
 
 
@@ -154,6 +169,9 @@ async def test_each_item_of_a_batch_has_its_own_result(services: Services) -> No
                 pb.SendItem(private=private("old")),
                 pb.SendItem(private=private("a", content="again")),
                 pb.SendItem(private=private("a", 2, 1)),
+                pb.SendItem(private=private("old", 1, 3)),
+                pb.SendItem(group=grouped("old")),
+                pb.SendItem(private=private("b", 1, 2)),
                 pb.SendItem(group=grouped("e", 9)),
                 pb.SendItem(group=grouped("f", 1, "nowhere")),
                 pb.SendItem(group=grouped("h")),
@@ -169,13 +187,15 @@ async def test_each_item_of_a_batch_has_its_own_result(services: Services) -> No
         (3, "invalid", "", 0, False),
         (0, "", "old", 0, True),
         (0, "", "a", 0, True),
-        (6, "msg_id_conflict", "", 0, False),
+        *[(6, "msg_id_conflict", "", 0, False)] * 4,
         (7, "not_member", "", 0, False),
         (5, "group_not_found", "", 0, False),
         (0, "", "h", 2, False),
     ]
     assert results[6].id == results[0].id
     assert results[6].created_at == results[0].created_at
+    assert [result.message.content for result in results[5:7]] == ["content of old", "content of a"]
+    assert not any(result.HasField("message") for result in results[:5] + results[7:])
 
 
 @pytest.mark.gen_test
@@ -301,5 +321,8 @@ async def test_an_item_that_spoils_the_batch_fails_alone(
     event.listen(engine, "before_cursor_execute", refuse)
     outcomes = await store(database, [draft("a"), draft("poison"), draft("b"), draft("a")])
     event.remove(engine, "before_cursor_execute", refuse)
-    kinds = [each.reason if isinstance(each, RefusedError) else each.duplicate for each in outcomes]
+    kinds = [
+        each.reason if isinstance(each, RefusedError) else each.first is not None
+        for each in outcomes
+    ]
     assert kinds == [False, reason, False, True]

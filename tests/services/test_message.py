@@ -6,6 +6,7 @@ import pytest
 from grpc import StatusCode
 from sqlalchemy import insert, update
 
+from skyeim_ws.contract.pb import friend_pb2 as friend_pb
 from skyeim_ws.contract.pb import message_pb2 as pb
 from skyeim_ws.services import history
 from skyeim_ws.services.tables import (
@@ -161,10 +162,33 @@ async def test_a_retry_gets_the_first_answer_even_after_the_friendship(services:
     first = await services.message.SendMessage(private("a"))
     in_group = await services.message.SendGroupMessage(grouped("b"))
     assert await services.message.SendGroupMessage(grouped("b", content="other")) == in_group
-    # Not a friend, yet the same msg_id: what counts is that it was stored.
-    assert await services.message.SendMessage(private("a", 1, 99)) == first
+    assert in_group.message.content == "content of b"
+    await services.friend.DeleteFriend(friend_pb.DeleteFriendReq(user_id=1, friend_id=2))
+    assert await services.message.SendMessage(private("a", content="other")) == first
+    assert first.message.content == "content of a"
+
+
+@pytest.mark.gen_test
+async def test_a_msg_id_is_good_for_one_sender_and_receiver(services: Services) -> None:
+    """Else a friend's msg_id would open the way to strangers and foreign groups."""
+    await befriend(services.database, 1, 2)
+    await befriend(services.database, 1, 3)
+    await make_group(services.database, "g", 1)
+    await make_group(services.database, "h", 1)
+    send, send_group = services.message.SendMessage, services.message.SendGroupMessage
+    await send(private("a"))
+    await send_group(grouped("b"))
     conflict = (StatusCode.ALREADY_EXISTS, "msg_id_conflict")
-    assert await refusal(services.message.SendMessage(private("a", 2, 1))) == conflict
+    for call in (
+        send(private("a", 2, 1)),
+        send(private("a", 1, 3)),
+        send(private("a", 1, 99)),
+        send_group(grouped("a")),
+        send(private("b")),
+        send_group(grouped("b", 1, "h")),
+        send_group(grouped("b", 1, "nowhere")),
+    ):
+        assert await refusal(call) == conflict
 
 
 @pytest.mark.gen_test

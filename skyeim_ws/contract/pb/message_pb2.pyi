@@ -116,19 +116,25 @@ class SendMessageResp(_message.Message):
     ID_FIELD_NUMBER: _builtins.int
     MSG_ID_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     msg_id: _builtins.str
     created_at: _builtins.int
+    @_builtins.property
+    def message(self) -> Global___MessageInfo:
+        """what is stored: of a repeat, what the first call brought"""
+
     def __init__(
         self,
         *,
         id: _builtins.int = ...,
         msg_id: _builtins.str = ...,
         created_at: _builtins.int = ...,
+        message: Global___MessageInfo | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "id", b"id", "msg_id", b"msg_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "id", b"id", "message", b"message", "msg_id", b"msg_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -177,10 +183,15 @@ class SendGroupMessageResp(_message.Message):
     MSG_ID_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
     SEQ_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     msg_id: _builtins.str
     created_at: _builtins.int
     seq: _builtins.int
+    @_builtins.property
+    def message(self) -> Global___MessageInfo:
+        """as in SendMessageResp"""
+
     def __init__(
         self,
         *,
@@ -188,10 +199,11 @@ class SendGroupMessageResp(_message.Message):
         msg_id: _builtins.str = ...,
         created_at: _builtins.int = ...,
         seq: _builtins.int = ...,
+        message: Global___MessageInfo | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "id", b"id", "msg_id", b"msg_id", "seq", b"seq"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "id", b"id", "message", b"message", "msg_id", b"msg_id", "seq", b"seq"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -609,6 +621,7 @@ class SendResult(_message.Message):
     CREATED_AT_FIELD_NUMBER: _builtins.int
     SEQ_FIELD_NUMBER: _builtins.int
     DUPLICATE_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
     code: _builtins.int
     """a gRPC status code, 0 is OK"""
     reason: _builtins.str
@@ -618,6 +631,10 @@ class SendResult(_message.Message):
     seq: _builtins.int
     duplicate: _builtins.bool
     """stored by an earlier call"""
+    @_builtins.property
+    def message(self) -> Global___MessageInfo:
+        """what the earlier call stored"""
+
     def __init__(
         self,
         *,
@@ -628,10 +645,11 @@ class SendResult(_message.Message):
         created_at: _builtins.int = ...,
         seq: _builtins.int = ...,
         duplicate: _builtins.bool = ...,
+        message: Global___MessageInfo | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "created_at", b"created_at", "duplicate", b"duplicate", "id", b"id", "msg_id", b"msg_id", "reason", b"reason", "seq", b"seq"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "created_at", b"created_at", "duplicate", b"duplicate", "id", b"id", "message", b"message", "msg_id", b"msg_id", "reason", b"reason", "seq", b"seq"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
