@@ -16,7 +16,7 @@ PAIRS = 500
 
 UNIT = "us/message"
 
-_OPENING = 2
+_OPENING = 1
 _DEADLINE = 300.0
 _PING_INTERVAL = 54.0
 

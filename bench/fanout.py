@@ -20,8 +20,8 @@ BURST = 10
 UNIT = "us/delivery"
 
 _GROUP, _LARGE_GROUP = "g_bench", "g_large"
-_OPENING = 2
-"""Frames with which the gateway opens: `connected` and `offline_messages`."""
+_OPENING = 1
+"""Frames with which the gateway opens: `connected`."""
 
 _DEADLINE = 300.0
 _WARM_UP_PAUSE = 1.5

@@ -49,8 +49,7 @@ class Crowd:
     def connect(self, port: int, tokens: Sequence[str], opening: int) -> float:
         """Open a connection for each token, each with so many opening frames; return seconds.
 
-        The gateway opens with `connected` and, once the session is set up, `offline_messages`; a
-        floor opens with nothing.
+        The gateway opens with `connected`, once the session is set up; a floor opens with nothing.
         """
         began = time.perf_counter()
         waiting = iter(tokens)
@@ -159,8 +158,8 @@ def _behind_opening(data: bytes, opening: int) -> bytes | None:
         if frame is None:
             return None
         last = frame[1]
-    if opening and not last.startswith(b'{"type":"offline_messages"'):
-        raise ConnectionError(f"the offline window is missing: {data[:500]!r}")
+    if opening and not last.startswith(b'{"type":"connected"'):
+        raise ConnectionError(f"the first frame is missing: {data[:500]!r}")
     return rest
 
 

@@ -199,8 +199,6 @@ class Sessions:
             if client.state is State.CONNECTING:
                 # What the queue holds is unread in the Message service, which needs no Redis; and
                 # it must come before what is live. The queue is read when Redis is back.
-                if client.resume_after is None:
-                    frames.append(summary_frame(_NO_WINDOW))
                 client.start(frames, [])
                 self._delivery.replay_unread(client, client.resume_after)
                 self._catch_up.resume(client, Wait.LOGIN)
@@ -257,11 +255,14 @@ class Sessions:
             self._catch_up.fetch(client, missed, client.resume_after)
         elif missed:
             # What the queue holds is unread as well, and comes in its place among the rest.
-            client.start([*frames, summary_frame(_NO_WINDOW)], [])
+            client.start(frames, [])
             self._catch_up.fetch(client, missed)
         else:
             window = self._offline.cut(window)
-            client.start([*frames, summary_frame(window)], self._offline.take(client, window))
+            if window.entries or window.older:
+                # Its absence tells existing clients to ask for what is unread themselves.
+                frames.append(summary_frame(window))
+            client.start(frames, self._offline.take(client, window))
         self._catch_up.resume(client, Wait.LOGIN)
 
     async def _introduce(self, client: Client, *, announce: bool) -> None:

@@ -153,14 +153,14 @@ async def test_after_an_outage_what_the_older_of_two_logins_holds_comes_before_w
         other = await chat.add_node()
         alice = await chat.login(1001)
         async with raw_user(chat, 1002) as older:
-            await older.expect("offline_messages")
+            await older.expect("connected")
             held_by = chat.gateway.hub.get(1002)
             assert held_by is not None
             await until(lambda: chat.gateway.delivery.is_safe_with(held_by))
             mortal.kill()
             await until(lambda: not other.pipeline.healthy and not chat.gateway.pipeline.healthy)
             newer = await chat.dial(1002, node=other)
-            await newer.expect("offline_messages")
+            await newer.expect("connected")
             client = other.hub.get(1002)
             assert client is not None
             progress = other.sessions._catch_up._under_way
@@ -300,7 +300,7 @@ async def test_what_was_queued_unheard_is_found_behind_what_is_under_way(
         lost = [f"lost-{number:03}" for number in range(120)]
         heard = [f"heard-{number:03}" for number in range(30)]
         async with raw_user(world, 1002) as bob:
-            await bob.expect("offline_messages")
+            await bob.expect("connected")
             await unheard(monkeypatch, dave, 1002, lost)
             for msg_id in heard:
                 await dave.chat(1002, "x", msgId=msg_id)

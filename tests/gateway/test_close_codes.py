@@ -158,7 +158,7 @@ async def test_4002_for_who_confirms_nothing_and_nothing_is_lost(make_world: Mak
     async with make_world(ledger_size=2) as world:
         alice = await world.login(1001)
         async with raw_user(world, 1002) as bob:
-            await bob.expect("offline_messages")
+            await bob.expect("connected")
             for msg_id in ("m-1", "m-2", "m-3"):
                 await alice.chat(1002, "hello", msgId=msg_id)
             assert (await bob.close_frame()).code == 4002
@@ -171,7 +171,7 @@ async def test_4002_for_who_confirms_nothing_and_nothing_is_lost(make_world: Mak
 @pytest.mark.gen_test
 async def test_4002_for_who_does_not_read(make_world: MakeWorld) -> None:
     async with make_world() as world, raw_user(world, 1002, receive_buffer=4096) as bob:
-        await bob.expect("offline_messages")
+        await bob.expect("connected")
         event = {"type": "user", "userId": 1002, "notificationType": "n"}
         pushed = 0
         # What the kernel holds for him comes first, then what the gateway may hold.
@@ -189,7 +189,7 @@ async def test_4003_when_the_token_expires(make_world: MakeWorld) -> None:
         token = world.token(1001, ttl=3)
         alice = await world.dial(1001, f"ws://127.0.0.1:{world.port}/ws?token={token}")
         assert await alice.close_code() == 4003
-        assert "offline_messages" in [frame["type"] for frame in alice.skipped]
+        assert "connected" in [frame["type"] for frame in alice.skipped]
 
 
 @pytest.mark.gen_test

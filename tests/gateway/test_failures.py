@@ -55,7 +55,6 @@ BAD_CHATS: dict[str, dict[str, Any]] = {
     "content is empty": {"content": ""},
     "content is too long": {"content": "x" * 16385},
     "content is a number": {"content": 5},
-    "content type 0": {"contentType": 0},
     "content type 6": {"contentType": 6},
     "content type is text": {"contentType": "1"},
 }
@@ -71,7 +70,6 @@ BAD_GROUP_CHATS: dict[str, dict[str, Any]] = {
     "mentions below -1": {"atUserIds": [-2]},
 }
 BAD_MSG_IDS: dict[str, Any] = {
-    "empty": "",
     "too long": "m" * 65,
     "space": "m 1",
     "slash": "m/1",
@@ -93,7 +91,7 @@ BAD_REQUESTS: list[tuple[str, dict[str, Any]]] = [
     ("typing", {"toUserId": 1002, "groupId": "g_demo"}),
     ("presence", {}),
     ("presence", {"userIds": list(range(1, 202))}),
-    ("offline_pull", {"limit": 0}),
+    ("offline_pull", {"limit": -1}),
     ("offline_pull", {"limit": 101}),
 ]
 

@@ -221,7 +221,7 @@ async def _exchange(chat: World, data: bytes) -> list[tuple[Opcode, bytes]]:
     """Write bytes on an open session, end the connection, and return what came until its end."""
     frames = []
     async with raw_user(chat, 1001) as user:
-        await user.expect("offline_messages")
+        await user.expect("connected")
         user.write(data)
         user.end()
         try:

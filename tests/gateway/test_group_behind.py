@@ -32,7 +32,7 @@ async def test_a_slow_reader_of_a_group_gets_a_hint_and_stays_connected(
     async with make_world(rate_limit=0, send_queue_size=32) as world:
         sender = await world.login(1001)
         async with raw_user(world, 1002, receive_buffer=4096) as reader:
-            await reader.expect("offline_messages")
+            await reader.expect("connected")
             stats = world.gateway.stats
             newest = 0
             while not stats.group_frames_folded:
@@ -77,7 +77,7 @@ async def test_the_hint_waits_behind_what_was_queued_before_it(make_world: MakeW
         await world.add_group("g_two", 1001, 1002)
         sender = await world.login(1001)
         async with raw_user(world, 1002, receive_buffer=4096) as reader:
-            await reader.expect("offline_messages")
+            await reader.expect("connected")
             client = world.gateway.hub.get(1002)
             assert client is not None
             last = {"g_demo": 0, "g_two": 0}

@@ -79,7 +79,7 @@ async def test_a_push_for_a_user_reaches_him_untouched(make_world: MakeWorld) ->
 @pytest.mark.gen_test
 async def test_a_pushed_number_arrives_digit_for_digit(make_world: MakeWorld) -> None:
     async with make_world() as world, raw_user(world, 1001) as alice:
-        await alice.expect("offline_messages")
+        await alice.expect("connected")
         await world.push(
             b'{"type":"user","userId":1001,"notificationType":"n",'
             b'"data":{ "id" : 9007199254740993, "rate":1.10 }}'

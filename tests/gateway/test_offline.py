@@ -41,9 +41,12 @@ async def window(user: User | RawUser) -> tuple[dict[str, Any], list[str]]:
 
 
 @pytest.mark.gen_test
-async def test_an_empty_queue_says_so(make_world: MakeWorld) -> None:
+async def test_an_empty_queue_is_told_to_who_asks_alone(make_world: MakeWorld) -> None:
+    """Existing clients take the absence at a login as the sign to fetch over HTTP."""
     async with make_world() as world:
-        carol = await world.dial(1003)
+        carol = await world.login(1003)
+        assert await carol.quiet() == []
+        await carol.send("offline_pull")
         assert await carol.expect("offline_messages") == {
             "messageType": "private",
             "totalCount": 0,
@@ -174,8 +177,7 @@ async def test_what_a_lost_connection_has_not_confirmed_comes_again_once_in_orde
         assert pushed == queued + live
         await queue_is(world, 0)
         assert "chat" not in [frame["type"] for frame in await again.quiet()]
-        _, pushed = await window(await world.dial(1003))
-        assert pushed == []
+        assert await (await world.login(1003)).quiet() == []
 
 
 @pytest.mark.gen_test

@@ -100,7 +100,7 @@ async def test_a_reader_that_stops_is_closed_with_4002_and_gets_everything_later
         make_world(rate_limit=0, close_timeout=60, confirm_interval=0.02) as world,
         raw_user(world, READER, receive_buffer=4096) as slow,
     ):
-        await slow.expect("offline_messages")
+        await slow.expect("connected")
         client = world.gateway.hub.get(READER)
         assert client is not None
         held = Held(client)

@@ -46,7 +46,6 @@ async def user_on(port: int, user_id: int, worker: str) -> AsyncIterator[User]:
         try:
             user = User(user_id, connection)
             if (await user.expect("connected"))["server"] == worker:
-                await user.expect("offline_messages")
                 yield user
                 return
         finally:
