@@ -127,6 +127,8 @@ def _load_with_warnings(arguments: argparse.Namespace) -> Config:
 
 def _print_warnings(loaded: Loaded) -> None:
     problems = [f'field "{name}" is not known' for name in loaded.unknown]
+    if loaded.ignored:
+        problems.append(f"keys without an effect here: {', '.join(loaded.ignored)}")
     for problem in problems + warnings(loaded.config):
         print(f"warning: config file {loaded.config.path}, {problem}", file=sys.stderr)
 

@@ -1,5 +1,6 @@
 """Loads a configuration file, and checks what the types of its fields do not say."""
 
+import hashlib
 import re
 from dataclasses import dataclass, replace
 
@@ -8,8 +9,17 @@ from skyeim_ws.config.redis import check_redis
 from skyeim_ws.config.tree import Config, RpcConf
 from skyeim_ws.contract.names import MAX_BATCH
 
-EXAMPLE_SECRETS = frozenset({"example-secret-for-trying-out-only--never-in-production"})
-"""Secrets that the example files print; whoever knows them could log in as anyone."""
+PUBLISHED_SECRETS = frozenset(
+    {
+        # The one in etc/ of this project.
+        "d35afa38023437cf362a6ded0597b354f2a03c0b94e146e6c1dce45d4b6e2962",
+        # Those of the public SkyeIM repository: of tokens, refresh tokens and pushes.
+        "fd4dea88ba8241a961e84353e9e5e27f6fe5dc92815ceb15af1e3b92584bcc39",
+        "a72075c0e6d53e93577f2f817b4e702021005f73561774140db5dfa31c89366e",
+        "2eb8a5370e67c733d96c60925fccf93cdff78be9f88446384a8da1134906439b",
+    }
+)
+"""The SHA-256 of secrets that anyone can read; whoever knows one could log in as anyone."""
 
 MIN_SECRET_BYTES = 32
 """RFC 7518, section 3.2: a key of HS256 is no shorter than its hash."""
@@ -19,10 +29,14 @@ _PLACEHOLDER = re.compile(r"\$\{\w+\}")
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A configuration, and the dotted names of the keys in its file that mean nothing here."""
+    """A configuration, and the dotted names of the keys in its file that it does not take.
+
+    `ignored` are those that go-zero knows, and that have no effect here.
+    """
 
     config: Config
     unknown: tuple[str, ...]
+    ignored: tuple[str, ...]
 
 
 def load(path: str, *, env: bool = False) -> Loaded:
@@ -30,11 +44,11 @@ def load(path: str, *, env: bool = False) -> Loaded:
 
     Raises ConfigError, whose text names the file, the key and what was wanted.
     """
-    bound, unknown = bind(Config, path, read(path, env=env))
+    bound, leftover = bind(Config, path, read(path, env=env))
     config = replace(bound, path=path)
     _check_parts(config)
     _check_secrets(config)
-    return Loaded(config, unknown)
+    return Loaded(config, tuple(leftover.unknown), tuple(leftover.ignored))
 
 
 def require_reachable(config: Config) -> None:
@@ -111,10 +125,10 @@ def _check_secrets(config: Config) -> None:
     if config.is_dev:
         return
     for name, secret in _secrets(config):
-        if secret in EXAMPLE_SECRETS:
+        if hashlib.sha256(secret.encode()).hexdigest() in PUBLISHED_SECRETS:
             raise ConfigError(
                 config.path,
-                f'is the published example, which Mode "{config.mode}" refuses: set your own',
+                f'is a published example, which Mode "{config.mode}" refuses: set your own',
                 field=name,
             )
         if _PLACEHOLDER.search(secret):

@@ -5,7 +5,7 @@ unless the field's metadata names another `key`. A field without a default is re
 type says what is accepted: `str`, `int`, `bool`, `Literal[...]`, `tuple[str, ...]`, a section,
 `X | None` for what may be absent, and `Annotated` with the marks `Range`, `NonEmpty`, `Duration`.
 A field with `repr=False` is a secret, which no error text repeats. The class attribute `IGNORED`
-holds the keys, in lower case, that are accepted without a word and mean nothing here.
+holds the keys, in lower case, that go-zero knows and that have no effect here.
 """
 
 import dataclasses
@@ -144,19 +144,30 @@ def _line(node: yaml.Node) -> int:
     return int(node.start_mark.line) + 1
 
 
-def bind(section: type[T], path: str, values: Mapping[str, Any]) -> tuple[T, tuple[str, ...]]:
-    """Fill a section's dataclass from parsed YAML.
+@dataclasses.dataclass(frozen=True, slots=True)
+class Leftover:
+    """The dotted names of the keys that no field takes, as the file spells them.
 
-    Returns the section and the dotted names of the keys that nobody knows. Raises ConfigError.
+    `ignored` are those of go-zero that have no effect here, `unknown` all others.
     """
-    unknown: list[str] = []
-    return _Binder(path, unknown).section(section, values, ""), tuple(unknown)
+
+    ignored: list[str] = dataclasses.field(default_factory=list)
+    unknown: list[str] = dataclasses.field(default_factory=list)
+
+
+def bind(section: type[T], path: str, values: Mapping[str, Any]) -> tuple[T, Leftover]:
+    """Fill a section's dataclass from parsed YAML; return it with the keys that are left over.
+
+    Raises ConfigError.
+    """
+    leftover = Leftover()
+    return _Binder(path, leftover).section(section, values, ""), leftover
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Binder:
     path: str
-    unknown: list[str]
+    leftover: Leftover
 
     def section(self, cls: type[T], values: Mapping[Any, Any], prefix: str) -> T:
         given = {str(key).lower(): (str(key), value) for key, value in values.items()}
@@ -179,7 +190,9 @@ class _Binder:
             elif spec.default is dataclasses.MISSING:
                 raise ConfigError(self.path, "is not set", field=full)
         ignored: frozenset[str] = getattr(cls, "IGNORED", frozenset())
-        self.unknown.extend(prefix + key for low, (key, _) in given.items() if low not in ignored)
+        for low, (key, _) in given.items():
+            kind = self.leftover.ignored if low in ignored else self.leftover.unknown
+            kind.append(prefix + key)
         return cls(**bound)
 
     def value(self, hint: Any, raw: Any, name: str, *, secret: bool) -> Any:

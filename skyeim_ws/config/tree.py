@@ -51,7 +51,9 @@ class EtcdConf:
 class RpcConf:
     """How one business service is reached; `timeout` in milliseconds."""
 
-    IGNORED: ClassVar = frozenset({"keepalivetime", "middlewares", "balancername"})
+    IGNORED: ClassVar = frozenset({"app", "token", "keepalivetime", "middlewares"}) | {
+        "balancername"
+    }
 
     endpoints: tuple[str, ...] = ()
     target: str = ""
