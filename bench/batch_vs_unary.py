@@ -127,10 +127,18 @@ async def measure(
     return Cost(client, server, amount / calls)
 
 
+class BatchlessPool(Pool):
+    """A pool whose servers are taken for older ones."""
+
+    def offers(self, method: str) -> bool:
+        """Say no."""
+        return False
+
+
 @asynccontextmanager
 async def sending(services: Services, mode: str) -> AsyncIterator[Batcher]:
     """Provide a batcher, connected to the services as the gateway's is."""
-    pool = Pool("message", [services.address], TIMEOUT)
+    pool = (Pool if mode == "batch" else BatchlessPool)("message", [services.address], TIMEOUT)
     batcher = Batcher(pool, FriendClient(pool), GroupClient(pool))
     batcher.batching = mode == "batch"
     batcher.start()

@@ -20,7 +20,7 @@ from skyeim_ws.conn import messages as wire
 from skyeim_ws.conn.stats import Stats
 from skyeim_ws.contract.codes import ERROR_CODES, UNKNOWN_TYPE, CloseCode
 from skyeim_ws.contract.names import DEMO_USERS
-from skyeim_ws.gateway.app import _gauges
+from skyeim_ws.gateway.app import _gauges, _service_gauges
 from tests.store.servers import running_server
 from tests.world import DEADLINE, world
 
@@ -157,6 +157,7 @@ def test_every_metric_is_documented() -> None:
     )
     counters = {f"skyeim_ws_{field.name}_total" for field in dataclasses.fields(Stats)}
     gauges = {f"skyeim_ws_{name}" for name in _gauges(running)}
+    gauges |= {f"skyeim_ws_{name}" for name in _service_gauges(())}
     documented = rows(section(OPERATIONS, "Metrics"))
     assert {name for name in documented if name.startswith("skyeim_ws_")} == counters | gauges
 

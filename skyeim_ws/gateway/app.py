@@ -51,6 +51,7 @@ from skyeim_ws.logic.tasks import Tasks
 from skyeim_ws.logic.user_router import UserRouter
 from skyeim_ws.ops import metrics
 from skyeim_ws.rpc.batcher import Batcher
+from skyeim_ws.rpc.pool import Pool
 from skyeim_ws.store.bus import RedisBus
 from skyeim_ws.store.members import MemberCache
 from skyeim_ws.store.pipeline import Pipeline
@@ -255,7 +256,11 @@ async def gateway(
         http.serve_operators(
             stack,
             config,
-            metrics.registry(lambda: asdict(stats), lambda: _gauges(running)),
+            metrics.registry(
+                lambda: asdict(stats),
+                lambda: _gauges(running),
+                lambda: _service_gauges(services.pools),
+            ),
             serving=lambda: not sessions.draining and not supervisor.failed.is_set(),
         )
         log.info("gateway_listening", host=config.host, port=running.port, name=config.name)
@@ -313,6 +318,16 @@ def _gauges(running: Gateway) -> dict[str, int | float]:
         "redis_operations_waiting": running.pipeline.waiting,
         "redis_operations_dropped": running.pipeline.dropped,
         "redis_operations_failed": running.pipeline.failed,
+    }
+
+
+def _service_gauges(pools: Sequence[Pool]) -> dict[str, dict[str, int]]:
+    """Return gauges that each service has: name -> service -> value."""
+    return {
+        "rpc_endpoints": {pool.name: len(pool.endpoints) for pool in pools},
+        "rpc_endpoints_ready": {pool.name: pool.ready for pool in pools},
+        "rpc_methods_throttled": {pool.name: pool.throttled for pool in pools},
+        "rpc_calls_refused": {pool.name: pool.refused for pool in pools},
     }
 
 

@@ -108,13 +108,15 @@ class Services:
     friend_pages: FriendClient
     groups: GroupClient
     writer: Batcher
+    pools: tuple[Pool, ...]
 
 
 def open_services(stack: AsyncExitStack, config: Config, where: Backends) -> Services:
     """Open the channels to the business services."""
     message_pool = _open_pool(stack, "message", where.message_rpc)
-    friends = FriendClient(_open_pool(stack, "friend", where.friend_rpc))
-    groups = GroupClient(_open_pool(stack, "group", where.group_rpc))
+    friend_pool = _open_pool(stack, "friend", where.friend_rpc)
+    group_pool = _open_pool(stack, "group", where.group_rpc)
+    friends, groups = FriendClient(friend_pool), GroupClient(group_pool)
     writer = Batcher(
         message_pool,
         friends,
@@ -123,7 +125,14 @@ def open_services(stack: AsyncExitStack, config: Config, where: Backends) -> Ser
         backlog=config.web_socket.send_backlog,
     )
     cache = FriendCache(friends, asyncio.get_running_loop().time)
-    return Services(MessageClient(message_pool), cache, friends, groups, writer)
+    return Services(
+        messages=MessageClient(message_pool),
+        friends=cache,
+        friend_pages=friends,
+        groups=groups,
+        writer=writer,
+        pools=(message_pool, friend_pool, group_pool),
+    )
 
 
 def _open_pool(stack: AsyncExitStack, name: str, rpc: RpcConf) -> Pool:

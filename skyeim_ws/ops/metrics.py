@@ -12,14 +12,16 @@ from tornado.web import Application, RequestHandler
 _PREFIX = "skyeim_ws_"
 
 Read = Callable[[], Mapping[str, int | float]]
+ReadByService = Callable[[], Mapping[str, Mapping[str, int]]]
 
 
 class GatewayCollector(Collector):
     """Reads plain numbers when it is asked, so that nothing is paid for them before."""
 
-    def __init__(self, counters: Read, gauges: Read) -> None:
+    def __init__(self, counters: Read, gauges: Read, by_service: ReadByService) -> None:
         self._counters = counters
         self._gauges = gauges
+        self._by_service = by_service
 
     def collect(self) -> Iterable[Metric]:
         """Yield a metric per number; the name says what it counts."""
@@ -27,15 +29,23 @@ class GatewayCollector(Collector):
             yield CounterMetricFamily(_PREFIX + name, name.replace("_", " "), value=value)
         for name, value in self._gauges().items():
             yield GaugeMetricFamily(_PREFIX + name, name.replace("_", " "), value=value)
+        for name, values in self._by_service().items():
+            family = GaugeMetricFamily(_PREFIX + name, name.replace("_", " "), labels=["service"])
+            for service, value in values.items():
+                family.add_metric([service], value)
+            yield family
 
 
-def registry(counters: Read, gauges: Read) -> CollectorRegistry:
-    """Return the metrics of this process and of its gateway."""
+def registry(counters: Read, gauges: Read, by_service: ReadByService) -> CollectorRegistry:
+    """Return the metrics of this process and of its gateway.
+
+    Of `by_service` each metric has a label `service`.
+    """
     result = CollectorRegistry()
     ProcessCollector(registry=result)
     PlatformCollector(registry=result)
     GCCollector(registry=result)
-    result.register(GatewayCollector(counters, gauges))
+    result.register(GatewayCollector(counters, gauges, by_service))
     return result
 
 

@@ -116,11 +116,16 @@ class Batcher:
         while not self._closed:
             await self._wake.wait()
             self._wake.clear()
-            while self._waiting and self.batching and not self._closed:
-                if batch := self._take():
-                    await self._store_batch(batch)
-            if not self.batching:
-                self._queue_calls()
+            while self._waiting and not self._closed:
+                if self.batching:
+                    if batch := self._take():
+                        await self._store_batch(batch)
+                elif not self._pool.offers("SendBatch"):
+                    self._queue_calls()
+                elif self._calls:  # they come first, or the order would be lost
+                    break
+                else:
+                    self.batching = True
         if not self.batching:
             self._queue_calls()
 
@@ -172,7 +177,6 @@ class Batcher:
         except RpcFailed as failed:
             if failed.code is StatusCode.UNIMPLEMENTED:
                 self.batching = False
-                log.info("send_batch_unsupported", service=self._pool.name)
                 return []
             if is_refusal(failed.code):
                 # It says nothing about any one item, so here it is trouble after all.
@@ -209,6 +213,8 @@ class Batcher:
     def _call_done(self, call: asyncio.Task[None]) -> None:
         self._calls.discard(call)
         self._start_calls()
+        if not self._calls:
+            self._wake.set()
 
     async def _call(self, item: Item) -> None:
         outcome: SendOutcome | Unclear

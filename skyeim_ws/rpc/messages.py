@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 
-import structlog
 from grpc import StatusCode
 
 from skyeim_ws.contract.codes import Reason
@@ -13,8 +12,6 @@ from skyeim_ws.rpc.errors import RpcFailed, classify
 from skyeim_ws.rpc.pool import Pool
 from skyeim_ws.rpc.service import Service
 
-log = structlog.get_logger()
-
 
 class MessageClient:
     """`ports.Messages` over a pool; its methods raise Refused or Unavailable."""
@@ -22,7 +19,6 @@ class MessageClient:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._service = Service(pool, MessageStub)
-        self._has_since = True
 
     async def mark_read(self, user_id: int, peer_id: int, msg_ids: Sequence[str]) -> int:
         """Mark messages from the peer to the user as read, all if none is named; their count."""
@@ -96,21 +92,17 @@ class MessageClient:
 
         From a server that cannot tell, only those of them that are unread.
         """
-        if self._has_since:
-            try:
-                answer = await self._service.call(
-                    lambda stub: stub.GetMessagesSince,
-                    pb.GetMessagesSinceReq(user_id=user_id, after_id=after_id, limit=limit),
-                    optional=True,
-                )
-                return list(_history(answer.list)), answer.has_more
-            except RpcFailed as failed:
-                if failed.code is not StatusCode.UNIMPLEMENTED:
-                    found = classify(failed.code, failed.reason, failed.message)
-                    raise found or Refused(Reason.NOT_FRIEND, failed.message) from None
-            if self._has_since:
-                self._has_since = False
-                log.info("messages_since_unsupported", service=self._pool.name)
+        try:
+            answer = await self._service.call(
+                lambda stub: stub.GetMessagesSince,
+                pb.GetMessagesSinceReq(user_id=user_id, after_id=after_id, limit=limit),
+                optional=True,
+            )
+            return list(_history(answer.list)), answer.has_more
+        except RpcFailed as failed:
+            if failed.code is not StatusCode.UNIMPLEMENTED:
+                found = classify(failed.code, failed.reason, failed.message)
+                raise found or Refused(Reason.NOT_FRIEND, failed.message) from None
         unread = [message for message in await self.unread(user_id) if message.id > after_id]
         return unread[:limit], len(unread) > limit
 

@@ -1,13 +1,17 @@
 """Channels to the endpoints of one business service, and the choice between them."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+import random
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any, TypeVar, cast
 
 import grpc
+import structlog
 from grpc import ChannelConnectivity, StatusCode
 
 from skyeim_ws import __version__
+from skyeim_ws.rpc.balance import Load, choose
+from skyeim_ws.rpc.breaker import Breaker
 from skyeim_ws.rpc.errors import FailureLog, RpcFailed
 
 Stub = TypeVar("Stub")
@@ -16,7 +20,10 @@ MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 """Far above the largest answer, which is the member list of a large group."""
 
 AVOID_TIME = 5.0
-"""Seconds for which an endpoint that let a deadline pass is asked only if no other is ready."""
+"""Seconds for which an endpoint that has failed is asked only if no other is ready."""
+
+LACKING_TIME = 300.0
+"""Seconds after which a server is asked again for a method that it lacked."""
 
 _POLL_FIRST, _POLL_LAST = 0.005, 0.1
 
@@ -42,13 +49,24 @@ _OPTIONS: tuple[tuple[str, str | int], ...] = (
 )
 
 
-class Endpoint:
-    """One address with its channel, and the stubs made for it so far."""
+log = structlog.get_logger()
 
-    def __init__(self, address: str) -> None:
+
+class Endpoint:
+    """One address with its channel, its load, and what is known about its server.
+
+    `authority` is the name by which the server is addressed; empty for the address itself.
+    """
+
+    def __init__(self, address: str, authority: str = "") -> None:
         self.address = address
-        self.channel = grpc.aio.insecure_channel(address, options=_OPTIONS)
+        self.authority = authority
+        named = (("grpc.default_authority", authority),) if authority else ()
+        self.channel = grpc.aio.insecure_channel(address, options=(*_OPTIONS, *named))
+        self.load = Load()
         self.avoid_until = 0.0
+        # Bounded by the methods there are.
+        self._lacking_until: dict[str, float] = {}
         self._stubs: dict[object, Any] = {}
 
     def stub(self, make: Callable[[grpc.aio.Channel], Stub]) -> Stub:
@@ -60,24 +78,43 @@ class Endpoint:
 
     def is_ready(self) -> bool:
         """Tell whether there is a connection, and have one made if not."""
-        return self.channel.get_state(try_to_connect=True) is ChannelConnectivity.READY
+        if self.channel.get_state(try_to_connect=True) is ChannelConnectivity.READY:
+            return True
+        # What comes back may be a newer server.
+        self._lacking_until = dict.fromkeys(self._lacking_until, 0.0)
+        return False
+
+    def lacks(self, method: str, now: float) -> bool:
+        """Tell whether the server has lately said that it has no such method."""
+        return self._lacking_until.get(method, now) > now
+
+    def note_lacking(self, method: str, now: float) -> bool:
+        """Remember that the server has no such method; tell whether that is news."""
+        news = method not in self._lacking_until  # where what is over stays as well
+        self._lacking_until[method] = now + LACKING_TIME
+        return news
 
 
 class Pool:
-    """Round robin over those endpoints of a service that are connected.
+    """The endpoints of a service; the less loaded of two that are connected gets a call.
 
     `endpoints` are gRPC targets: `host:port`, `dns:///name:port`, `unix:/path`. `timeout`
     (seconds) is the deadline of a call that names none. Construct it on the running loop.
     """
 
-    def __init__(self, name: str, endpoints: Sequence[str], timeout: float) -> None:
+    def __init__(self, name: str, endpoints: Iterable[str], timeout: float) -> None:
         self.name = name
         self.timeout = timeout
         self.failures = FailureLog(name)
+        self._clock = asyncio.get_running_loop().time
         self._endpoints: list[Endpoint] = []
-        self._next = 0
+        self._closed = False
+        # Bounded by the methods there are.
+        self._breakers: dict[str, Breaker] = {}
+        self._throttled: set[str] = set()
+        self._follower: asyncio.Task[None] | None = None
         self._retired: dict[asyncio.Task[None], Endpoint] = {}
-        self.set_endpoints(endpoints)
+        self.set_endpoints(dict.fromkeys(endpoints, ""))
 
     @property
     def endpoints(self) -> list[str]:
@@ -85,33 +122,84 @@ class Pool:
         return [endpoint.address for endpoint in self._endpoints]
 
     @property
-    def is_ready(self) -> bool:
-        """Tell whether any endpoint is connected, and have connections made to those that are not.
+    def ready(self) -> int:
+        """Count the connected endpoints, and have connections made to the others.
 
         It never waits.
         """
-        # A list, because all of them are to be looked at.
-        return True in [endpoint.is_ready() for endpoint in self._endpoints]
+        return sum([endpoint.is_ready() for endpoint in self._endpoints])
 
-    def set_endpoints(self, addresses: Sequence[str]) -> None:
-        """Use these endpoints from now on; calls under way on others may still end."""
-        kept = {endpoint.address: endpoint for endpoint in self._endpoints}
+    @property
+    def is_ready(self) -> bool:
+        """Tell whether any endpoint is connected; see `ready`."""
+        return self.ready > 0
+
+    @property
+    def throttled(self) -> int:
+        """Count the methods of which calls are refused for failing."""
+        return sum(breaker.is_open for breaker in self._breakers.values())
+
+    @property
+    def refused(self) -> int:
+        """Count the calls that were refused for that so far."""
+        return sum(breaker.refused for breaker in self._breakers.values())
+
+    def allows(self, method: str) -> bool:
+        """Tell whether the method may be called, or is spared for failing."""
+        breaker = self.breaker(method)
+        allowed = breaker.allows()
+        if breaker.is_open != (method in self._throttled):
+            if breaker.is_open:
+                self._throttled.add(method)
+                log.warning("rpc_throttled", service=self.name, method=method)
+            else:
+                self._throttled.discard(method)
+                log.info("rpc_throttling_over", service=self.name, method=method)
+        return allowed
+
+    def breaker(self, method: str) -> Breaker:
+        """Return the breaker of a method."""
+        found = self._breakers.get(method)
+        if found is None:
+            found = self._breakers[method] = Breaker(self._clock, random.random)
+        return found
+
+    def follow(self, source: AsyncIterator[Mapping[str, str]]) -> asyncio.Task[None]:
+        """Use what a source gives, each time; return the task, which ends at `close`."""
+
+        async def following() -> None:
+            async for addresses in source:
+                self.set_endpoints(addresses)
+
+        self._follower = asyncio.create_task(following())
+        return self._follower
+
+    def set_endpoints(self, addresses: Mapping[str, str]) -> None:
+        """Use these addresses from now on, each with its authority; calls on others may end."""
+        kept = {(endpoint.address, endpoint.authority): endpoint for endpoint in self._endpoints}
         self._endpoints = [
-            kept.pop(address) if address in kept else Endpoint(address)
-            for address in dict.fromkeys(addresses)
+            kept.pop(pair) if pair in kept else Endpoint(*pair) for pair in addresses.items()
         ]
         for endpoint in kept.values():
             closing = asyncio.get_running_loop().create_task(endpoint.channel.close(self.timeout))
             self._retired[closing] = endpoint
             closing.add_done_callback(self._forget)
 
-    async def connected(self, deadline: float) -> Endpoint:
-        """Wait until there is an endpoint to be called; raises RpcFailed at the deadline."""
-        loop = asyncio.get_running_loop()
+    def offers(self, method: str) -> bool:
+        """Tell whether a connected server may have the method, as far as is known."""
+        now = self._clock()
+        return any(not end.lacks(method, now) for end in self._endpoints if end.is_ready())
+
+    async def connected(self, deadline: float, method: str) -> Endpoint:
+        """Wait until there is an endpoint to be called.
+
+        Raises RpcFailed: UNAVAILABLE at the deadline, and UNIMPLEMENTED if the connected servers
+        are known to lack the method.
+        """
         pause = _POLL_FIRST
-        while (endpoint := self._pick(loop.time())) is None:
-            left = deadline - loop.time()
-            if left <= 0 or not self._endpoints:
+        while (endpoint := self._pick(method)) is None:
+            left = deadline - self._clock()
+            if left <= 0 or self._closed:
                 raise RpcFailed(StatusCode.UNAVAILABLE)
             await asyncio.sleep(min(pause, left))
             pause = min(2 * pause, _POLL_LAST)
@@ -119,6 +207,10 @@ class Pool:
 
     async def close(self) -> None:
         """Close all channels; calls under way fail with UNAVAILABLE."""
+        self._closed = True
+        if self._follower is not None:
+            self._follower.cancel()
+            await asyncio.wait({self._follower})
         endpoints = [*self._endpoints, *self._retired.values()]
         self._endpoints = []
         for closing in self._retired:
@@ -129,15 +221,16 @@ class Pool:
     def _forget(self, closing: asyncio.Task[None]) -> None:
         del self._retired[closing]
 
-    def _pick(self, now: float) -> Endpoint | None:
-        """Return the next endpoint that is connected, if possible one that answers in time."""
-        late: list[Endpoint] = []
-        for step in range(len(self._endpoints)):
-            index = (self._next + step) % len(self._endpoints)
-            endpoint = self._endpoints[index]
-            if endpoint.is_ready():
-                if endpoint.avoid_until <= now:
-                    self._next = index + 1
-                    return endpoint
-                late.append(endpoint)
-        return min(late, key=lambda endpoint: endpoint.avoid_until, default=None)
+    def _pick(self, method: str) -> Endpoint | None:
+        """Return a connected endpoint that has the method, if possible one that has not failed."""
+        now = self._clock()
+        ready = [endpoint for endpoint in self._endpoints if endpoint.is_ready()]
+        able = [endpoint for endpoint in ready if not endpoint.lacks(method, now)]
+        if not able:
+            if ready:
+                raise RpcFailed(StatusCode.UNIMPLEMENTED)
+            return None
+        well = [endpoint for endpoint in able if endpoint.avoid_until <= now]
+        if not well:
+            return min(able, key=lambda endpoint: endpoint.avoid_until)
+        return choose(well, lambda endpoint: endpoint.load.cost(now), random.sample)

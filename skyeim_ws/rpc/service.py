@@ -1,21 +1,39 @@
-"""Calls to one business service: a deadline for each, a second try, failures in our own terms."""
+"""Calls to one business service: a deadline for each, another try, failures in our own terms."""
 
 import asyncio
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
 import grpc
+import structlog
 from google.protobuf.message import Message
 from grpc import StatusCode
 
 from skyeim_ws.contract.codes import Reason
 from skyeim_ws.logic.ports import Refused
 from skyeim_ws.rpc.errors import RpcFailed, classify, failure, is_refusal
-from skyeim_ws.rpc.pool import AVOID_TIME, Pool
+from skyeim_ws.rpc.pool import AVOID_TIME, Endpoint, Pool
+
+ATTEMPTS = 5
+"""Tries of a call whose connections are lost one after the other."""
+
+FAIR_SHARE = 0.5
+"""The part of the usual time that a call must have had for its end to be the server's fault."""
 
 Stub = TypeVar("Stub")
 Request = TypeVar("Request", bound=Message)
 Response = TypeVar("Response")
+
+_TROUBLE = frozenset(
+    {StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED, StatusCode.RESOURCE_EXHAUSTED}
+    | {StatusCode.INTERNAL, StatusCode.UNKNOWN, StatusCode.DATA_LOSS}
+)
+"""What a server answers that is not well."""
+
+_REPEATED = {("SendMessage", StatusCode.UNKNOWN), ("SendGroupMessage", StatusCode.INTERNAL)}
+"""How existing servers that are well answer a `msgId` which they have stored already."""
+
+log = structlog.get_logger()
 
 
 class Service(Generic[Stub]):
@@ -35,23 +53,38 @@ class Service(Generic[Stub]):
     ) -> Response:
         """Call a method within `timeout` seconds (the pool's, unless given); raises RpcFailed.
 
-        A call that finds no server is made once more within its deadline: every call of the
-        gateway may be repeated. `optional`: that the server lacks the method is not trouble.
+        A call that finds no server is made again within its deadline: every call of the gateway may
+        be repeated. While nearly all calls of the method fail, most are refused here, at once, with
+        UNAVAILABLE. `optional`: that a server lacks the method is not trouble; it is UNIMPLEMENTED
+        if all that are connected do.
         """
+        name = method_name(request)
+        if not self._pool.allows(name):
+            raise RpcFailed(StatusCode.UNAVAILABLE)
         loop = asyncio.get_running_loop()
         started = loop.time()
         deadline = started + (self._pool.timeout if timeout is None else timeout)
         try:
-            try:
-                return await self._attempt(method, request, deadline)
-            except RpcFailed as failed:
-                if failed.code is not StatusCode.UNAVAILABLE or loop.time() >= deadline:
-                    raise
-            return await self._attempt(method, request, deadline)
+            attempt = 1
+            while True:
+                endpoint = await self._pool.connected(deadline, name)
+                try:
+                    return await self._attempt(endpoint, method, request, deadline)
+                except RpcFailed as failed:
+                    if optional and failed.code is StatusCode.UNIMPLEMENTED:
+                        # Next time this server is not chosen for it.
+                        self._note_lacking(endpoint, name)
+                        continue
+                    # A server that answers so gets one more chance, or another one has it.
+                    last = 2 if endpoint.is_ready() else ATTEMPTS
+                    late = loop.time() >= deadline
+                    if failed.code is not StatusCode.UNAVAILABLE or attempt >= last or late:
+                        raise
+                attempt += 1
         except RpcFailed as failed:
             lacking = optional and failed.code is StatusCode.UNIMPLEMENTED
             if not is_refusal(failed.code) and not lacking:
-                self._pool.failures.note(method_name(request), failed.code, loop.time() - started)
+                self._pool.failures.note(name, failed.code, loop.time() - started)
             raise
 
     async def ask(
@@ -74,27 +107,55 @@ class Service(Generic[Stub]):
 
     async def _attempt(
         self,
+        endpoint: Endpoint,
         method: Callable[[Stub], grpc.aio.UnaryUnaryMultiCallable[Request, Response]],
         request: Request,
         deadline: float,
     ) -> Response:
-        loop = asyncio.get_running_loop()
-        endpoint = await self._pool.connected(deadline)
-        left = deadline - loop.time()
-        if left <= 0:
+        """Make a call once, and note for later ones how it went."""
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        if began >= deadline:
             raise RpcFailed(StatusCode.DEADLINE_EXCEEDED)
+        endpoint.load.begin()
+        try:
+            answer = await self._send(endpoint, method, request, deadline - began)
+        except RpcFailed as failed:
+            self._note(endpoint, method_name(request), failed.code, clock() - began)
+            raise
+        finally:
+            now = clock()
+            endpoint.load.end(now - began, now)
+        self._note(endpoint, method_name(request), StatusCode.OK, now - began)
+        return answer
+
+    def _note(self, endpoint: Endpoint, name: str, code: StatusCode, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        if code in (StatusCode.DEADLINE_EXCEEDED, StatusCode.UNAVAILABLE):
+            endpoint.avoid_until = loop.time() + AVOID_TIME
+        if code is StatusCode.DEADLINE_EXCEEDED and seconds < FAIR_SHARE * self._pool.timeout:
+            return
+        if code not in _TROUBLE or (name, code) in _REPEATED:
+            self._pool.breaker(name).note(accepted=True)
+        elif endpoint.is_ready():  # who is not connected is not asked anyway
+            self._pool.breaker(name).note(accepted=False)
+
+    async def _send(
+        self,
+        endpoint: Endpoint,
+        method: Callable[[Stub], grpc.aio.UnaryUnaryMultiCallable[Request, Response]],
+        request: Request,
+        timeout: float,
+    ) -> Response:
         try:
             return await method(endpoint.stub(self._stub))(
                 request,
-                timeout=left,
+                timeout=timeout,
                 # With nowhere else to go, a connection lost in this moment is waited for.
                 wait_for_ready=len(self._pool.endpoints) == 1,
             )
         except grpc.aio.AioRpcError as error:
-            failed = failure(error)
-            if failed.code is StatusCode.DEADLINE_EXCEEDED:
-                endpoint.avoid_until = loop.time() + AVOID_TIME
-            raise failed from None
+            raise failure(error) from None
         except grpc.aio.UsageError:  # the channel was closed just now
             raise RpcFailed(StatusCode.UNAVAILABLE) from None
         except asyncio.CancelledError:
@@ -103,6 +164,15 @@ class Service(Generic[Stub]):
             if task is None or task.cancelling():
                 raise
             raise RpcFailed(StatusCode.UNAVAILABLE) from None
+
+    def _note_lacking(self, endpoint: Endpoint, name: str) -> None:
+        if endpoint.note_lacking(name, asyncio.get_running_loop().time()):
+            log.info(
+                "method_unsupported",
+                service=self._pool.name,
+                method=name,
+                endpoint=endpoint.address,
+            )
 
 
 def method_name(request: Message) -> str:

@@ -350,6 +350,7 @@ async def test_operators_get_health_and_metrics(make_world: MakeWorld) -> None:
             assert "skyeim_ws_connections_opened_total 2.0" in lines
             assert "skyeim_ws_deliveries_confirmed_total 1.0" in lines
             assert "skyeim_ws_redis_healthy 1.0" in lines
+            assert 'skyeim_ws_rpc_endpoints_ready{service="message"} 1.0' in lines
         # The users' port shows none of it, and that of the metrics nothing else.
         assert (await world.get("/metrics")).code == 404
         assert (await ask(prometheus, "/healthz")).code == 404

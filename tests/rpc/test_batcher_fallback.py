@@ -10,8 +10,20 @@ from structlog.testing import capture_logs
 from skyeim_ws.contract.codes import Reason
 from skyeim_ws.logic.outgoing import Outgoing, Stored
 from skyeim_ws.logic.ports import Refused, Unavailable
-from skyeim_ws.rpc.batcher import CONCURRENT_CALLS
-from tests.rpc.servers import Answers, Storage, batching, failing, grouped, private, serving, stored
+from skyeim_ws.rpc.batcher import CONCURRENT_CALLS, Batcher
+from skyeim_ws.rpc.friends import FriendClient
+from skyeim_ws.rpc.groups import GroupClient
+from tests.rpc.servers import (
+    Answers,
+    Storage,
+    batching,
+    failing,
+    grouped,
+    pooling,
+    private,
+    serving,
+    stored,
+)
 from tests.waiting import until
 
 
@@ -40,7 +52,7 @@ async def test_what_was_in_the_batch_is_sent_at_once_and_the_log_says_so_once(
         "c": Stored(id=3, msg_id="c", created_at=7, first=private("c")),
     }
     assert [(entry["event"], entry["log_level"]) for entry in logs] == [
-        ("send_batch_unsupported", "info")
+        ("method_unsupported", "info")
     ]
 
 
@@ -135,3 +147,34 @@ async def test_closing_waits_for_calls_and_fails_what_waits_behind_them(address:
         False,
         False,
     ]
+
+
+@pytest.mark.gen_test
+async def test_batches_begin_again_with_a_server_that_knows_them(
+    address: str,
+) -> None:
+    """The order holds over both changes; messages go to old and new server alike."""
+    storage, answers = Storage(), Answers()
+    names = [f"m{n:03}" for n in range(60)]
+    async with pooling(address, f"{address}-new") as pool:
+        batcher = Batcher(pool, FriendClient(pool), GroupClient(pool))
+        batcher.start()
+        async with serving(address, message=storage.unary_methods):
+            answers.submit(batcher, map(private, names[:20]))
+            await answers.wait(20)
+            assert not batcher.batching
+            methods = {**storage.unary_methods, **storage.batch_methods}
+            async with serving(f"{address}-new", message=methods):
+                storage.gate.clear()
+                answers.submit(batcher, map(private, names[20:30]))
+                await until(lambda: len(storage.calls) == 21)
+                await until(lambda: pool.ready == 2)
+                answers.submit(batcher, map(private, names[30:40]))
+                storage.gate.set()
+                await answers.wait(40)
+                assert [name for batch in storage.batches for name in batch] == names[30:40]
+            answers.submit(batcher, map(private, names[40:]))
+            await answers.wait(60)
+        await batcher.close()
+    assert storage.stored == names
+    assert answers.order == names

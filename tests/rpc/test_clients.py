@@ -342,7 +342,7 @@ async def test_from_an_older_server_since_gives_the_unread_ones(address: str) ->
             answers = [await messages.since(1, 1, limit) for limit in (2, 3)]
     assert [(ids(found), more) for found, more in answers] == [([2, 3], True), ([2, 3, 4], False)]
     assert [(entry["event"], entry["log_level"]) for entry in logs] == [
-        ("messages_since_unsupported", "info")
+        ("method_unsupported", "info")
     ]
 
 

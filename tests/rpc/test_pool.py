@@ -44,17 +44,64 @@ async def both_connected(pool: Pool, *names: str) -> None:
             seen.update(await call(pool))
 
 
+class Counted:
+    """A server that says its name, when it is let, and counts how often it was asked."""
+
+    def __init__(self, name: str, delay: float = 0.0) -> None:
+        self.asked = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self._name = name
+        self._delay = delay
+
+    @property
+    def methods(self) -> dict[str, Handler]:
+        return {"GetJoinedGroups": self.joined}
+
+    async def joined(self, request: Any, context: Any) -> pb.GetJoinedGroupsResp:
+        self.asked += 1
+        await asyncio.sleep(self._delay)
+        await self.gate.wait()
+        return pb.GetJoinedGroupsResp(list=[pb.MemberInfo(group_id=self._name)])
+
+
 @pytest.mark.gen_test
-async def test_calls_take_turns_over_the_endpoints(tmp_path: Path) -> None:
-    one, two = unix(tmp_path, "1"), unix(tmp_path, "2")
+async def test_calls_under_way_are_shared_by_all_endpoints(tmp_path: Path) -> None:
+    one, two = Counted("one"), Counted("two")
     async with (
-        serving(one, group=named("one")),
-        serving(two, group=named("two")),
-        pooling(one, two) as pool,
+        serving(unix(tmp_path, "1"), group=one.methods) as first,
+        serving(unix(tmp_path, "2"), group=two.methods) as second,
+        pooling(first, second) as pool,
     ):
         await both_connected(pool, "one", "two")
-        answers = [(await call(pool))[0] for _ in range(6)]
-        assert sorted(answers) == ["one"] * 3 + ["two"] * 3
+        one.asked = two.asked = 0
+        one.gate.clear()
+        two.gate.clear()
+        waiting = [asyncio.ensure_future(call(pool)) for _ in range(100)]
+        await until(lambda: one.asked + two.asked == 100)
+        one.gate.set()
+        two.gate.set()
+        await asyncio.gather(*waiting)
+    # Their first answers may have taken different times.
+    assert min(one.asked, two.asked) > 5
+
+
+@pytest.mark.gen_test
+async def test_a_slow_replica_gets_less(tmp_path: Path) -> None:
+    quick, slow = Counted("quick"), Counted("slow", delay=0.2)
+
+    async def caller() -> None:
+        for _ in range(100):
+            await call(pool)
+
+    async with (
+        serving(unix(tmp_path, "1"), group=quick.methods) as first,
+        serving(unix(tmp_path, "2"), group=slow.methods) as second,
+        pooling(first, second) as pool,
+    ):
+        await both_connected(pool, "quick", "slow")
+        await asyncio.gather(*(caller() for _ in range(4)))
+    assert slow.asked < 0.2 * quick.asked
 
 
 @pytest.mark.gen_test
@@ -138,7 +185,7 @@ async def test_a_server_that_hangs_costs_one_deadline_and_is_then_avoided(
                 await call(pool, timeout=0.1)
             # Also the second time: with no other endpoint, it is asked all the same.
             assert caught.value.code is StatusCode.DEADLINE_EXCEEDED
-        pool.set_endpoints([hung, alive])
+        pool.set_endpoints({hung: "", alive: ""})
         await until(lambda: False not in [endpoint.is_ready() for endpoint in pool._endpoints])
         assert [await call(pool) for _ in range(6)] == [["alive"]] * 6
 
@@ -216,8 +263,107 @@ async def test_endpoints_change_and_calls_under_way_on_the_old_ones_end(tmp_path
     ):
         waiting = asyncio.ensure_future(call(pool))
         await begun.wait()
-        pool.set_endpoints([new])
+        pool.set_endpoints({new: ""})
         assert pool.endpoints == [new]
         assert await call(pool) == ["new"]
         gate.set()
         assert await waiting == ["old"]
+
+
+@pytest.mark.gen_test
+async def test_a_failing_service_is_spared_and_the_log_says_so_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Most calls are refused here; when it is well again all are served."""
+    monkeypatch.setattr("skyeim_ws.rpc.breaker.WINDOW", 1.0)
+    healed = asyncio.Event()
+    asked = 0
+
+    async def joined(request: Any, context: Any) -> pb.GetJoinedGroupsResp:
+        nonlocal asked
+        asked += 1
+        if not healed.is_set():
+            await context.abort(StatusCode.INTERNAL, "")
+        return pb.GetJoinedGroupsResp()
+
+    async def served() -> bool:
+        try:
+            await call(pool)
+        except RpcFailed:
+            return False
+        return True
+
+    address = unix(tmp_path, "s")
+    async with (
+        serving(address, group={"GetJoinedGroups": joined}),
+        pooling(address) as pool,
+    ):
+        await until(lambda: pool.is_ready)
+        with capture_logs() as logs:
+            for _ in range(400):
+                assert not await served()
+            assert (asked + pool.refused, pool.throttled) == (400, 1)
+            assert asked < 200
+            healed.set()
+            async with asyncio.timeout(20):
+                while pool.throttled:
+                    await served()
+                    await asyncio.sleep(0.005)
+            assert await served()
+    assert [entry["event"] for entry in logs if entry["event"] != "rpc_failed"] == [
+        "rpc_throttled",
+        "rpc_throttling_over",
+    ]
+
+
+@pytest.mark.gen_test
+async def test_a_service_that_is_away_is_called_as_soon_as_it_is_back(tmp_path: Path) -> None:
+    """Who is not connected is not asked anyway, so nothing is refused afterwards."""
+    address = unix(tmp_path, "s")
+    async with pooling(address) as pool:
+        for _ in range(20):
+            with pytest.raises(RpcFailed):
+                await call(pool, timeout=0.02)
+        async with serving(address, group=named("back")):
+            await until(lambda: pool.is_ready)
+            assert [await call(pool) for _ in range(20)] == [["back"]] * 20
+
+
+async def optional_call(pool: Pool) -> list[str]:
+    answer = await Service(pool, GroupStub).call(
+        lambda stub: stub.GetJoinedGroups, pb.GetJoinedGroupsReq(user_id=1), optional=True
+    )
+    return [seat.group_id for seat in answer.list]
+
+
+@pytest.mark.gen_test
+async def test_an_optional_method_is_asked_of_the_servers_that_have_it(tmp_path: Path) -> None:
+    old, new = unix(tmp_path, "old"), unix(tmp_path, "new")
+    async with serving(old), pooling(old, new) as pool:
+        await until(lambda: pool.is_ready)
+        with capture_logs() as logs:
+            for _ in range(3):
+                with pytest.raises(RpcFailed) as caught:
+                    await optional_call(pool)
+                assert caught.value.code is StatusCode.UNIMPLEMENTED
+            assert not pool.offers("GetJoinedGroups")
+            async with serving(new, group=named("new")):
+                await until(lambda: pool.ready == 2)
+                assert pool.offers("GetJoinedGroups")
+                assert [await optional_call(pool) for _ in range(20)] == [["new"]] * 20
+        assert [(entry["event"], entry["endpoint"]) for entry in logs] == [
+            ("method_unsupported", old)
+        ]
+
+
+@pytest.mark.gen_test
+async def test_a_server_that_was_renewed_is_asked_again_for_what_it_lacked(tmp_path: Path) -> None:
+    address = unix(tmp_path, "s")
+    async with pooling(address) as pool:
+        async with serving(address):
+            await until(lambda: pool.is_ready)
+            with pytest.raises(RpcFailed):
+                await optional_call(pool)
+        await until(lambda: not pool.is_ready)
+        async with serving(address, group=named("new")):
+            assert await optional_call(pool) == ["new"]
