@@ -1,6 +1,7 @@
 """What is kept for each connection, in slots: memory is what ten thousand idle ones cost."""
 
 from collections.abc import Callable
+from typing import Any
 
 from skyeim_ws.conn.flusher import Flusher
 from skyeim_ws.conn.ledger import Ledger
@@ -25,20 +26,14 @@ class ClientFields:
         "direct",
         "expires_at",
         "flusher",
-        "group_ids",
         "in_flight",
-        "in_node_sessions",
-        "kicked_as",
         "last_ping",
         "last_seen",
         "ledger",
         "next_check",
         "next_ping",
-        "oldest_pushed",
         "outbox",
-        "pulling",
-        "replaced",
-        "resume_after",
+        "session",
         "stats",
         "user_id",
     )
@@ -66,15 +61,8 @@ class ClientFields:
         self.next_check = now
         self.next_ping = now
         self.last_ping = now - limits.confirm_interval
-        # What the session keeps here: its groups, and how far the offline queue was pushed.
-        self.group_ids: tuple[str, ...] = ()
-        self.oldest_pushed: int | None = None
-        self.resume_after: int | None = None
-        self.replaced = False
-        self.kicked_as = ""
-        # Whether the other nodes would clean up after this connection, should this node die.
-        self.in_node_sessions = False
-        self.pulling = False
+        # Of whoever hears the events: nobody looks at it here, and its type is theirs.
+        self.session: Any = None
 
     def identify(
         self, *, user_id: int, conn_id: str, device: str, connected_at: int, expires_at: float

@@ -13,6 +13,7 @@ from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.context import ClientContext
 from skyeim_ws.conn.messages import new_conn_id
 from skyeim_ws.handler.base import BEARER, answer, authenticate
+from skyeim_ws.logic.session_state import Session
 
 log = structlog.get_logger()
 
@@ -40,6 +41,7 @@ class WSHandler(Client):
         identity = authenticate(self, self._admission.secrets)
         if identity is None:
             return
+        session = self.session = Session()
         device = self.get_query_argument("device", None)
         if device is not None and not 1 <= len(device) <= MAX_DEVICE_CHARACTERS:
             message = f"device: 1 to {MAX_DEVICE_CHARACTERS} characters are wanted"
@@ -51,7 +53,7 @@ class WSHandler(Client):
                 message = "resume: the largest message id that the client holds is wanted"
                 answer(self, HTTPStatus.BAD_REQUEST, {"code": 400, "message": message})
                 return
-            self.resume_after = int(resume)
+            session.resume_after = int(resume)
         confirm = self.get_query_argument("confirm", None)
         if confirm is not None:
             if confirm != "ack":

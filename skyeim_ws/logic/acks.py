@@ -35,10 +35,14 @@ class Acks:
 
         What a receiver has cannot be lost, so `sent` need not wait any longer, and goes first.
         """
-        for msg_id in msg_ids:
-            self.kept(sender_id, msg_id, True)
         client = self._hub.get(sender_id)
+        frames = b""
+        for msg_id in msg_ids:
+            if self._waiting:
+                self.kept(sender_id, msg_id, True)
+            if client is not None:
+                frames += status_frame(msg_id, status)
         if client is None:
             return False
-        client.send(b"".join([status_frame(msg_id, status) for msg_id in msg_ids]))
+        client.send(frames)
         return True

@@ -22,6 +22,7 @@ from skyeim_ws.logic.ports import (
     Unavailable,
 )
 from skyeim_ws.logic.session import Sessions
+from skyeim_ws.logic.session_state import session_of
 from skyeim_ws.logic.social import Social
 from skyeim_ws.logic.tasks import Tasks
 
@@ -102,7 +103,7 @@ class Cluster:
                 self._sessions.kick(client)
             elif client.state is State.CONNECTING:
                 # Its claim may have given it this name, and the answer is still on its way.
-                client.kicked_as = conn_id
+                session_of(client).kicked_as = conn_id
         if node:
             # Also for one that has ended before: what it held is on its way into the queue.
             self._bus.handed_over(node, user_id)
@@ -126,15 +127,15 @@ class Cluster:
         dead: in between messages may have been queued of which nobody has told us.
         """
         self._delivery.reconnected()
-        self._presence.resync({client.user_id: client.group_ids for client in self._hub})
+        self._presence.resync({c.user_id: session_of(c).group_ids for c in self._hub})
         for client in self._hub:
             self._catch_up.pause(client, Wait.RECLAIM)
-            client.in_node_sessions = False
+            session_of(client).in_node_sessions = False
         self._claim_again(self._hub)
 
     def claim_later(self, client: Client) -> None:
         """Write the session of a login that could not reach Redis, as soon as it can."""
-        self._presence.resync({client.user_id: client.group_ids})
+        self._presence.resync({client.user_id: session_of(client).group_ids})
         self._claim_again([client])
 
     def _claim_again(self, clients: Iterable[Client]) -> None:
@@ -188,10 +189,10 @@ class Cluster:
             self._catch_up.pause(client, Wait.RECLAIM)
         # First: whoever cleans up after this node should it die must know of everyone.
         await self._node_sessions.enter_again(
-            [(c.user_id, c.conn_id, c.group_ids) for c in clients]
+            [(c.user_id, c.conn_id, session_of(c).group_ids) for c in clients]
         )
         for client in clients:
-            client.in_node_sessions = True
+            session_of(client).in_node_sessions = True
         answers = await self._registry.reclaim([(c.user_id, c.conn_id) for c in clients])
         for client, answer in zip(clients, answers, strict=True):
             if self._hub.get(client.user_id) is not client:

@@ -12,6 +12,7 @@ from skyeim_ws.conn.stats import Stats
 from skyeim_ws.logic.acks import Acks
 from skyeim_ws.logic.catch_up import CatchUp, Hold
 from skyeim_ws.logic.ports import NodeSessions, OfflineQueue
+from skyeim_ws.logic.session_state import session_of
 from skyeim_ws.logic.user_router import UserRouter
 
 
@@ -46,7 +47,7 @@ class PrivateDelivery:
         should it die, they bring the user what it had in its hands. And not while this node does
         not hear the others: what they have queued comes first.
         """
-        if not client.in_node_sessions or not self._node_sessions.listed:
+        if not session_of(client).in_node_sessions or not self._node_sessions.listed:
             return False
         return not self._user_router.not_subscribed
 

@@ -7,6 +7,7 @@ from skyeim_ws.contract.codes import Reason
 from skyeim_ws.logic.answers import refuse
 from skyeim_ws.logic.ports import OfflineQueue, Window
 from skyeim_ws.logic.requests import Requests
+from skyeim_ws.logic.session_state import session_of
 
 
 class OfflineMessages:
@@ -24,10 +25,11 @@ class OfflineMessages:
     def pull(self, client: Client, data: OfflinePull) -> None:
         """Push the next older window, or the newest if none was pushed; one pull at a time."""
         too_early = client.outbox.half_full or client.ledger.room < data.limit
-        if client.pulling or too_early:
+        session = session_of(client)
+        if session.pulling or too_early:
             refuse(client, "offline_pull", Reason.BUSY, "read what was pushed first")
             return
-        client.pulling = True
+        session.pulling = True
         self._requests.run(client, "offline_pull", self._pull(client, data.limit))
 
     async def newest(self, client: Client) -> Window:
@@ -39,7 +41,7 @@ class OfflineMessages:
 
         Returns None if there is more of it than one window holds.
         """
-        pushed = client.oldest_pushed
+        pushed = session_of(client).oldest_pushed
         limit = MAX_OFFLINE_PULL + len(client.ledger)
         window = await self._queue.window(client.user_id, None, limit)
         new = [
@@ -53,7 +55,8 @@ class OfflineMessages:
         """Return the deliveries of a window, and note how far the queue is pushed."""
         if window.entries:
             first = window.entries[0].id
-            client.oldest_pushed = min(first, client.oldest_pushed or first)
+            session = session_of(client)
+            session.oldest_pushed = min(first, session.oldest_pushed or first)
         return [
             Delivery(
                 data=entry.raw,
@@ -76,16 +79,17 @@ class OfflineMessages:
         return window
 
     async def _pull(self, client: Client, limit: int) -> None:
-        before_id = client.oldest_pushed
-        if before_id is None and client.resume_after is not None:
-            before_id = client.resume_after + 1  # what is newer comes by itself, and in order
+        session = session_of(client)
+        before_id = session.oldest_pushed
+        if before_id is None and session.resume_after is not None:
+            before_id = session.resume_after + 1  # what is newer comes by itself, and in order
         try:
             window = self.cut(await self._queue.window(client.user_id, before_id, limit))
             client.send(summary_frame(window))
             for delivery in self.take(client, window):
                 client.deliver(delivery)
         finally:
-            client.pulling = False
+            session.pulling = False
 
 
 def summary_frame(window: Window) -> bytes:

@@ -26,6 +26,7 @@ from skyeim_ws.logic.ports import (
     Unavailable,
     Window,
 )
+from skyeim_ws.logic.session_state import session_of
 from skyeim_ws.logic.social import Social
 from skyeim_ws.logic.tasks import Tasks
 
@@ -93,7 +94,7 @@ class Sessions:
         previous = self._hub.register(client)
         self._catch_up.pause(client, Wait.LOGIN)
         if previous is not None:
-            client.group_ids = previous.group_ids
+            session_of(client).group_ids = session_of(previous).group_ids
             self.kick(previous)
         claim = await self._start(client)
         was_offline = previous is None and (claim is None or not claim.conn_id)
@@ -111,17 +112,17 @@ class Sessions:
         # First of all: should this node die before the rest, the session still tells of it.
         self._delivery.return_undelivered(client.user_id, undelivered)
         # A connection that was replaced is not offline: its user is here, or on another node.
-        if was_current and not client.replaced:
+        if was_current and not session_of(client).replaced:
             self._registry.release(
                 client.user_id, client.conn_id, partial(self._released, client.user_id)
             )
-            self._presence.leave(client.user_id, client.group_ids)
+            self._presence.leave(client.user_id, session_of(client).group_ids)
         if was_current:
             self._node_sessions.leave(client.user_id)
 
     def kick(self, client: Client) -> None:
         """End a connection whose place a newer login has taken."""
-        client.replaced = True
+        session_of(client).replaced = True
         client.context.stats.kicked += 1
         reason = "a newer login took this place"
         farewell = frame("kicked", Kicked(reason=reason))
@@ -137,8 +138,9 @@ class Sessions:
         """Bring the group's presence in line with its members, who may have changed."""
         for user_id in self._hub.users & members:
             client = self._hub.get(user_id)
-            if client is not None and group_id not in client.group_ids:
-                client.group_ids += (group_id,)
+            session = None if client is None else session_of(client)
+            if session is not None and group_id not in session.group_ids:
+                session.group_ids += (group_id,)
         self._tasks.spawn(self._sync_group(group_id, members))
 
     def drain(self) -> None:
@@ -163,22 +165,25 @@ class Sessions:
         if client.state is not State.CONNECTING:
             # It ended meanwhile, under its old name.
             self._registry.release(client.user_id, conn_id, lambda _: None)
-        elif client.kicked_as == conn_id:
+        elif session_of(client).kicked_as == conn_id:
             self.kick(client)
 
     def _enter_node_sessions(self, client: Client) -> None:
-        def entered(noted: bool) -> None:
-            client.in_node_sessions = noted
+        session = session_of(client)
 
-        self._node_sessions.enter(client.user_id, client.conn_id, client.group_ids, entered)
+        def entered(noted: bool) -> None:
+            session.in_node_sessions = noted
+
+        self._node_sessions.enter(client.user_id, client.conn_id, session.group_ids, entered)
 
     async def _start(self, client: Client) -> Claim | None:
         """Open the session; without Redis it opens all the same, with what is unread."""
+        session = session_of(client)
         # First: whoever cleans up after this node should it die must know of everyone.
         self._enter_node_sessions(client)
         claim, online = await asyncio.gather(
             self._registry.claim(client.user_id, client.conn_id, self._offline.push_limit),
-            self._presence.enter(client.user_id, client.group_ids),
+            self._presence.enter(client.user_id, session.group_ids),
             return_exceptions=True,
         )
         for failure in (claim, online):
@@ -200,7 +205,7 @@ class Sessions:
                 # What the queue holds is unread in the Message service, which needs no Redis; and
                 # it must come before what is live. The queue is read when Redis is back.
                 client.start(frames, [])
-                self._delivery.replay_unread(client, client.resume_after)
+                self._delivery.replay_unread(client, session.resume_after)
                 self._catch_up.resume(client, Wait.LOGIN)
             if self.on_claim_failed is not None and self._hub.get(client.user_id) is client:
                 self.on_claim_failed(client)
@@ -250,9 +255,10 @@ class Sessions:
     def _open(self, client: Client, frames: list[bytes], missed: str, window: Window) -> None:
         if client.state is not State.CONNECTING:
             return
-        if client.resume_after is not None:
+        resume_after = session_of(client).resume_after
+        if resume_after is not None:
             client.start(frames, [])
-            self._catch_up.fetch(client, missed, client.resume_after)
+            self._catch_up.fetch(client, missed, resume_after)
         elif missed:
             # What the queue holds is unread as well, and comes in its place among the rest.
             client.start(frames, [])
@@ -271,9 +277,9 @@ class Sessions:
             group_ids = tuple(await self._groups.joined(client.user_id))
         except (Refused, Unavailable) as error:
             log.info("group_presence_not_written", user=client.user_id, error=str(error))
-            group_ids = client.group_ids
+            group_ids = session_of(client).group_ids
         if self._hub.get(client.user_id) is client:
-            client.group_ids = group_ids
+            session_of(client).group_ids = group_ids
             self._node_sessions.enter(client.user_id, client.conn_id, group_ids)
             try:
                 # Once more: the session that was taken over may just have taken the user out.

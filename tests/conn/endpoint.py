@@ -17,6 +17,7 @@ from skyeim_ws.conn.hub import Hub
 from skyeim_ws.conn.ledger import Delivery
 from skyeim_ws.conn.limits import Limits
 from skyeim_ws.conn.stats import Stats
+from skyeim_ws.logic.session_state import Session
 from tests.gateway.raw import RawUser
 from tests.waiting import until
 
@@ -61,6 +62,7 @@ class Admitted(Client):
     """A client that is whoever it says it is."""
 
     def prepare(self) -> None:
+        self.session = Session()
         self.identify(
             user_id=int(self.get_query_argument("user")),
             conn_id="c",

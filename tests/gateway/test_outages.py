@@ -15,6 +15,7 @@ from skyeim_ws.config.tree import RpcConf
 from skyeim_ws.conn.client import Client
 from skyeim_ws.contract.pb import group_pb2 as pb
 from skyeim_ws.logic.ports import Claim, Unavailable
+from skyeim_ws.logic.session_state import session_of
 from skyeim_ws.process import valkey
 from skyeim_ws.store.keys import session_key
 from skyeim_ws.store.sessions import RedisSessions
@@ -240,7 +241,7 @@ async def test_a_login_that_redis_did_not_answer_in_time_is_made_up_for(
         client = world.gateway.hub.get(1002)
         assert client is not None
         await until_async(lambda: _has_session(world, client))
-        assert client.in_node_sessions
+        assert session_of(client).in_node_sessions
 
 
 async def _has_session(world: World, client: Client) -> bool:

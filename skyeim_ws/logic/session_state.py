@@ -1,0 +1,30 @@
+"""What the logic remembers of a connection, for as long as that lives."""
+
+import msgspec
+
+from skyeim_ws.conn.client import Client
+
+
+class Session(msgspec.Struct, eq=False, gc=False):
+    """The state of one session; whoever admits a connection puts one into `Client.session`."""
+
+    resume_after: int | None = None
+    """The largest message id that the client said it holds."""
+    group_ids: tuple[str, ...] = ()
+    """The groups in which the user was entered as online."""
+    oldest_pushed: int | None = None
+    """How far the offline queue was pushed: the smallest id of all windows."""
+    pulling: bool = False
+    """Whether an older window is being read."""
+    in_node_sessions: bool = False
+    """Whether the other nodes would clean up after this connection, should this node die."""
+    replaced: bool = False
+    """Whether a newer login has taken its place."""
+    kicked_as: str = ""
+    """The id under which it was kicked before it knew that this is its own."""
+
+
+def session_of(client: Client) -> Session:
+    """Return the session of a connection."""
+    session: Session = client.session
+    return session
