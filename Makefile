@@ -15,7 +15,7 @@ KINDS := cluster sentinel
 KIND_TESTS := $(addprefix tests/gateway/test_, cluster.py groups.py offline.py order.py \
 	private.py receipts.py social.py)
 
-.PHONY: help run test chaos bench format lint proto clean
+.PHONY: help run test chaos bench autobahn format lint proto clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,10 @@ chaos: $(STAMP) ## Kill everything while people chat, for minutes; all fault tes
 bench: $(BENCH_STAMP) ## Measure against the goals, 10 minutes; with QUICK=1 a look of 3
 	$(BIN)/python -m bench $(if $(QUICK),--quick)
 
+autobahn: $(STAMP) ## Run the Autobahn testsuite against our connections, plain and TLS; 2 minutes
+	tools/install-autobahn $(VENV)/autobahn $(abspath $(BIN))/python
+	$(BIN)/python -m tests.autobahn --suite $(VENV)/autobahn/wstest
+
 format: $(STAMP) ## Format the code and mend what the linter can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -64,4 +68,5 @@ proto: $(STAMP) ## Generate skyeim_ws/contract/pb from proto/
 		--grpc_python_out=. --mypy_out=. --mypy_grpc_out=. proto/*.proto
 
 clean: ## Remove what the other targets have made, but not the data folder
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* bench-results
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* bench-results \
+		autobahn-results

@@ -1,0 +1,1 @@
+"""The Autobahn testsuite against the connections of the gateway: `make autobahn`."""
