@@ -1,6 +1,7 @@
 """Loads a configuration file, and checks what the types of its fields do not say."""
 
 import hashlib
+import ipaddress
 import re
 from dataclasses import dataclass, replace
 
@@ -8,6 +9,7 @@ from skyeim_ws.config.loader import ConfigError, bind, read
 from skyeim_ws.config.redis import check_redis
 from skyeim_ws.config.tree import Config, RpcConf
 from skyeim_ws.contract.names import MAX_BATCH
+from skyeim_ws.contract.origins import OriginList
 
 PUBLISHED_SECRETS = frozenset(
     {
@@ -47,6 +49,7 @@ def load(path: str, *, env: bool = False) -> Loaded:
     bound, leftover = bind(Config, path, read(path, env=env))
     config = replace(bound, path=path)
     _check_parts(config)
+    _check_edge(config)
     _check_secrets(config)
     return Loaded(config, tuple(leftover.unknown), tuple(leftover.ignored))
 
@@ -76,7 +79,10 @@ def warnings(config: Config) -> list[str]:
         if config.is_dev and _PLACEHOLDER.search(secret):
             found.append(f'field "{name}" holds a ${{NAME}}, which only --env replaces')
     if not config.is_dev and not config.push_event.secret:
-        found.append('field "PushEvent.Secret" is not set: only this machine can push events')
+        found.append(
+            'field "PushEvent.Secret" is not set: only services that the program starts itself '
+            "can push events"
+        )
     if config.log.compress:
         found.append('field "Log.Compress" has no effect: old log files are not compressed')
     return found
@@ -117,6 +123,19 @@ def _check_parts(config: Config) -> None:
             "must be more than NodeRenewInterval: nodes that live would be taken for dead",
             field="WebSocket.NodeDeadAfter",
         )
+
+
+def _check_edge(config: Config) -> None:
+    try:
+        OriginList(config.web_socket.origins)
+    except ValueError as error:
+        raise ConfigError(config.path, f"has {error}", field="WebSocket.Origins") from None
+    for proxy in config.trusted_proxies:
+        try:
+            ipaddress.ip_network(proxy, strict=False)
+        except ValueError:
+            problem = f'has "{proxy}", which is neither an address nor a network such as 10.0.0.0/8'
+            raise ConfigError(config.path, problem, field="TrustedProxies") from None
 
 
 def _check_secrets(config: Config) -> None:

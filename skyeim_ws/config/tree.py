@@ -100,9 +100,13 @@ class WebSocketConf:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushEventConf:
-    """The secret that services show when they push events; without one, only loopback may."""
+    """The secret that services show when they push events.
+
+    `own_secret` is no key of the file: the program makes it for the services that it starts itself.
+    """
 
     secret: str = field(default="", repr=False)
+    own_secret: str = field(default="", repr=False, metadata={"key": None})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,6 +192,7 @@ class Config:
     timeout: CountOrOff = 3000
     max_conns: CountOrOff = 10000
     workers: CountOrOff = 1  # 0: one for each core
+    trusted_proxies: tuple[str, ...] = ()
     cert_file: str = ""
     key_file: str = ""
     auth: Auth

@@ -3,24 +3,25 @@
 import ssl
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from http import HTTPStatus
 from socket import socket
 
 import structlog
 from prometheus_client import CollectorRegistry
 from tornado.httpserver import HTTPServer
 from tornado.routing import Rule
-from tornado.web import Application, RequestHandler, url
+from tornado.web import Application, url
 
 from skyeim_ws.config.tree import Config
 from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.context import ClientContext
-from skyeim_ws.handler.base import JsonHandler
+from skyeim_ws.handler.base import MAX_BODY_BYTES
 from skyeim_ws.handler.contact_handler import (
     FriendListHandler,
     GroupListHandler,
     MemberListHandler,
 )
+from skyeim_ws.handler.cors import CrossOrigin
+from skyeim_ws.handler.edge import Edge
 from skyeim_ws.handler.health_handler import Health, HealthHandler
 from skyeim_ws.handler.message_handler import (
     GroupHistoryHandler,
@@ -31,7 +32,12 @@ from skyeim_ws.handler.message_handler import (
     ReadHandler,
     UnreadCountHandler,
 )
-from skyeim_ws.handler.push_event_handler import LegacyPushEventHandler, PushEventHandler
+from skyeim_ws.handler.push_event_handler import (
+    LegacyPushEventHandler,
+    Pushers,
+    PushEventHandler,
+)
+from skyeim_ws.handler.remote import TrustedProxies
 from skyeim_ws.handler.ws_handler import Admission, WSHandler
 from skyeim_ws.logic.contacts import FriendPages, GroupPages
 from skyeim_ws.logic.events import EventPublisher
@@ -42,7 +48,6 @@ from skyeim_ws.ops import metrics
 log = structlog.get_logger()
 
 _MAX_HEADER_BYTES = 16384
-_MAX_BODY_BYTES = 1048576
 
 _V1 = r"(?:/api/v1)?"
 """Each path of the users' API has this prefix, or none."""
@@ -62,11 +67,12 @@ def application(
 ) -> Application:
     """Return the web application that users and services talk to."""
     secrets = config.auth.secrets
-    admission = Admission(secrets, config.web_socket.origins)
+    origins = config.web_socket.origins
+    admission = Admission(secrets, CrossOrigin.of(origins, otherwise_any=True))
     asking = {"secrets": secrets, "messages": messages}
     contacts = {"secrets": secrets, "friends": friends, "groups": groups}
     marking = {"secrets": secrets, "receipts": receipts}
-    return Application(
+    return Edge(
         [
             (r"/ws", WSHandler, {"context": context, "admission": admission}),
             (r"/health", HealthHandler, {"online": online, "health": health}),
@@ -82,8 +88,8 @@ def application(
             (_V1 + r"/message/read", ReadHandler, marking),
             (_V1 + r"/message/group/read", GroupReadHandler, marking),
         ],
-        default_handler_class=NotFoundHandler,
-        log_function=_log_request,
+        TrustedProxies(config.trusted_proxies),
+        CrossOrigin.of(origins, otherwise_any=config.is_dev),
     )
 
 
@@ -98,10 +104,8 @@ def serve_pushes(
     stack: AsyncExitStack, config: Config, publisher: EventPublisher, listeners: Sequence[socket]
 ) -> None:
     """Take pushes without TLS, on loopback, from services that the program has started itself."""
-    pushes = Application(
-        _push_routes(config, publisher),
-        default_handler_class=NotFoundHandler,
-        log_function=_log_request,
+    pushes = Edge(
+        _push_routes(config, publisher), TrustedProxies(), CrossOrigin.of((), otherwise_any=False)
     )
     _listen(stack, config, pushes, listeners, None)
 
@@ -138,7 +142,9 @@ def serve_operators(
 
 
 def _push_routes(config: Config, publisher: EventPublisher) -> list[Rule]:
-    push = {"publisher": publisher, "secret": config.push_event.secret}
+    conf = config.push_event
+    pushers = Pushers(conf.secret, conf.own_secret, loopback=config.is_dev)
+    push = {"publisher": publisher, "pushers": pushers}
     return [
         url(r"/api/push", PushEventHandler, push),
         url(r"/api/push/event", LegacyPushEventHandler, push),
@@ -157,8 +163,9 @@ def _listen(
         application,
         ssl_options=tls,
         max_header_size=_MAX_HEADER_BYTES,
-        max_body_size=_MAX_BODY_BYTES,
-        max_buffer_size=_MAX_BODY_BYTES + _MAX_HEADER_BYTES,
+        # A body in pieces is cut by its handler, who can say so in JSON, before this is reached.
+        max_body_size=2 * MAX_BODY_BYTES,
+        max_buffer_size=MAX_BODY_BYTES + _MAX_HEADER_BYTES,
         # Tornado has one limit for both: sending a request's headers, and idling between two.
         idle_connection_timeout=patience,
         body_timeout=patience,
@@ -178,19 +185,3 @@ def _tls(config: Config) -> ssl.SSLContext | None:
     except OSError as error:
         raise OSError(f"CertFile {config.cert_file}, KeyFile {config.key_file}: {error}") from error
     return tls
-
-
-class NotFoundHandler(JsonHandler):
-    """Any path that is not ours."""
-
-    def prepare(self) -> None:
-        """Answer with 404, whatever the method."""
-        self.fail(HTTPStatus.NOT_FOUND, 404, "there is nothing at this path")
-
-
-def _log_request(handler: RequestHandler) -> None:
-    """Log a failed request by its path alone: the query may hold a token."""
-    status = handler.get_status()
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        request = handler.request
-        log.warning("request_failed", method=request.method, path=request.path, status=status)

@@ -7,15 +7,19 @@ from typing import Any
 import msgspec
 import structlog
 from tornado.httputil import HTTPServerRequest
-from tornado.web import HTTPError, RequestHandler
+from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from skyeim_ws.contract.codes import ERROR_CODES, Reason
+from skyeim_ws.handler.cors import CrossOrigin, preflight
+from skyeim_ws.handler.numbers import MAX_INT64, parse_number
 from skyeim_ws.handler.tokens import Identity, TokenError, verify
 from skyeim_ws.logic.ports import Refused, Unavailable
 
 log = structlog.get_logger()
 
 BEARER = "bearer"
+
+MAX_BODY_BYTES = 1048576
 
 HTTP_STATUS: dict[Reason, HTTPStatus] = {
     Reason.INVALID: HTTPStatus.BAD_REQUEST,
@@ -66,8 +70,54 @@ def authenticate(handler: RequestHandler, secrets: Sequence[str]) -> Identity | 
         return None
 
 
+def allowed_methods(handler: RequestHandler) -> list[str]:
+    """Return the methods that a handler implements."""
+    kind = type(handler)
+    return [
+        name
+        for name in kind.SUPPORTED_METHODS
+        if getattr(kind, name.lower()) is not getattr(RequestHandler, name.lower())
+    ]
+
+
+def answer_error(handler: RequestHandler, status: int) -> None:
+    """Answer what no method of ours has answered; a 405 says which methods there are."""
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        handler.set_header("Allow", ", ".join(allowed_methods(handler)))
+    answer(handler, status, {"code": status, "message": HTTPStatus(status).phrase})
+
+
+@stream_request_body
 class JsonHandler(RequestHandler):
-    """Answers in JSON, errors too."""
+    """Answers in JSON, errors too; reads a body only when it knows that it will be used."""
+
+    def prepare(self) -> None:
+        """Refuse by its head alone what cannot be served; the body was not read yet."""
+        if not self.admit():
+            return
+        if self.request.method not in allowed_methods(self):
+            answer_error(self, HTTPStatus.METHOD_NOT_ALLOWED)
+            return
+        size = parse_number(self.request.headers.get("Content-Length", "0"), 0)
+        if size is None:
+            self.fail(HTTPStatus.BAD_REQUEST, 400, "Content-Length is not a number")
+        elif size > MAX_BODY_BYTES:
+            self._refuse_size()
+
+    def admit(self) -> bool:
+        """Whether the caller may do this; if not, it has been answered."""
+        return True
+
+    def data_received(self, chunk: bytes) -> None:
+        """Take a part of the body."""
+        if len(self.request.body) + len(chunk) > MAX_BODY_BYTES:
+            self._refuse_size()
+        else:
+            self.request.body += chunk
+
+    def _refuse_size(self) -> None:
+        message = f"the body is larger than {MAX_BODY_BYTES} bytes"
+        self.fail(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, 413, message)
 
     def fail(self, status: int, code: int, message: str) -> None:
         """Finish with an error."""
@@ -80,10 +130,42 @@ class JsonHandler(RequestHandler):
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Answer what no method of ours has caught."""
-        self.fail(status_code, status_code, HTTPStatus(status_code).phrase)
+        answer_error(self, status_code)
 
 
-class UserHandler(JsonHandler):
+class CrossOriginHandler(JsonHandler):
+    """Answers that pages of other origins may read, as `CrossOrigin` in the settings says."""
+
+    def set_default_headers(self) -> None:
+        """Tell the browser whose page may read this, errors included."""
+        for name, value in self._policy.headers(self.request.headers.get("Origin")).items():
+            self.set_header(name, value)
+
+    def prepare(self) -> None:
+        """Let a preflight through: browsers send it without the token."""
+        if self.request.method != "OPTIONS":
+            super().prepare()
+
+    def options(self) -> None:
+        """Answer a preflight, or say which methods there are."""
+        methods = allowed_methods(self)
+        origin = self.request.headers.get("Origin")
+        if origin is not None and not self._policy.allows(origin):
+            self.fail(HTTPStatus.FORBIDDEN, 403, "pages of this origin may not ask")
+            return
+        self.set_status(HTTPStatus.NO_CONTENT)
+        self.set_header("Allow", ", ".join(methods))
+        for name, value in preflight(methods).items() if origin is not None else ():
+            self.set_header(name, value)
+        self.finish()
+
+    @property
+    def _policy(self) -> CrossOrigin:
+        policy: CrossOrigin = self.settings["cross_origin"]
+        return policy
+
+
+class UserHandler(CrossOriginHandler):
     """A call of a user, who shows a token; a subclass implements `ask`."""
 
     user_id: int
@@ -92,11 +174,13 @@ class UserHandler(JsonHandler):
         """Take the secrets that may have signed a token."""
         self._secrets = secrets
 
-    def prepare(self) -> None:
+    def admit(self) -> bool:
         """Refuse the call without a valid token."""
         identity = authenticate(self, self._secrets)
-        if identity is not None:
-            self.user_id = identity.user_id
+        if identity is None:
+            return False
+        self.user_id = identity.user_id
+        return True
 
     async def ask(self) -> dict[str, Any]:
         """Return the `data` of the answer; raises Refused or Unavailable."""
@@ -125,15 +209,12 @@ class UserHandler(JsonHandler):
             raise Refused(Reason.INVALID, f"{name}: 1 to {max_length} characters are wanted")
         return value
 
-    def number(self, name: str, default: int, low: int, high: int = 2**63 - 1) -> int:
+    def number(self, name: str, default: int, low: int, high: int = MAX_INT64) -> int:
         """Return an integer query argument between the bounds; raises Refused."""
-        value = self.get_query_argument(name, None)
+        value = self.get_query_argument(name, None, strip=False)
         if value is None:
             return default
-        try:
-            number = int(value) if len(value) <= 20 and "_" not in value else low - 1
-        except ValueError:
-            number = low - 1
-        if not low <= number <= high:
+        number = parse_number(value, low, high)
+        if number is None:
             raise Refused(Reason.INVALID, f"{name}: an integer from {low} to {high} is wanted")
         return number

@@ -4,13 +4,13 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Literal
 
-from skyeim_ws.handler.base import JsonHandler, answer
+from skyeim_ws.handler.base import CrossOriginHandler, answer
 
 Health = Literal["ok", "degraded", "failed"]
 """`degraded`: Redis is away, and chat goes on all the same; `failed`: this node is about to end."""
 
 
-class HealthHandler(JsonHandler):
+class HealthHandler(CrossOriginHandler):
     """`GET /health`: the state, and the number of connections here."""
 
     def initialize(self, online: Callable[[], int], health: Callable[[], Health]) -> None:

@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-import msgspec
-
 from skyeim_ws.conn.decoding import Decoding
 from skyeim_ws.conn.messages import GroupRead, Inbound, Read
 from skyeim_ws.contract.codes import Reason
 from skyeim_ws.handler.base import UserHandler
+from skyeim_ws.handler.body import MalformedBodyError, decode
 from skyeim_ws.logic.ports import Messages, Refused
 from skyeim_ws.logic.receipts import Receipts
 
@@ -136,6 +135,6 @@ class GroupReadHandler(ReceiptHandler):
 
 def _body(body: bytes, decoding: Decoding[T]) -> T:
     try:
-        return decoding.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise Refused(Reason.INVALID, f"malformed body: {error}") from error
+        return decode(body, decoding)
+    except MalformedBodyError as error:
+        raise Refused(Reason.INVALID, str(error)) from error

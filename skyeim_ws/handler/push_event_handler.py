@@ -1,10 +1,9 @@
 """Pushes from the business services: events for a user or a group."""
 
 import hmac
-import ipaddress
-from collections.abc import Callable
+from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import structlog
@@ -13,13 +12,13 @@ from msgspec import Meta
 from skyeim_ws.conn.messages import GroupId, UserId
 from skyeim_ws.contract.codes import ERROR_CODES, Reason
 from skyeim_ws.handler.base import JsonHandler, answer
+from skyeim_ws.handler.body import MalformedBodyError, compact, decode
+from skyeim_ws.handler.remote import is_forwarded, is_from_browser, is_loopback
 from skyeim_ws.logic.events import EventPublisher
 
 log = structlog.get_logger()
 
 SECRET_HEADER = "X-Skyeim-Push-Secret"  # noqa: S105 - a name
-
-_PROXY_HEADERS = ("X-Forwarded-For", "X-Real-IP", "Forwarded", "Via")
 
 EventName = Annotated[str, Meta(min_length=1, max_length=64)]
 
@@ -52,39 +51,43 @@ _push = msgspec.json.Decoder(UserEvent | GroupEvent)
 _legacy = msgspec.json.Decoder(LegacyGroupEvent)
 
 
+@dataclass(frozen=True, slots=True)
+class Pushers:
+    """Who may push: whoever shows a secret, and without one configured perhaps this machine.
+
+    `secret` is the configured one, `own` that of the services which the program has started itself;
+    either may be "".
+    """
+
+    secret: str = field(default="", repr=False)
+    own: str = field(default="", repr=False)
+    loopback: bool = False
+
+
 class PushEventHandler(JsonHandler):
     """`POST /api/push`."""
 
-    decode: Callable[[bytes], UserEvent | GroupEvent | LegacyGroupEvent] = staticmethod(
-        _push.decode
-    )
+    decoder: msgspec.json.Decoder[Any] = _push
 
-    def initialize(self, publisher: EventPublisher, secret: str) -> None:
-        """Take the publisher, and the secret of the services or ""."""
+    def initialize(self, publisher: EventPublisher, pushers: Pushers) -> None:
+        """Take the publisher, and who may use it."""
         self._publisher = publisher
-        self._secret = secret
+        self._pushers = pushers
 
-    def prepare(self) -> None:
-        """Refuse callers without the secret; without one configured, all but loopback."""
-        if not self._trusted():
-            log.warning("push_refused", remote=self.request.remote_ip)
-            self.fail(HTTPStatus.UNAUTHORIZED, 401, "Unauthorized")
+    def admit(self) -> bool:
+        """Refuse callers who may not push."""
+        if self._trusted():
+            return True
+        log.warning("push_refused", remote=self.request.remote_ip)
+        self.fail(HTTPStatus.UNAUTHORIZED, 401, "Unauthorized")
+        return False
 
     def post(self) -> None:
         """Pass an event on."""
         try:
-            event = self.decode(self.request.body)
-            if isinstance(event, UserEvent):
-                user_data = msgspec.json.format(event.data, indent=-1)
-                self._publisher.to_user(event.user_id, event.notification_type, bytes(user_data))
-                taken = True
-            else:
-                group_data = msgspec.json.format(event.event_data, indent=-1)
-                taken = self._publisher.to_group(
-                    event.group_id, event.event_type, bytes(group_data)
-                )
-        except (msgspec.DecodeError, RecursionError) as error:
-            self.fail(HTTPStatus.BAD_REQUEST, 400, f"malformed body: {error}")
+            taken = self._publish(decode(self.request.body, self.decoder))
+        except MalformedBodyError as error:
+            self.fail(HTTPStatus.BAD_REQUEST, 400, str(error))
             return
         if taken:
             answer(self, HTTPStatus.OK, {"code": 0, "message": "success"})
@@ -95,20 +98,31 @@ class PushEventHandler(JsonHandler):
                 "the queue of this group is full; try again",
             )
 
+    def _publish(self, event: UserEvent | GroupEvent | LegacyGroupEvent) -> bool:
+        if isinstance(event, UserEvent):
+            data = compact(event.data)
+            self._publisher.to_user(event.user_id, event.notification_type, data)
+            return True
+        return self._publisher.to_group(event.group_id, event.event_type, compact(event.event_data))
+
     def _trusted(self) -> bool:
-        if self._secret:
-            shown = self.request.headers.get(SECRET_HEADER, "")
-            return hmac.compare_digest(shown.encode(), self._secret.encode())
+        headers = self.request.headers
+        if is_from_browser(headers):
+            return False
+        shown = headers.get(SECRET_HEADER, "").encode()
+        for secret in (self._pushers.secret, self._pushers.own):
+            if secret and hmac.compare_digest(shown, secret.encode()):
+                return True
         # Behind a proxy on this machine everybody seems to come from loopback.
-        if any(name in self.request.headers for name in _PROXY_HEADERS):
-            return False
-        try:
-            return ipaddress.ip_address(self.request.remote_ip or "").is_loopback
-        except ValueError:
-            return False
+        return (
+            self._pushers.loopback
+            and not self._pushers.secret
+            and not is_forwarded(headers)
+            and is_loopback(self.request.remote_ip or "")
+        )
 
 
 class LegacyPushEventHandler(PushEventHandler):
     """`POST /api/push/event`."""
 
-    decode = staticmethod(_legacy.decode)
+    decoder = _legacy

@@ -14,6 +14,9 @@ from skyeim_ws.logic.ports import Refused
 ALGORITHM = "HS256"
 ACCESS, REFRESH = 0, 1
 MAX_USER_ID = 2**63 - 1
+MAX_TIME = 2**53
+"""Unix seconds that are exact also as a float; far beyond any year that means something."""
+
 MAX_TOKEN_CHARACTERS = 4096
 
 _DECIMAL = re.compile(r"[0-9]{1,19}", re.ASCII)
@@ -77,7 +80,7 @@ def verify(token: str, secrets: Sequence[str]) -> Identity:
     return Identity(
         user_id=_user_id(claims.get("userId")),
         username=username if isinstance(username, str) else "",
-        expires_at=int(claims["exp"]),
+        expires_at=_expiry(claims["exp"]),
     )
 
 
@@ -100,8 +103,9 @@ def _claims(token: str, secrets: Sequence[str]) -> Mapping[str, Any]:
             raise TokenError("the token has expired") from None
         except jwt.ImmatureSignatureError:
             raise TokenError("the token is not valid yet") from None
-        except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
-            # Beside its own errors PyJWT lets those of what it calls through on hostile input.
+        except Exception:
+            # Beside its own errors PyJWT lets those of what it calls through on hostile input: a
+            # claim that is infinite, a number of a thousand digits, a list where a name should be.
             raise TokenError("the token is malformed") from None
     raise TokenError("the token has a wrong signature")
 
@@ -112,6 +116,14 @@ def _user_id(claim: object) -> int:
     if type(claim) is not int or not 0 < claim <= MAX_USER_ID:
         raise TokenError("the token names no valid user")
     return claim
+
+
+def _expiry(claim: object) -> int:
+    if isinstance(claim, str) and _DECIMAL.fullmatch(claim):
+        claim = int(claim)
+    if type(claim) not in (int, float) or not 0 < claim <= MAX_TIME:  # type: ignore[operator]
+        raise TokenError("the token is malformed")
+    return int(claim)  # type: ignore[call-overload, no-any-return]
 
 
 def _key(secret: str) -> bytes:

@@ -1,18 +1,21 @@
-"""The handshake of a client: token, origin, device, then the upgrade."""
+"""The handshake of a client: token, upgrade, origin, device, then the session."""
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
 import structlog
+from tornado.web import stream_request_body
 
 from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.context import ClientContext
 from skyeim_ws.conn.messages import new_conn_id
-from skyeim_ws.handler.base import BEARER, answer, authenticate
+from skyeim_ws.handler.base import BEARER, allowed_methods, answer, answer_error, authenticate
+from skyeim_ws.handler.cors import CrossOrigin
+from skyeim_ws.handler.numbers import parse_number
+from skyeim_ws.handler.upgrade import Refusal, refusal
 from skyeim_ws.logic.session_state import Session
 
 log = structlog.get_logger()
@@ -24,10 +27,12 @@ MAX_DEVICE_CHARACTERS = 64
 class Admission:
     """Who may connect: whom these secrets vouch for, from these origins (none: from any)."""
 
-    secrets: Sequence[str]
-    origins: Sequence[str] = ()
+    secrets: Sequence[str] = field(repr=False)
+    origins: CrossOrigin
 
 
+# Streamed, although it has none: so a body is not read before the request is refused for it.
+@stream_request_body
 class WSHandler(Client):
     """`GET /ws`: a client that has shown a token."""
 
@@ -41,26 +46,22 @@ class WSHandler(Client):
         identity = authenticate(self, self._admission.secrets)
         if identity is None:
             return
+        if self.request.method not in allowed_methods(self):
+            answer_error(self, HTTPStatus.METHOD_NOT_ALLOWED)
+            return
         session = self.session = Session()
         device = self.get_query_argument("device", None)
-        if device is not None and not 1 <= len(device) <= MAX_DEVICE_CHARACTERS:
-            message = f"device: 1 to {MAX_DEVICE_CHARACTERS} characters are wanted"
-            answer(self, HTTPStatus.BAD_REQUEST, {"code": 400, "message": message})
-            return
-        resume = self.get_query_argument("resume", None)
-        if resume is not None:
-            if not (resume.isascii() and resume.isdecimal() and int(resume[:20]) < 2**63):
-                message = "resume: the largest message id that the client holds is wanted"
-                answer(self, HTTPStatus.BAD_REQUEST, {"code": 400, "message": message})
-                return
-            session.resume_after = int(resume)
+        resume = self.get_query_argument("resume", None, strip=False)
         confirm = self.get_query_argument("confirm", None)
-        if confirm is not None:
-            if confirm != "ack":
-                message = "confirm: ack is wanted, or nothing"
-                answer(self, HTTPStatus.BAD_REQUEST, {"code": 400, "message": message})
-                return
-            self.ledger.pongs_confirm = False
+        refused = refusal(self.request) or self._refusal(session, device, resume, confirm)
+        if refused is not None:
+            for name, value in refused.headers.items():
+                self.set_header(name, value)
+            answer(self, refused.status, {"code": int(refused.status), "message": refused.message})
+            return
+        self.ledger.pongs_confirm = confirm is None
+        # Tornado wants the one word; others beside it are offers that nobody has to take.
+        self.request.headers["Upgrade"] = "websocket"
         now = time.time()
         self.identify(
             user_id=identity.user_id,
@@ -86,13 +87,34 @@ class WSHandler(Client):
         return next((name for name in subprotocols if name.lower() == BEARER), None)
 
     def check_origin(self, origin: str) -> bool:
-        """Accept an origin that is listed, such as `https://*.example.com`; any if none is."""
-        origins = self._admission.origins
-        if not origins:
-            return True
-        return any(fnmatchcase(origin.lower(), allowed.lower()) for allowed in origins)
+        """Accept what `prepare` has let through: Tornado looks at fewer requests than that."""
+        return True
+
+    def data_received(self, chunk: bytes) -> None:
+        """Take no body: `prepare` has refused a request that has one."""
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Answer what fails before the upgrade in JSON, as every other path does."""
-        phrase = HTTPStatus(status_code).phrase
-        answer(self, status_code, {"code": status_code, "message": phrase})
+        answer_error(self, status_code)
+
+    def _refusal(
+        self, session: Session, device: str | None, resume: str | None, confirm: str | None
+    ) -> Refusal | None:
+        if not self._is_origin_allowed():
+            return Refusal(HTTPStatus.FORBIDDEN, "pages of this origin may not connect")
+        if device is not None and not 1 <= len(device) <= MAX_DEVICE_CHARACTERS:
+            wanted = f"device: 1 to {MAX_DEVICE_CHARACTERS} characters are wanted"
+            return Refusal(HTTPStatus.BAD_REQUEST, wanted)
+        if resume is not None:
+            session.resume_after = parse_number(resume, 0)
+            if session.resume_after is None:
+                wanted = "resume: the largest message id that the client holds is wanted"
+                return Refusal(HTTPStatus.BAD_REQUEST, wanted)
+        if confirm not in (None, "ack"):
+            return Refusal(HTTPStatus.BAD_REQUEST, "confirm: ack is wanted, or nothing")
+        return None
+
+    def _is_origin_allowed(self) -> bool:
+        origin = self.request.headers.get("Origin")
+        # Without one this is no page: programs may connect.
+        return origin is None or self._admission.origins.allows(origin)

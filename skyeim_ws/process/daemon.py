@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import secrets
 import shlex
 import signal
 import sys
@@ -137,6 +138,9 @@ def _failed(error: Exception) -> int:
 
 
 async def _serve(config: Config, *, demo: bool, announce: Callable[[int], None]) -> int:
+    # Embedded services show it with their pushes. Workers get it with their configuration.
+    own = replace(config.push_event, own_secret=secrets.token_urlsafe())
+    config = replace(config, push_event=own)
     start = _start if workers.count(config) == 1 else _start_workers
     return await _until_stopped(
         lambda: configure(config.log, dev=config.is_dev),

@@ -86,7 +86,7 @@ def services_environment(config: Config, redis: RedisConf) -> dict[str, str]:
     return {
         _DATA_SOURCE_VARIABLE: data_source(config),
         _REDIS_VARIABLE: redis_url(redis),
-        _PUSH_SECRET_VARIABLE: config.push_event.secret,
+        _PUSH_SECRET_VARIABLE: config.push_event.secret or config.push_event.own_secret,
     }
 
 

@@ -1,0 +1,61 @@
+"""Whether a request may become a WebSocket: RFC 6455, section 4.2.1, answered in JSON."""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+from tornado.httputil import HTTPHeaders, HTTPServerRequest
+
+_KEY_BYTES = 16
+_VERSION = "13"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The answer to a request that cannot be upgraded."""
+
+    status: HTTPStatus
+    message: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def refusal(request: HTTPServerRequest) -> Refusal | None:
+    """Return why a request cannot be upgraded, or None if it can."""
+    headers = request.headers
+    if request.version != "HTTP/1.1":
+        # Over HTTP/1.0 the answer 101 means nothing to a proxy or a client.
+        return Refusal(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "a WebSocket needs HTTP/1.1")
+    if "websocket" not in _tokens(headers, "Upgrade"):
+        offer = {"Upgrade": "websocket", "Connection": "Upgrade"}
+        message = "this path is for WebSockets: Upgrade must be websocket"
+        return Refusal(HTTPStatus.UPGRADE_REQUIRED, message, offer)
+    if headers.get("Sec-WebSocket-Version", "").strip() != _VERSION:
+        offer = {"Sec-WebSocket-Version": _VERSION}
+        message = f"Sec-WebSocket-Version must be {_VERSION}"
+        return Refusal(HTTPStatus.UPGRADE_REQUIRED, message, offer)
+    for wrong, message in (
+        ("upgrade" not in _tokens(headers, "Connection"), "Connection must be Upgrade"),
+        (not _is_key(headers), "Sec-WebSocket-Key must be 16 bytes in base64"),
+        (_has_body(headers), "a handshake has no body"),
+    ):
+        if wrong:
+            return Refusal(HTTPStatus.BAD_REQUEST, message)
+    return None
+
+
+def _has_body(headers: HTTPHeaders) -> bool:
+    return headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in headers
+
+
+def _tokens(headers: HTTPHeaders, name: str) -> set[str]:
+    return {token.strip().lower() for token in headers.get(name, "").split(",")}
+
+
+def _is_key(headers: HTTPHeaders) -> bool:
+    text = headers.get("Sec-WebSocket-Key", "").strip()
+    try:
+        return len(base64.b64decode(text, validate=True)) == _KEY_BYTES
+    except (binascii.Error, ValueError):
+        return False
