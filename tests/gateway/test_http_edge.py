@@ -47,7 +47,7 @@ async def test_a_push_that_is_not_utf8_is_refused_and_nobody_disconnected(
     make_world: MakeWorld,
 ) -> None:
     async with make_world() as world, raw_user(world, 1001) as alice:
-        await alice.expect("offline_messages")
+        await alice.expect("connected")
         for body in (
             b'{"type":"user","userId":1001,"notificationType":"n","data":{"a":"\xff"}}',
             b'{"type":"user","userId":1001,"notificationType":"n","data":{"\xc3\x28":1}}',
