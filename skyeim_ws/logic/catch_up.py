@@ -22,6 +22,7 @@ from skyeim_ws.logic.ports import (
     SessionRegistry,
     Unavailable,
 )
+from skyeim_ws.logic.progress import Progress, Step, Wait
 from skyeim_ws.logic.tasks import Tasks
 
 log = structlog.get_logger()
@@ -48,32 +49,6 @@ class Hold(Enum):
     FULL = auto()
 
 
-class Wait(Enum):
-    """Why live messages wait although nothing older may be on its way yet."""
-
-    LOGIN = auto()
-    RECLAIM = auto()
-
-
-class _Progress:
-    """What one connection still has to get before its live messages."""
-
-    def __init__(self) -> None:
-        self.held: dict[str, Delivery] = {}
-        self.waits: set[Wait] = set()
-        self.running = False
-        self.reread = False
-        self.fetch = False
-        # First what is unread, of which the client has all up to `unread_since`; then all that has
-        # a larger id than `since`, which is not known if it is what follows the unread ones.
-        self.unread = False
-        self.unread_since = 0
-        self.since: int | None = None
-        self.missed = ""
-        self.confirmed = asyncio.Event()
-        self.ended = asyncio.Event()
-
-
 class CatchUp:
     """Brings clients older messages, from their offline queue or from the Message service.
 
@@ -91,7 +66,7 @@ class CatchUp:
         self._offline = offline
         self._registry = registry
         self._tasks = tasks
-        self._under_way: dict[Client, _Progress] = {}
+        self._under_way: dict[Client, Progress] = {}
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
     def pause(self, client: Client, wait: Wait) -> None:
@@ -99,7 +74,7 @@ class CatchUp:
 
         Also if other older messages are on their way: these may have been asked for too early.
         """
-        self._under_way.setdefault(client, _Progress()).waits.add(wait)
+        self._progress(client).waits.add(wait)
 
     def resume(self, client: Client, wait: Wait) -> None:
         """Let go what was held back, unless older messages are still to come."""
@@ -107,17 +82,17 @@ class CatchUp:
         if progress is None:
             return
         progress.waits.discard(wait)
-        if progress.waits or progress.running:
+        if progress.waits or progress.step is not Step.HOLD:
             return
-        if progress.reread or progress.fetch:
+        if progress.due:
             self._start(client, progress)
         else:
             self._release(client, progress)
 
     def reread(self, client: Client) -> None:
         """Bring the client what was queued while nobody told us."""
-        progress = self._under_way.setdefault(client, _Progress())
-        progress.reread = True
+        progress = self._progress(client)
+        progress.due.add(Step.READ_QUEUE)
         self._start(client, progress)
 
     def fetch(self, client: Client, missed: str, after_id: int | None = None) -> None:
@@ -126,13 +101,13 @@ class CatchUp:
         When the client has them, the note `missed` is forgotten. So with a note and an id it gets
         both: what was missed may be older than what has come to it since.
         """
-        progress = self._under_way.setdefault(client, _Progress())
-        progress.fetch = True
+        progress = self._progress(client)
+        progress.due.add(Step.FETCH_NEWER)
         progress.missed = missed or progress.missed
         if after_id is not None:
             progress.since = after_id
         if missed or after_id is None:
-            progress.unread = True
+            progress.due.add(Step.FETCH_UNREAD)
         self._start(client, progress)
 
     def hold(self, client: Client, delivery: Delivery) -> Hold:
@@ -146,8 +121,18 @@ class CatchUp:
         if len(progress.held) < _HELD:
             progress.held[delivery.msg_id] = delivery
             return Hold.HELD
-        progress.fetch = True
+        progress.due.add(Step.FETCH_NEWER)
         return Hold.FULL
+
+    def step(self, client: Client) -> Step:
+        """Return what is done for the client; END also if nothing had to be."""
+        progress = self._under_way.get(client)
+        return Step.END if progress is None else progress.step
+
+    def held(self, client: Client) -> list[str]:
+        """Return the msgIds of the live messages that are held back, as they came."""
+        progress = self._under_way.get(client)
+        return [] if progress is None else list(progress.held)
 
     def progressed(self, client: Client) -> None:
         """Note that the client has confirmed messages."""
@@ -165,34 +150,43 @@ class CatchUp:
         progress = self._under_way.pop(client, None)
         if progress is None:
             return []
+        progress.set_step(Step.END)
         progress.confirmed.set()
-        progress.ended.set()
         return list(progress.held.values())
 
-    def _start(self, client: Client, progress: _Progress) -> None:
+    def _progress(self, client: Client) -> Progress:
+        progress = self._under_way.get(client)
+        if progress is None:
+            progress = self._under_way[client] = Progress(client.user_id)
+        return progress
+
+    def _start(self, client: Client, progress: Progress) -> None:
         # While the session is being set up it waits: `resume` comes when that is done.
-        if not progress.running and client.state is not State.CONNECTING:
-            progress.running = True
+        if progress.step is Step.HOLD and client.state is not State.CONNECTING:
+            progress.set_step(Step.START)
             self._tasks.spawn(self._run(client, progress))
 
-    async def _run(self, client: Client, progress: _Progress) -> None:
+    async def _run(self, client: Client, progress: Progress) -> None:
+        due = progress.due
         while client in self._under_way:
-            if progress.reread:
-                progress.reread = False
+            if Step.READ_QUEUE in due:
+                due.discard(Step.READ_QUEUE)
+                progress.set_step(Step.READ_QUEUE)
                 async with self._turns:
                     await self._read_queue(client, progress)
-            elif progress.fetch:
-                progress.fetch = False
+            elif Step.FETCH_NEWER in due:
+                due.discard(Step.FETCH_NEWER)
                 await self._fetch_all(client, progress)
-                if client in self._under_way and not progress.fetch and progress.missed:
+                done = client in self._under_way and Step.FETCH_NEWER not in due
+                if done and progress.missed:
                     self._registry.forget_missed(client.user_id, progress.missed)
             elif progress.waits:
-                progress.running = False  # `resume` goes on
+                progress.set_step(Step.HOLD)  # `resume` goes on
                 return
             else:
                 self._release(client, progress)
 
-    def _release(self, client: Client, progress: _Progress) -> None:
+    def _release(self, client: Client, progress: Progress) -> None:
         """Deliver what is held in the order of the ids, whichever way it came."""
         held = deque(sorted(progress.held.values(), key=lambda delivery: delivery.id))
         # The client may be dropped on the way as too slow; then `forget` returns the rest.
@@ -201,32 +195,34 @@ class CatchUp:
             del progress.held[delivery.msg_id]
             if delivery.msg_id not in client.ledger:  # else it came with the window as well
                 client.deliver(delivery)
-        self._under_way.pop(client, None)
-        progress.ended.set()
+        if self._under_way.pop(client, None) is not None:
+            progress.set_step(Step.END)
 
-    async def _read_queue(self, client: Client, progress: _Progress) -> None:
+    async def _read_queue(self, client: Client, progress: Progress) -> None:
         try:
             newer = await self._offline.newer(client)
         except Unavailable:
             newer = None
         if newer is None:
             # Too much, or Redis is away: what the queue holds is unread in the Message service.
-            progress.fetch = progress.unread = True
+            progress.due |= {Step.FETCH_UNREAD, Step.FETCH_NEWER}
             return
         for delivery in newer:
             progress.held[delivery.msg_id] = delivery
 
-    async def _fetch_all(self, client: Client, progress: _Progress) -> None:
-        if progress.unread or progress.since is None:
-            progress.unread = False
+    async def _fetch_all(self, client: Client, progress: Progress) -> None:
+        if Step.FETCH_UNREAD in progress.due or progress.since is None:
+            progress.due.discard(Step.FETCH_UNREAD)
+            progress.set_step(Step.FETCH_UNREAD)
             await self._fetch_unread(client, progress)
             # With nothing unread there is no id to begin with, and nothing was missed.
             if progress.since is None and progress.unread_since:
                 progress.since = progress.unread_since
-        if progress.since is not None:
+        if progress.since is not None and client in self._under_way:
+            progress.set_step(Step.FETCH_NEWER)
             await self._fetch_since(client, progress, progress.since)
 
-    async def _fetch_unread(self, client: Client, progress: _Progress) -> None:
+    async def _fetch_unread(self, client: Client, progress: Progress) -> None:
         """Deliver what is unread, up to the id from which all is asked for.
 
         The service tells of a bounded number; if it is more, what follows is asked for by id.
@@ -252,7 +248,7 @@ class CatchUp:
         if last is not None and unread and count > len(unread) and unread[-1].id < last:
             progress.since = unread[-1].id
 
-    async def _fetch_since(self, client: Client, progress: _Progress, since: int) -> None:
+    async def _fetch_since(self, client: Client, progress: Progress, since: int) -> None:
         """Deliver all messages with a larger id."""
         more = True
         while more:
@@ -263,7 +259,7 @@ class CatchUp:
                 progress.since = since = page[-1].id
 
     async def _bring(
-        self, client: Client, progress: _Progress, page: Sequence[HistoryMessage]
+        self, client: Client, progress: Progress, page: Sequence[HistoryMessage]
     ) -> None:
         """Deliver a page, and wait until it is confirmed or the client is gone."""
         for message in page:

@@ -11,7 +11,7 @@ from skyeim_ws.conn.group_router import GroupFrame, GroupRouter
 from skyeim_ws.conn.hub import Hub
 from skyeim_ws.logic.acks import Acks
 from skyeim_ws.logic.bus import Bus
-from skyeim_ws.logic.catch_up import CatchUp, Wait
+from skyeim_ws.logic.catch_up import CatchUp
 from skyeim_ws.logic.delivery import PrivateDelivery
 from skyeim_ws.logic.ports import (
     NodeSessions,
@@ -21,6 +21,7 @@ from skyeim_ws.logic.ports import (
     SessionRegistry,
     Unavailable,
 )
+from skyeim_ws.logic.progress import Wait
 from skyeim_ws.logic.session import Sessions
 from skyeim_ws.logic.session_state import session_of
 from skyeim_ws.logic.social import Social

@@ -13,7 +13,7 @@ from skyeim_ws.conn.ledger import Delivery
 from skyeim_ws.conn.messages import Connected, Kicked, frame
 from skyeim_ws.contract.codes import CloseCode
 from skyeim_ws.logic.bus import Bus
-from skyeim_ws.logic.catch_up import CatchUp, Wait
+from skyeim_ws.logic.catch_up import CatchUp
 from skyeim_ws.logic.delivery import PrivateDelivery
 from skyeim_ws.logic.offline import OfflineMessages, summary_frame
 from skyeim_ws.logic.ports import (
@@ -26,6 +26,7 @@ from skyeim_ws.logic.ports import (
     Unavailable,
     Window,
 )
+from skyeim_ws.logic.progress import Wait
 from skyeim_ws.logic.session_state import session_of
 from skyeim_ws.logic.social import Social
 from skyeim_ws.logic.tasks import Tasks

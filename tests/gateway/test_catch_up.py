@@ -10,10 +10,11 @@ from websockets.frames import Opcode
 
 from skyeim_ws.conn.ledger import Delivery
 from skyeim_ws.gateway.app import Gateway
-from skyeim_ws.logic.catch_up import Hold, Wait
+from skyeim_ws.logic.catch_up import Hold
 from skyeim_ws.logic.cluster import Cluster
 from skyeim_ws.logic.offline import OfflineMessages
 from skyeim_ws.logic.ports import Unavailable
+from skyeim_ws.logic.progress import Step, Wait
 from skyeim_ws.services import history
 from skyeim_ws.services.tables import READ, messages
 from skyeim_ws.store.bus import RedisBus
@@ -163,8 +164,7 @@ async def test_after_an_outage_what_the_older_of_two_logins_holds_comes_before_w
             await newer.expect("connected")
             client = other.hub.get(1002)
             assert client is not None
-            progress = other.sessions._catch_up._under_way
-            await until(lambda: client not in progress)
+            await until(lambda: other.catch_up.step(client) is Step.END)
             await alice.chat(1002, "held by the older one", msgId="m-1")
             await older.expect("chat", msgId="m-1")
             # The node of the older one takes its time.
@@ -180,7 +180,7 @@ async def test_after_an_outage_what_the_older_of_two_logins_holds_comes_before_w
             await until(lambda: bool(kicks))
             again = await chat.login(1001, node=other)
             await again.chat(1002, "live", msgId="m-2")
-            await until(lambda: client in progress and "m-2" in progress[client].held)
+            await until(lambda: "m-2" in other.catch_up.held(client))
             for call in kicks:
                 kicked(*call)
             seen = [(await newer.expect("chat"))["msgId"] for _ in range(2)]
@@ -215,8 +215,8 @@ async def test_a_connection_that_ends_in_a_catch_up_leaves_the_queue_to_what_is_
             await dave.chat(1003, "hello", msgId="new-2")
             client = world.gateway.hub.get(1003)
             assert client is not None
-            catch_up = world.gateway.sessions._catch_up
-            await until(lambda: list(catch_up._under_way[client].held) == ["new-1", "new-2"])
+            catch_up = world.gateway.catch_up
+            await until(lambda: catch_up.held(client) == ["new-1", "new-2"])
             live = Delivery(b"{}", page["old-050"]["id"], "old-050", from_user_id=1001)
             assert catch_up.hold(client, live) is Hold.HELD
         await queue_is(world, 3)
@@ -237,12 +237,12 @@ async def test_a_catch_up_that_ends_early_does_not_let_go_what_waits_for_another
                 await carol.expect("chat")
             client = world.gateway.hub.get(1003)
             assert client is not None
-            catch_up = world.gateway.sessions._catch_up
+            catch_up = world.gateway.catch_up
             catch_up.pause(client, Wait.RECLAIM)
             carol.send_frame(Opcode.PONG, await carol.next_ping())
-            await until(lambda: not catch_up._under_way[client].running)
+            await until(lambda: catch_up.step(client) is Step.HOLD)
             await alice.chat(1003, "live", msgId="live")
-            assert list(catch_up._under_way[client].held) == ["live"]
+            assert catch_up.held(client) == ["live"]
             catch_up.resume(client, Wait.RECLAIM)
             await carol.expect("chat", msgId="live")
 
@@ -354,8 +354,8 @@ async def test_each_outage_has_what_is_unread_brought_first(
         recover(world.gateway)
         client = world.gateway.hub.get(1002)
         assert client is not None
-        progress = world.gateway.sessions._catch_up._under_way
-        await until(lambda: client not in progress and not len(client.ledger))
+        catch_up = world.gateway.catch_up
+        await until(lambda: catch_up.step(client) is Step.END and not len(client.ledger))
         await unheard(monkeypatch, dave, 1002, ["m-2"])
         away = True
         again = await world.login(1001)
