@@ -12,7 +12,7 @@ from tornado.websocket import WebSocketHandler, WebSocketProtocol
 
 from skyeim_ws.conn.context import ClientContext
 from skyeim_ws.conn.fields import ClientFields
-from skyeim_ws.conn.flusher import MAX_WRITE
+from skyeim_ws.conn.flusher import ACKS_OF_A_MESSAGE, MAX_WRITE
 from skyeim_ws.conn.framing import Opcode, encode
 from skyeim_ws.conn.ledger import Delivery
 from skyeim_ws.conn.messages import chat_frame, hint_frames
@@ -111,7 +111,9 @@ class Client(WebSocketHandler, ClientFields):
     def on_pong(self, data: bytes) -> None:
         """Confirm what the pong proves to have arrived."""
         confirmed = self.ledger.pong(data)
-        if confirmed:
+        if confirmed is None:
+            self.count_frame()
+        elif confirmed:
             self.stats.deliveries_confirmed += len(confirmed)
             self.context.events.confirmed(self, confirmed)
         if self.ledger.wants_ping:
@@ -135,9 +137,13 @@ class Client(WebSocketHandler, ClientFields):
 
     # What the gateway calls.
 
-    def take_token(self) -> Verdict:
-        """Count a frame against the rate limit."""
-        return self.bucket.take(self.context.clock())
+    def count_frame(self) -> Verdict:
+        """Count a frame against the rate limit; a client that floods is closed."""
+        verdict = self.bucket.take(self.context.clock())
+        if verdict is Verdict.FLOODING and self.state is _OPEN:
+            self.stats.flooding += 1
+            self.disconnect(CloseCode.FLOODING, "too many frames")
+        return verdict
 
     def start(self, frames: Iterable[bytes], deliveries: Iterable[Delivery]) -> None:
         """Open the session: these frames and deliveries go before what came in meanwhile."""
@@ -149,6 +155,7 @@ class Client(WebSocketHandler, ClientFields):
         for delivery in deliveries:
             opening.append(chat_frame(delivery.data))
             self.ledger.add(delivery)
+            self.acks_due += ACKS_OF_A_MESSAGE
         for delivery in waiting:
             self.ledger.add(delivery)
         self.outbox.prepend(opening)
@@ -186,6 +193,7 @@ class Client(WebSocketHandler, ClientFields):
         if put is FOLDED:
             self.stats.group_frames_folded += 1
         else:
+            self.acks_due += ACKS_OF_A_MESSAGE
             self.stats.frames_queued += 1
         self._request_flush()
 
@@ -206,6 +214,7 @@ class Client(WebSocketHandler, ClientFields):
         """
         ledger_full = self.ledger.full
         self.ledger.add(delivery)
+        self.acks_due += ACKS_OF_A_MESSAGE
         if ledger_full:
             self._drop_slow()
         else:

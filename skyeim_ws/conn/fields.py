@@ -18,6 +18,7 @@ class ClientFields:
     """
 
     __slots__ = (
+        "acks_due",
         "bucket",
         "close_timeout",
         "conn_id",
@@ -56,6 +57,8 @@ class ClientFields:
         self.outbox = Outbox(limits.send_queue_size, limits.send_queue_bytes)
         self.ledger = Ledger(limits.ledger_size)
         self.bucket = TokenBucket(limits.rate_limit, limits.rate_burst, now)
+        # How many frames may still acknowledge what was sent: the limit does not count those.
+        self.acks_due = 0
         self.in_flight = 0
         self.last_seen = now
         self.next_check = now

@@ -14,10 +14,15 @@ MAX_WRITE = 262144
 """Bytes in one write; what a stalled peer leaves of it is held besides its outbox."""
 
 
+ACKS_OF_A_MESSAGE = 2
+"""A client says of each message that it was delivered, and that it was read."""
+
+
 class Receiver(Protocol):
     """A connection, as far as writing goes."""
 
     user_id: int
+    acks_due: int
     direct: Callable[[bytes], int] | None
 
     def write_queued(self) -> None:
@@ -63,6 +68,7 @@ class Fanout:
                 self._queue(receiver)
             return 0
         written = 0
+        acks = ACKS_OF_A_MESSAGE * len(self._frames)
         senders = self._senders
         for receiver in self._receivers:
             direct = receiver.direct
@@ -75,6 +81,7 @@ class Fanout:
                 sent = 0  # full, or gone: `write_rest` finds out which
             if sent != size:
                 receiver.write_rest(memoryview(data)[sent:])
+            receiver.acks_due += acks
             written += 1
         return written * len(self._frames)
 

@@ -114,10 +114,10 @@ class Ledger:
         self.wants_ping = self.pongs_confirm and bool(self._entries) and self._ping_covers is None
         return entry[1] if entry else None
 
-    def pong(self, payload: bytes) -> list[Delivery]:
-        """Remove and return what the pong proves; nothing for a pong that answers no ping."""
+    def pong(self, payload: bytes) -> list[Delivery] | None:
+        """Remove and return what the pong proves; None for a pong that answers no ping."""
         if self._ping_covers is None or payload != b"%d" % self._ping:
-            return []
+            return None
         covered, self._ping_covers = self._ping_covers, None
         if not self.pongs_confirm:
             return []

@@ -44,6 +44,9 @@ class WireHandler(Protocol):
     def on_frame(self) -> None:
         """Note that the peer is alive; called once per frame."""
 
+    def count_frame(self) -> object:
+        """Count a frame that is no message; the connection is closed if they are too many."""
+
     def on_drained(self) -> None:
         """Note that what had to wait is written."""
 
@@ -131,6 +134,8 @@ class Wire:
         self._handler.direct = None
         self.send(encode_close(CloseCode.NORMAL if code is None else code, reason or ""))
         self._closed_by_us = True
+        if code == CloseCode.FLOODING:
+            self._reader = None  # not one more frame of it is looked at
         if self._closed_by_peer and not self._blocked:
             self._end()
         elif self._abort_timer is None:
@@ -141,26 +146,26 @@ class Wire:
 
     def received(self, data: bytes) -> None:
         """Handle the frames of one read."""
-        # Reading goes on after a violation, though nothing of it matters: closing a socket with
-        # unread data resets it, and the peer would never see why.
+        # Reading goes on after a violation or a flood, though nothing of it matters: closing a
+        # socket with unread data resets it, and the peer would never see why.
         if self._reader is None:
             return
         try:
             for opcode, payload in self._reader.feed(data):
                 self._handler.on_frame()
                 self._handle(opcode, payload)
-                if self._closed_by_peer:
+                if self._closed_by_peer or self._reader is None:
                     break
         except ProtocolViolation as violation:
             self._reader = None
             self._handler.disconnect(violation.code, violation.reason)
-            # Its answer to our close frame will not be seen: it must not wait for the end.
-            if not self._blocked:
-                self._transport.finish()
         except Exception:
             # A fault of ours must not leave the peer waiting.
             log.exception("message_handling_failed")
             self._handler.disconnect(CloseCode.INTERNAL_ERROR, "internal error")
+        # An answer to our close frame will not be seen: the peer must not wait for the end.
+        if self._reader is None and not self._blocked:
+            self._transport.finish()
 
     def drained(self) -> None:
         """Go on with what had to wait."""
@@ -192,7 +197,10 @@ class Wire:
             self._handler.on_message(text)
         elif opcode == Opcode.PONG:
             self._handler.on_pong(payload)
+        elif opcode == Opcode.CONTINUATION:
+            self._handler.count_frame()
         elif opcode == Opcode.PING:
+            self._handler.count_frame()
             if self._blocked:
                 self._pong = payload
             else:

@@ -281,7 +281,7 @@ def _dispatcher(
         {
             "chat": route(Chat, sending.chat),
             "group_chat": route(GroupChat, sending.group_chat),
-            "ack": route(ClientAck, receipts.ack),
+            "ack": route(ClientAck, receipts.ack, acknowledges=True),
             "read": route(Read, receipts.read),
             "group_read": route(GroupRead, receipts.group_read),
             "typing": route(TypingNotice, social.typing),

@@ -9,22 +9,31 @@ from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.decoding import Decoding, EnvelopeDecoding
 from skyeim_ws.conn.messages import Error, Inbound, frame, salvage_msg_id
 from skyeim_ws.conn.rate import Verdict
-from skyeim_ws.contract.codes import UNKNOWN_TYPE, CloseCode, Reason
+from skyeim_ws.contract.codes import UNKNOWN_TYPE, Reason
 from skyeim_ws.logic.answers import refuse
 
 _BROKEN = (msgspec.DecodeError, RecursionError)
 
 
 class Route(NamedTuple):
-    """How the `data` of a type is decoded, and who handles it; the handler never waits."""
+    """How the `data` of a type is decoded, and who handles it; the handler never waits.
+
+    `acknowledges` says that a client owes such frames for what it was sent.
+    """
 
     decoding: Decoding[Any] | None
     handle: Callable[[Client, Any], None]
+    acknowledges: bool
 
 
-def route(payload: type[Inbound] | None, handle: Callable[[Client, Any], None]) -> Route:
+def route(
+    payload: type[Inbound] | None,
+    handle: Callable[[Client, Any], None],
+    *,
+    acknowledges: bool = False,
+) -> Route:
     """Return the route of a type; without a payload its `data` is not looked at."""
-    return Route(None if payload is None else Decoding(payload), handle)
+    return Route(None if payload is None else Decoding(payload), handle, acknowledges)
 
 
 class Dispatcher:
@@ -36,25 +45,24 @@ class Dispatcher:
 
     def dispatch(self, client: Client, text: str) -> None:
         """Handle a frame; whatever is wrong with it gets an answer."""
-        verdict = client.take_token()
-        if verdict is Verdict.FLOODING:
-            client.context.stats.flooding += 1
-            client.disconnect(CloseCode.FLOODING, "too many frames")
-            return
         try:
             envelope = self._envelope.strict(text)
         except _BROKEN:
             try:
                 envelope = self._envelope.lenient(text)
             except _BROKEN as error:
+                client.count_frame()
                 refuse(client, "", Reason.INVALID, f"not a frame: {_explain(error)}")
                 return
-        if verdict is Verdict.LIMITED:
-            client.context.stats.rate_limited += 1
-            msg_id = salvage_msg_id(envelope.data)
-            refuse(client, envelope.type, Reason.RATE_LIMITED, msg_id=msg_id)
-            return
         found = self._routes.get(envelope.type)
+        if found is not None and found.acknowledges and client.acks_due:
+            client.acks_due -= 1
+        elif (verdict := client.count_frame()) is not Verdict.ALLOWED:
+            if verdict is Verdict.LIMITED:
+                client.context.stats.rate_limited += 1
+                msg_id = salvage_msg_id(envelope.data)
+                refuse(client, envelope.type, Reason.RATE_LIMITED, msg_id=msg_id)
+            return
         if found is None:
             message = f"unknown type {envelope.type[:64]!r}"
             client.send(frame("error", Error(code=UNKNOWN_TYPE, message=message)))
