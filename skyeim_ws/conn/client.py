@@ -7,6 +7,7 @@ from enum import IntEnum
 from typing import Any, cast
 
 import structlog
+from tornado.iostream import IOStream
 from tornado.web import HTTPError
 from tornado.websocket import WebSocketHandler, WebSocketProtocol
 
@@ -18,7 +19,8 @@ from skyeim_ws.conn.ledger import Delivery
 from skyeim_ws.conn.messages import chat_frame, hint_frames
 from skyeim_ws.conn.outbox import ACCEPTED, FOLDED, OVERFLOW
 from skyeim_ws.conn.rate import Verdict
-from skyeim_ws.conn.wire import Upgrade, Wire
+from skyeim_ws.conn.tornado_private import Upgrade, forget_request
+from skyeim_ws.conn.wire import Wire
 from skyeim_ws.contract.codes import CloseCode
 
 log = structlog.get_logger()
@@ -32,9 +34,6 @@ class State(IntEnum):
     DRAINING = 2  # our close frame is on its way; nothing new is queued
     CLOSED = 3
 
-
-_KEPT = ("_on_close_called", "_status_code", "close_code", "close_reason", "ws_connection")
-"""What Tornado still looks at when an upgraded connection ends."""
 
 # A member of an enum costs a look-up of its own each time, on the way of every frame.
 _CONNECTING, _OPEN, _DRAINING, _CLOSED = State
@@ -60,18 +59,23 @@ class Client(WebSocketHandler, ClientFields):
         """Use our own reader and writer for the one version of the protocol there is."""
         if self.request.headers.get("Sec-WebSocket-Version") != "13":
             return None
-        return Upgrade(self)
+        return Upgrade(self._upgraded).as_protocol()
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         """Log a fault of ours without the request: its URL may hold a token."""
         if not isinstance(value, HTTPError):
             log.error("handshake_failed", exc_info=(typ, value, tb))
 
+    async def _upgraded(self, stream: IOStream) -> None:
+        """Take the connection over; no frame is read before the session is set up."""
+        self._wire = Wire(self, stream, self.context.limits.max_message_size)
+        await self.open()
+        # In a turn of its own: Tornado is about to end the request.
+        asyncio.get_running_loop().call_soon(forget_request, self)
+        self._wire.start()
+
     async def open(self, *args: str, **kwargs: str) -> None:
-        """Set up the session; no frame is read before this returns."""
-        upgrade = cast(Upgrade, self.ws_connection)
-        self._wire = Wire(self, upgrade.stream, self.context.limits.max_message_size)
-        self.ws_connection = None
+        """Set up the session."""
         self.stats.connections_opened += 1
         self.last_seen = now = self.context.clock()
         # A random phase of the interval: a crowd that came at once is not pinged at once.
@@ -82,20 +86,10 @@ class Client(WebSocketHandler, ClientFields):
         try:
             await self.context.events.opened(self)
         except Exception:
-            # Tornado would drop the socket and call nobody: the user would stay in the map.
             log.exception("session_setup_failed", user=self.user_id, conn=self.conn_id)
             self.disconnect(CloseCode.INTERNAL_ERROR, "internal error")
 
-    def start_reading(self) -> None:
-        """Read frames from now on, and forget how the connection came."""
-        # In a turn of its own: Tornado is about to end the request.
-        asyncio.get_running_loop().call_soon(self._forget_request)
-        if self._wire is not None:
-            self._wire.start()
-
-    def _forget_request(self) -> None:
-        """Drop the request and what Tornado has for answering it: a third of what is held."""
-        self.__dict__ = {name: self.__dict__[name] for name in _KEPT}
+    # What the wire calls.
 
     def on_frame(self) -> None:
         """Note a sign of life."""
@@ -126,14 +120,12 @@ class Client(WebSocketHandler, ClientFields):
         elif self.state < _DRAINING:
             self._leave(b"")
 
-    def on_close(self) -> None:
-        """Clean up after the socket is closed, whoever closed it."""
-        if self._wire is None or self.state is _CLOSED:
-            return  # never upgraded
+    def on_closed(self, code: int | None) -> None:
+        """Clean up after the socket is closed, whoever closed it; `code` is what the peer gave."""
         self._end()
         self._set_state(_CLOSED)
         self.stats.connections_closed += 1
-        log.info("connection_closed", user=self.user_id, conn=self.conn_id, code=self.close_code)
+        log.info("connection_closed", user=self.user_id, conn=self.conn_id, code=code)
 
     # What the gateway calls.
 

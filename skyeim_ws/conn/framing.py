@@ -4,8 +4,7 @@ import struct
 from collections.abc import Iterator
 from enum import IntEnum
 
-from tornado.util import _websocket_mask
-
+from skyeim_ws.conn.tornado_private import apply_mask
 from skyeim_ws.contract.codes import CloseCode
 
 _FIN = 0x80
@@ -147,7 +146,7 @@ class FrameReader:
             return None
         payload_start = start + header_size
         end = payload_start + size
-        payload = _websocket_mask(data[payload_start - 4 : payload_start], data[payload_start:end])
+        payload = apply_mask(data[payload_start - 4 : payload_start], data[payload_start:end])
         return opcode, bool(first & _FIN), payload, end
 
     def _check_header(self, first: int, second: int) -> Opcode:

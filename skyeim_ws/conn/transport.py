@@ -12,7 +12,9 @@ from contextlib import suppress
 from typing import Protocol, cast
 
 from tornado.concurrent import Future
-from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
+from tornado.iostream import IOStream, StreamClosedError
+
+from skyeim_ws.conn.tornado_private import may_take_socket, take_socket
 
 READ_BYTES = 16384
 """What is read at a time: a peer that always has data waiting must not starve the others."""
@@ -59,19 +61,10 @@ def adopt_socket(stream: IOStream, events: TransportEvents) -> tuple[Transport, 
     if stream.closed():
         return SocketTransport(None, events), b""
     stream.set_nodelay(True)
-    if isinstance(stream, SSLIOStream) or stream.writing():
+    if not may_take_socket(stream):
         return StreamTransport(stream, events), b""
-    reading = _read(stream, stream.max_buffer_size)
-    ahead = reading.result() if reading.done() and not reading.exception() else b""
-    reading.add_done_callback(lambda future: future.exception())  # it is closed under it
-    # A descriptor of our own: the stream takes its one off the loop, and closes it.
-    own = stream.socket.dup() if not stream.closed() else None
-    stream.close()
+    own, ahead = take_socket(stream)
     return SocketTransport(own, events), ahead
-
-
-def _read(stream: IOStream, limit: int) -> "Future[bytes]":
-    return cast("Future[bytes]", stream.read_bytes(limit, partial=True))
 
 
 class SocketTransport:
@@ -214,7 +207,8 @@ class StreamTransport:
     async def _read(self) -> None:
         try:
             while True:
-                reading = _read(self._stream, READ_BYTES)
+                # The method returns a future, though its type says less.
+                reading = cast("Future[bytes]", self._stream.read_bytes(READ_BYTES, partial=True))
                 if reading.done():
                     await asyncio.sleep(0)
                 self._events.received(await reading)

@@ -10,7 +10,6 @@ from typing import Protocol
 
 import structlog
 from tornado.iostream import IOStream
-from tornado.websocket import WebSocketProtocol13, _WebSocketParams
 
 from skyeim_ws.conn.framing import (
     FrameReader,
@@ -27,13 +26,10 @@ log = structlog.get_logger()
 
 
 class WireHandler(Protocol):
-    """What a connection does with what comes in; a WebSocketHandler."""
+    """What a connection does with what comes in."""
 
     close_timeout: float
     direct: Callable[[bytes], int] | None
-
-    def start_reading(self) -> None:
-        """Begin: the session is set up."""
 
     def on_message(self, message: str) -> None:
         """Take a text message."""
@@ -56,21 +52,8 @@ class WireHandler(Protocol):
     def disconnect(self, code: CloseCode, reason: str) -> None:
         """Close the connection because the peer or the handler failed."""
 
-    def on_ws_connection_close(self, code: int | None, reason: str | None) -> None:
-        """Note that the socket is closed."""
-
-
-class Upgrade(WebSocketProtocol13):
-    """Tornado's handshake; after it the connection is handed to its handler, and this ends."""
-
-    handler: WireHandler  # type: ignore[assignment]
-    stream: IOStream
-
-    def __init__(self, handler: WireHandler) -> None:
-        super().__init__(handler, False, _WebSocketParams(ping_interval=0))  # type: ignore[arg-type]
-
-    async def _receive_frame_loop(self) -> None:
-        self.handler.start_reading()
+    def on_closed(self, code: int | None) -> None:
+        """Note that the socket is closed; `code` is of the peer's close frame, if one came."""
 
 
 class Wire:
@@ -81,7 +64,6 @@ class Wire:
         "_ahead",
         "_blocked",
         "_close_code",
-        "_close_reason",
         "_closed_by_peer",
         "_closed_by_us",
         "_ended",
@@ -95,7 +77,6 @@ class Wire:
         self._handler = handler
         self._reader: FrameReader | None = FrameReader(max_message_size)
         self._close_code: int | None = None
-        self._close_reason: str | None = None
         self._closed_by_peer = False
         self._closed_by_us = False
         self._ended = False
@@ -206,7 +187,7 @@ class Wire:
             else:
                 self.send(encode(Opcode.PONG, payload))
         elif opcode == Opcode.CLOSE:
-            self._close_code, self._close_reason = decode_close(payload)
+            self._close_code, _ = decode_close(payload)
             self._closed_by_peer = True
             self._handler.on_peer_close()
             # RFC 6455, 5.5.1: answer with the same code.
@@ -220,4 +201,4 @@ class Wire:
         self._transport.close()
         if self._abort_timer is not None:
             self._abort_timer.cancel()
-        self._handler.on_ws_connection_close(self._close_code, self._close_reason)
+        self._handler.on_closed(self._close_code)

@@ -104,6 +104,8 @@ async def gateway(
 
     On `push_listeners` it takes events of the services without TLS.
 
+    Raises OSError, Unavailable, and ImportError if Tornado lacks something that we need.
+
     At the end its clients are sent away, what they have not confirmed is put back into their
     offline queues, and Redis gets what is still to be written.
     """

@@ -14,6 +14,7 @@ from tornado.web import Application, url
 from skyeim_ws.config.tree import Config
 from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.context import ClientContext
+from skyeim_ws.conn.tornado_private import require_hooks
 from skyeim_ws.handler.base import MAX_BODY_BYTES
 from skyeim_ws.handler.contact_handler import (
     FriendListHandler,
@@ -65,7 +66,11 @@ def application(
     health: Callable[[], Health],
     online: Callable[[], int],
 ) -> Application:
-    """Return the web application that users and services talk to."""
+    """Return the web application that users and services talk to.
+
+    Raises ImportError if Tornado lacks something that the connections need.
+    """
+    require_hooks()
     secrets = config.auth.secrets
     origins = config.web_socket.origins
     admission = Admission(secrets, CrossOrigin.of(origins, otherwise_any=True))

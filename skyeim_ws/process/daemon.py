@@ -160,7 +160,7 @@ async def _until_stopped(
         try:
             log_here()
             started = await start(stack)
-        except (EmbeddedError, ChildError, Unavailable, OSError) as error:
+        except (EmbeddedError, ChildError, Unavailable, OSError, ImportError) as error:
             raise StartError(str(error)) from error
         announce(started.port)
         async with systemd.running():

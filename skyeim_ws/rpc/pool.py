@@ -7,12 +7,13 @@ from typing import Any, TypeVar, cast
 
 import grpc
 import structlog
-from grpc import ChannelConnectivity, StatusCode
+from grpc import StatusCode
 
 from skyeim_ws import __version__
 from skyeim_ws.rpc.balance import Load, choose
 from skyeim_ws.rpc.breaker import Breaker
 from skyeim_ws.rpc.errors import FailureLog, RpcFailed
+from skyeim_ws.rpc.grpc_private import is_connected
 
 Stub = TypeVar("Stub")
 
@@ -78,7 +79,7 @@ class Endpoint:
 
     def is_ready(self) -> bool:
         """Tell whether there is a connection, and have one made if not."""
-        if self.channel.get_state(try_to_connect=True) is ChannelConnectivity.READY:
+        if is_connected(self.channel):
             return True
         # What comes back may be a newer server.
         self._lacking_until = dict.fromkeys(self._lacking_until, 0.0)

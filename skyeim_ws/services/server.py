@@ -174,7 +174,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     for name in ("data_source", "redis", "push_secret"):
         variable = getattr(arguments, f"{name}_env")
         if variable is None:
-            arguments.__dict__.setdefault(name, None)
+            vars(arguments).setdefault(name, None)
         elif variable in os.environ:
             setattr(arguments, name, os.environ[variable])
         else:

@@ -11,7 +11,7 @@ from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
 
 from skyeim_ws.store.cluster import Cluster
-from skyeim_ws.store.shard import Shard, own_connection
+from skyeim_ws.store.shard import Shard
 
 DEFAULT_PORT = 6379
 DEFAULT_SENTINEL_PORT = 26379
@@ -96,13 +96,15 @@ def link(client: Client) -> Shard | Cluster:
     return Shard(client, replicated=isinstance(client.connection_pool, SentinelConnectionPool))
 
 
-async def dedicated(client: Client, **options: Any) -> AbstractConnection:
-    """Return a connection of one's own, not open yet; `options` override those of the client.
+async def dedicated(client: Client) -> AbstractConnection:
+    """Return a connection of one's own, not open yet.
 
     Of a cluster it leads to one of the masters, another one each time.
     """
     redis = await client.any_node() if isinstance(client, Cluster) else client
-    return own_connection(redis, **options)
+    pool = redis.connection_pool
+    connection: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]
+    return connection
 
 
 class _SentinelPool(SentinelConnectionPool):

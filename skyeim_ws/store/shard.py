@@ -1,7 +1,6 @@
 """One Redis that takes writes, and whether its replicas keep up with it."""
 
 import asyncio
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,13 +22,6 @@ LAG_MS = 20
 """How long it waits once no replica has kept up, so that a set without any is not slow for good."""
 
 
-def own_connection(redis: Redis, **options: Any) -> AbstractConnection:
-    """Return a connection that is not shared, not open yet; `options` override the client's."""
-    pool = redis.connection_pool
-    connection: AbstractConnection = pool.connection_class(**pool.connection_kwargs | options)
-    return connection
-
-
 class Shard:
     """Sends commands to one Redis; `replicated` says that a replica may take its place one day.
 
@@ -46,7 +38,9 @@ class Shard:
         self.redis = redis
         self._replicated = replicated
         self._lagging = False
-        self._connection = own_connection(redis, socket_timeout=None)
+        pool = redis.connection_pool
+        self._connection: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]
+        self._connection.socket_timeout = None
         self._turn = asyncio.Lock()
 
     async def send(self, commands: Sequence[Command], *, durable: bool) -> list[Any]:
@@ -83,7 +77,7 @@ class Shard:
 
     async def _answer(self) -> Any:
         try:
-            return await self._connection.read_response(timeout=math.inf)
+            return await self._connection.read_response()
         except ResponseError as refusal:
             return refusal
 

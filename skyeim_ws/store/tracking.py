@@ -5,7 +5,6 @@ import random
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
 
 import structlog
 from redis.asyncio import Redis
@@ -18,6 +17,9 @@ PROBE_INTERVAL = 5.0
 """A connection that was silent for this long is asked for a sign of life, and again given up."""
 
 BACKOFF_FIRST, BACKOFF_LIMIT = 0.1, 2.0
+
+_CHANNEL = "__redis__:invalidate"
+"""Where Redis tells of changes to whoever does not speak RESP3."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,35 +58,33 @@ async def changes(client: Redis, prefix: str) -> AsyncGenerator[Change]:
 
 
 async def _session(client: Redis, prefix: str) -> AsyncGenerator[Change]:
-    # RESP3 carries the changes on the connection that asked for them; RESP2 would need two.
-    connection = await dedicated(client, protocol=3)
+    connection = await dedicated(client)
     try:
         await connection.connect()  # type: ignore[no-untyped-call]
-        # Without a handler the library drops the changes that it reads.
-        parser: Any = connection._parser
-        parser.set_invalidation_push_handler(_unchanged)
-        # Broadcast: each write to the prefix is told, whoever has read the key before.
-        await connection.send_command("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", prefix)
+        await connection.send_command("CLIENT", "ID")
+        own = await connection.read_response()
+        # Broadcast: each write to the prefix is told, whoever has read the key before. And to this
+        # very connection, as messages on a channel, which the library gives out as they are.
+        tracking = ("TRACKING", "ON", "REDIRECT", own, "BCAST", "PREFIX", prefix)
+        await connection.send_command("CLIENT", *tracking)
+        await connection.read_response()
+        await connection.send_command("SUBSCRIBE", _CHANNEL)
         await connection.read_response()
         log.info("key_tracking_started", prefix=prefix)
         yield Change(None, tracking=True)
         probed = False
         while True:
-            answer = await connection.read_response(push_request=True, timeout=PROBE_INTERVAL)
+            answer = await connection.read_response(timeout=PROBE_INTERVAL)
             if answer is None:
                 if probed:
                     raise TimeoutError("no sign of life")
                 await connection.send_command("PING")
             probed = answer is None
-            if isinstance(answer, list):
-                keys = answer[1]
+            if answer is not None and answer[0] == b"message":
+                keys = answer[2]
                 yield Change(None if keys is None else tuple(map(_decoded, keys)), tracking=True)
     finally:
         await connection.disconnect(nowait=True)
-
-
-async def _unchanged(push: Any) -> Any:
-    return push
 
 
 def _decoded(key: bytes) -> str:

@@ -5,7 +5,6 @@ import struct
 import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
-from tornado.util import _websocket_mask
 
 from skyeim_ws.conn.framing import (
     FrameReader,
@@ -15,6 +14,7 @@ from skyeim_ws.conn.framing import (
     encode,
     encode_close,
 )
+from skyeim_ws.conn.tornado_private import apply_mask
 from skyeim_ws.contract.codes import CloseCode
 
 # The sizes at which the length field changes its form.
@@ -33,7 +33,7 @@ def client_frame(opcode: int, payload: bytes, *, final: bool = True, flags: int 
         header = struct.pack("!BBH", first, 0x80 | 126, size)
     else:
         header = struct.pack("!BBQ", first, 0x80 | 127, size)
-    return header + MASK + _websocket_mask(MASK, payload)
+    return header + MASK + apply_mask(MASK, payload)
 
 
 def read_all(reader: FrameReader, data: bytes, sizes: list[int]) -> list[tuple[Opcode, bytes]]:

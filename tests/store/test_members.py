@@ -312,6 +312,25 @@ async def test_the_fill_script_adds_and_sets_the_time_to_live(server: Server) ->
 
 
 @pytest.mark.gen_test
+async def test_changes_are_followed_with_no_more_rights_than_the_documents_name(
+    mortal: Server,
+) -> None:
+    rights = "on >secret resetchannels &ws:* &__redis__:invalidate ~im:group:members:* -@all"
+    commands = "+client|id +client|tracking +subscribe +ping"
+    async with connected(mortal) as admin:
+        await admin.execute_command("ACL", "SETUSER", "ws", *f"{rights} {commands}".split())  # type: ignore[no-untyped-call]
+        client = connect(str(mortal.socket), username="ws", password="secret")
+        stream = changes(client, "im:group:members:")
+        try:
+            assert (await anext(stream)).tracking
+            await admin.sadd(KEY, 1)
+            assert (await anext(stream)).keys == (KEY,)
+        finally:
+            await stream.aclose()
+            await client.aclose()
+
+
+@pytest.mark.gen_test
 async def test_changes_are_followed_with_a_password(mortal: Server) -> None:
     async with connected(mortal) as admin:
         await admin.config_set("requirepass", "secret")

@@ -1,6 +1,5 @@
 """How the admin commands reach the business services: addresses, deadlines, what failures mean."""
 
-import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -8,7 +7,9 @@ from typing import Any, Literal, TypeVar, cast
 
 import grpc
 from google.protobuf.message import Message
-from grpc import ChannelConnectivity, StatusCode
+from grpc import StatusCode
+from grpc_health.v1.health_pb2 import HealthCheckRequest
+from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from skyeim_ws.config.loader import ConfigError
 from skyeim_ws.config.tree import Config
@@ -126,15 +127,13 @@ def _nothing_at(place: str) -> AdminError:
 
 
 async def _connects(channel: grpc.aio.Channel) -> bool:
-    # Unlike `channel_ready` this does not try again where nobody listens.
-    ended = (ChannelConnectivity.READY, ChannelConnectivity.TRANSIENT_FAILURE)
+    # Unlike `channel_ready`, a call fails at once where nobody listens.
     try:
-        async with asyncio.timeout(DEADLINE):
-            while (state := channel.get_state(try_to_connect=True)) not in ended:
-                await channel.wait_for_state_change(state)
-    except TimeoutError:
-        return False
-    return state is ChannelConnectivity.READY
+        await HealthStub(channel).Check(HealthCheckRequest(), timeout=DEADLINE)
+    except grpc.aio.AioRpcError as error:
+        # Whoever refuses is there: other services need not know this call.
+        return error.code() not in (StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED)
+    return True
 
 
 def _explain(error: grpc.aio.AioRpcError) -> str:
