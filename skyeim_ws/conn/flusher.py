@@ -7,6 +7,7 @@ from typing import Protocol
 import structlog
 
 from skyeim_ws.conn.stats import Stats
+from skyeim_ws.contract.codes import CloseCode
 
 log = structlog.get_logger()
 
@@ -36,6 +37,9 @@ class Receiver(Protocol):
 
     def send_group(self, frame: bytes, group_id: str, seq: int) -> None:
         """Queue a message of a group."""
+
+    def disconnect(self, code: CloseCode, reason: str) -> None:
+        """Close the connection."""
 
 
 class Fanout:
@@ -151,4 +155,6 @@ class Flusher:
             try:
                 receiver.write_queued()
             except Exception:
+                # What it should have got would never come: it has to begin anew.
                 log.exception("write_failed", user=receiver.user_id)
+                receiver.disconnect(CloseCode.INTERNAL_ERROR, "internal error")

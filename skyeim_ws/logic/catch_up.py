@@ -164,7 +164,7 @@ class CatchUp:
         # While the session is being set up it waits: `resume` comes when that is done.
         if progress.step is Step.HOLD and client.state is not State.CONNECTING:
             progress.set_step(Step.START)
-            self._tasks.spawn(self._run(client, progress))
+            self._tasks.spawn(self._run(client, progress), client)
 
     async def _run(self, client: Client, progress: Progress) -> None:
         due = progress.due

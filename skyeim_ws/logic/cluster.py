@@ -204,7 +204,7 @@ class Cluster:
             client.conn_id = answer.own
             if answer.conn_id:
                 # Redis was away at this login, or did not answer; now the older one is told.
-                self._tasks.spawn(self._evict_remote(client, answer))
+                self._tasks.spawn(self._evict_remote(client, answer), client)
             else:
                 self._reclaimed(client, answer.missed)
 

@@ -35,7 +35,7 @@ class Requests:
     def run(self, client: Client, kind: str, work: Coroutine[Any, Any, None]) -> None:
         """Start the work of a request, or refuse it as busy."""
         if self.admit(client):
-            self._tasks.spawn(self._guard(client, kind, work))
+            self._tasks.spawn(self._guard(client, kind, work), client)
         else:
             work.close()
             refuse(client, kind, Reason.BUSY)

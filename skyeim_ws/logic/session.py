@@ -99,7 +99,7 @@ class Sessions:
             self.kick(previous)
         claim = await self._start(client)
         was_offline = previous is None and (claim is None or not claim.conn_id)
-        self._tasks.spawn(self._introduce(client, announce=was_offline))
+        self._tasks.spawn(self._introduce(client, announce=was_offline), client)
 
     def confirmed(self, client: Client, deliveries: list[Delivery]) -> None:
         """Settle what the client has."""

@@ -2,9 +2,13 @@
 
 import asyncio
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any
 
 import structlog
+
+from skyeim_ws.conn.client import Client
+from skyeim_ws.contract.codes import CloseCode
 
 log = structlog.get_logger()
 
@@ -18,12 +22,15 @@ class Tasks:
     def __len__(self) -> int:
         return len(self._tasks)
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run a coroutine; an exception of it is logged."""
+    def spawn(self, work: Coroutine[Any, Any, None], client: Client | None = None) -> None:
+        """Run a coroutine; an exception of it is logged, and ends the connection it was for.
+
+        Who waits for what will not come any more would wait for good; a new connection begins anew.
+        """
         task = asyncio.get_running_loop().create_task(work)
         # The loop itself holds only a weak reference.
         self._tasks.add(task)
-        task.add_done_callback(self._done)
+        task.add_done_callback(partial(self._done, client))
 
     async def close(self) -> None:
         """Cancel what still runs and wait for its end."""
@@ -31,7 +38,10 @@ class Tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _done(self, task: asyncio.Task[None]) -> None:
+    def _done(self, client: Client | None, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("background_task_failed", exc_info=error)
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        log.error("background_task_failed", exc_info=error)
+        if client is not None:
+            client.disconnect(CloseCode.INTERNAL_ERROR, "internal error")

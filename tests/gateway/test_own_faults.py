@@ -1,0 +1,77 @@
+"""A fault of ours ends the connection that it hits with 1011; none goes mute."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from skyeim_ws.logic.catch_up import CatchUp
+from skyeim_ws.logic.session import Sessions
+from skyeim_ws.logic.social import Social
+from skyeim_ws.rpc.messages import MessageClient
+from tests.gateway.conftest import MakeWorld
+from tests.gateway.raw import raw_user
+
+
+async def _broken(*_: Any, **__: Any) -> None:
+    raise ValueError("a fault of ours")
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("where", "name", "kind", "data"),
+    [
+        (Social, "_presence_of", "presence", {"userIds": [1002]}),
+        (MessageClient, "mark_read", "read", {"peerId": 1002}),
+    ],
+)
+async def test_a_fault_in_a_request_ends_the_connection(
+    make_world: MakeWorld,
+    monkeypatch: pytest.MonkeyPatch,
+    where: type,
+    name: str,
+    kind: str,
+    data: dict[str, Any],
+) -> None:
+    monkeypatch.setattr(where, name, _broken)
+    async with make_world() as world, raw_user(world, 1001) as alice:
+        await alice.expect("connected")
+        with capture_logs() as lines:
+            alice.send(kind, **data)
+            assert (await alice.close_frame()).code == 1011
+        assert "background_task_failed" in [line["event"] for line in lines]
+        # The others are served.
+        bob, carol = await world.login(1002), await world.login(1003)
+        await bob.chat(1003, "hello")
+        await carol.expect("chat", content="hello")
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("where", "name", "query"),
+    [(CatchUp, "_run", "?resume=0"), (Sessions, "_introduce", "")],
+)
+async def test_a_fault_in_what_follows_a_login_ends_the_connection(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch, where: type, name: str, query: str
+) -> None:
+    monkeypatch.setattr(where, name, _broken)
+    async with make_world() as world, raw_user(world, 1001, query=query) as alice:
+        assert (await alice.close_frame()).code == 1011
+
+
+@pytest.mark.gen_test
+async def test_a_fault_in_writing_ends_the_connection(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with make_world() as world, raw_user(world, 1001) as alice:
+        await alice.expect("connected")
+        client = world.gateway.hub.get(1001)
+        assert client is not None
+
+        def broken(_: Callable[..., None]) -> None:
+            raise ValueError("a fault of ours")
+
+        monkeypatch.setattr(type(client), "_write", broken)
+        alice.send("ping")
+        assert (await alice.close_frame()).code == 1011
