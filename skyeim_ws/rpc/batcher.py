@@ -19,7 +19,7 @@ from skyeim_ws.rpc.friends import FriendClient
 from skyeim_ws.rpc.groups import GroupClient
 from skyeim_ws.rpc.keyed_queue import KeyedQueue
 from skyeim_ws.rpc.pool import Pool
-from skyeim_ws.rpc.repeats import Repeats, Unclear, Why
+from skyeim_ws.rpc.repeats import FAILED, NotStored, Repeats, Unclear, Why
 from skyeim_ws.rpc.sending import Done, Item
 from skyeim_ws.rpc.service import Service
 
@@ -47,7 +47,8 @@ class Batcher:
     At most `backlog` messages are unanswered at a time, and each is answered within `timeout`
     seconds (the pool's, unless given). They are answered in the order of submission, but for those
     denied without a reason: for these the other two services are asked, and nobody waits. With a
-    server that knows no batches the order holds per sender and per group.
+    server that knows no batches the order holds per sender and per group; what waits for its turn
+    has its `timeout` from then on, as long as the server answers at all.
 
     `items` counts the messages taken, `failures` those answered with Unavailable, `batches` the
     batches sent, `pending` the messages not yet answered.
@@ -68,6 +69,8 @@ class Batcher:
         self.failures = 0
         self.pending = 0
         self.batching = True
+        # Whether the last single call has found no server that works.
+        self._failing = False
         self._pool = pool
         self._service = Service(pool, MessageStub)
         self.repeats = Repeats(pool)
@@ -202,7 +205,7 @@ class Batcher:
 
     def _start_calls(self) -> None:
         while len(self._calls) < CONCURRENT_CALLS and (item := self._ordered.take()) is not None:
-            if self._closed or self._is_late(item):
+            if self._closed or (self._failing and self._is_late(item)):
                 self._answer(item, Unavailable("closing" if self._closed else "no time left"))
                 self._ordered.finish(item)
                 continue
@@ -217,19 +220,31 @@ class Batcher:
             self._wake.set()
 
     async def _call(self, item: Item) -> None:
-        outcome: SendOutcome | Unclear
         item.newest_id = self.repeats.newest_id
+        item.deadline = asyncio.get_running_loop().time() + self._timeout
         try:
             outcome = await self._send_one(item)
-        except RpcFailed as failed:
-            outcome = sending.failed(failed)
+            # An existing server fails so once with the first message of a group. What is not stored
+            # is sent again in its turn, or it would come behind those that follow it.
+            if outcome == FAILED:
+                outcome = await self._find_out(item, FAILED)
+                if isinstance(outcome, NotStored):
+                    outcome = await self._send_one(item)
         except Exception:  # whatever it is, the messages behind this one must go on
             log.exception("send_failed")
             outcome = Unavailable("internal error")
+        self._failing = isinstance(outcome, Unavailable)
         self._settle(item, outcome)
         self._ordered.finish(item)
 
-    async def _send_one(self, item: Item) -> SendOutcome:
+    async def _send_one(self, item: Item) -> SendOutcome | Unclear:
+        try:
+            return await self._store(item)
+        except RpcFailed as failed:
+            return sending.failed(failed)
+
+    async def _store(self, item: Item) -> SendOutcome:
+        """Have one message stored; raises RpcFailed."""
         request = sending.request(item.message)
         if isinstance(request, Refused):
             return request
@@ -254,7 +269,10 @@ class Batcher:
         look_up.add_done_callback(self._look_ups.discard)
 
     async def _look_up(self, item: Item, unclear: Unclear) -> None:
-        """Answer a message that was denied without a reason, or may be stored already."""
+        self._answer(item, await self._find_out(item, unclear))
+
+    async def _find_out(self, item: Item, unclear: Unclear) -> SendOutcome:
+        """Return what a message gets that was denied without a reason, or may be stored already."""
         outcome: SendOutcome
         try:
             async with asyncio.timeout_at(item.deadline), self._look_up_slots:
@@ -271,7 +289,7 @@ class Batcher:
             outcome = classify(failed.code, failed.reason, failed.message) or denied
         except TimeoutError:
             outcome = Unavailable("no time left")
-        self._answer(item, outcome)
+        return outcome
 
     async def _why_denied(self, item: Item) -> Reason:
         message, left = item.message, _time_left(item)

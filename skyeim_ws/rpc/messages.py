@@ -1,6 +1,7 @@
 """The client of the reading side of the Message service."""
 
-from collections.abc import Iterable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from grpc import StatusCode
 
@@ -11,6 +12,11 @@ from skyeim_ws.logic.ports import HistoryMessage, Refused
 from skyeim_ws.rpc.errors import RpcFailed, classify
 from skyeim_ws.rpc.pool import Pool
 from skyeim_ws.rpc.service import Service
+
+PAGE = 100
+"""Messages of one call; existing servers take a larger limit for none, and answer with 20."""
+
+_Page = pb.GetMessageListResp | pb.GetGroupMessageListResp
 
 
 class MessageClient:
@@ -63,27 +69,35 @@ class MessageClient:
 
         0 as `last_msg_id` begins with the newest.
         """
-        answer = await self._service.ask(
-            lambda stub: stub.GetMessageList,
-            pb.GetMessageListReq(
-                user_id=user_id, peer_id=peer_id, last_msg_id=last_msg_id, limit=limit
-            ),
-            denied=Reason.NOT_FRIEND,
-        )
-        return _newest_first(answer.list), answer.has_more
+
+        async def ask(before_id: int, size: int, left: float) -> _Page:
+            return await self._service.ask(
+                lambda stub: stub.GetMessageList,
+                pb.GetMessageListReq(
+                    user_id=user_id, peer_id=peer_id, last_msg_id=before_id, limit=size
+                ),
+                denied=Reason.NOT_FRIEND,
+                timeout=left,
+            )
+
+        return await self._newest(ask, last_msg_id, limit)
 
     async def group_history(
         self, user_id: int, group_id: str, last_msg_id: int, limit: int
     ) -> tuple[list[HistoryMessage], bool]:
         """Return messages of a group as `history` does."""
-        answer = await self._service.ask(
-            lambda stub: stub.GetGroupMessageList,
-            pb.GetGroupMessageListReq(
-                user_id=user_id, group_id=group_id, last_msg_id=last_msg_id, limit=limit
-            ),
-            denied=Reason.NOT_MEMBER,
-        )
-        return _newest_first(answer.list), answer.has_more
+
+        async def ask(before_id: int, size: int, left: float) -> _Page:
+            return await self._service.ask(
+                lambda stub: stub.GetGroupMessageList,
+                pb.GetGroupMessageListReq(
+                    user_id=user_id, group_id=group_id, last_msg_id=before_id, limit=size
+                ),
+                denied=Reason.NOT_MEMBER,
+                timeout=left,
+            )
+
+        return await self._newest(ask, last_msg_id, limit)
 
     async def since(
         self, user_id: int, after_id: int, limit: int
@@ -106,9 +120,26 @@ class MessageClient:
         unread = [message for message in await self.unread(user_id) if message.id > after_id]
         return unread[:limit], len(unread) > limit
 
+    async def _newest(
+        self, ask: Callable[[int, int, float], Awaitable[_Page]], before_id: int, limit: int
+    ) -> tuple[list[HistoryMessage], bool]:
+        """Return messages as `history` does, from as many pages as it takes.
 
-def _newest_first(found: Iterable[pb.MessageInfo]) -> list[HistoryMessage]:
-    return sorted(_history(found), key=lambda message: message.id, reverse=True)
+        `ask` is given the id before which a page ends (0: none), its size and the seconds left.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._pool.timeout
+        found: list[HistoryMessage] = []
+        more = True
+        while more and len(found) < limit:
+            answer = await ask(before_id, min(limit - len(found), PAGE), deadline - loop.time())
+            page = sorted(_history(answer.list), key=lambda message: message.id, reverse=True)
+            if before_id:  # a server that ignores it brings the same messages again
+                page = [message for message in page if message.id < before_id]
+            found += page
+            more = answer.has_more and bool(page)
+            before_id = found[-1].id if found else before_id
+        return found, more
 
 
 def _history(found: Iterable[pb.MessageInfo]) -> Iterable[HistoryMessage]:

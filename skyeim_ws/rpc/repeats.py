@@ -33,11 +33,18 @@ class Why(Enum):
     """The msgId is stored already, but for which message?"""
 
 
+class NotStored(Unavailable):
+    """A message was refused in a way that a repeat would be, and is not one."""
+
+
 class Unclear(NamedTuple):
     """Such an answer; `stored_id` is 0 unless it was told."""
 
     why: Why
     stored_id: int = 0
+
+
+FAILED = Unclear(Why.FAILED)
 
 
 def settle(message: Outgoing, first: pb.MessageInfo) -> Stored | Refused:
@@ -113,7 +120,7 @@ class Repeats:
         if first is None:
             if unclear.why is Why.REPEATED and all_seen:
                 return Refused(Reason.MSG_ID_CONFLICT)
-            return Unavailable("the message is not stored")
+            return NotStored("the message is not stored")
         if first.id <= newest_id:
             # An earlier call has stored it, so it was the repeat that was refused.
             self.refused.add(bool(message.group_id))

@@ -10,7 +10,7 @@ from skyeim_ws.contract.pb import message_pb2 as pb
 from skyeim_ws.logic.outgoing import Outgoing, SendOutcome, Stored
 from skyeim_ws.logic.ports import Refused
 from skyeim_ws.rpc.errors import RpcFailed, classify, status_code
-from skyeim_ws.rpc.repeats import Unclear, Why, settle
+from skyeim_ws.rpc.repeats import FAILED, Unclear, Why, settle
 
 Done = Callable[[Outgoing, SendOutcome], None]
 
@@ -94,7 +94,7 @@ def outcome(message: Outgoing, result: pb.SendResult) -> SendOutcome | Unclear:
 def failed(failure: RpcFailed) -> SendOutcome | Unclear:
     """Return what became of a message whose own call has failed."""
     if not failure.reason and failure.code in (StatusCode.UNKNOWN, StatusCode.INTERNAL):
-        return Unclear(Why.REPEATED if failure.duplicate else Why.FAILED)
+        return Unclear(Why.REPEATED) if failure.duplicate else FAILED
     return _refused(failure.code, failure.reason, failure.message)
 
 

@@ -1,6 +1,8 @@
 """Calls to one business service: a deadline for each, another try, failures in our own terms."""
 
 import asyncio
+import math
+import random
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -16,6 +18,9 @@ from skyeim_ws.rpc.pool import AVOID_TIME, Endpoint, Pool
 
 ATTEMPTS = 5
 """Tries of a call whose connections are lost one after the other."""
+
+SHED_PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4)
+"""Seconds before each further try of a call that a server refused for its load, on average."""
 
 FAIR_SHARE = 0.5
 """The part of the usual time that a call must have had for its end to be the server's fault."""
@@ -53,10 +58,10 @@ class Service(Generic[Stub]):
     ) -> Response:
         """Call a method within `timeout` seconds (the pool's, unless given); raises RpcFailed.
 
-        A call that finds no server is made again within its deadline: every call of the gateway may
-        be repeated. While nearly all calls of the method fail, most are refused here, at once, with
-        UNAVAILABLE. `optional`: that a server lacks the method is not trouble; it is UNIMPLEMENTED
-        if all that are connected do.
+        A call that finds no server, or one that sheds load, is made again within its deadline:
+        every call of the gateway may be repeated. While nearly all calls of the method fail, most
+        are refused here, at once, with UNAVAILABLE. `optional`: that a server lacks the method is
+        not trouble; it is UNIMPLEMENTED if all that are connected do.
         """
         name = method_name(request)
         if not self._pool.allows(name):
@@ -66,6 +71,7 @@ class Service(Generic[Stub]):
         deadline = started + (self._pool.timeout if timeout is None else timeout)
         try:
             attempt = 1
+            pauses = iter(SHED_PAUSES)
             while True:
                 endpoint = await self._pool.connected(deadline, name)
                 try:
@@ -74,6 +80,12 @@ class Service(Generic[Stub]):
                     if optional and failed.code is StatusCode.UNIMPLEMENTED:
                         # Next time this server is not chosen for it.
                         self._note_lacking(endpoint, name)
+                        continue
+                    if failed.code is StatusCode.RESOURCE_EXHAUSTED:
+                        pause = next(pauses, math.inf) * random.uniform(0.5, 1.5)  # noqa: S311
+                        if loop.time() + pause >= deadline:
+                            raise
+                        await asyncio.sleep(pause)
                         continue
                     # A server that answers so gets one more chance, or another one has it.
                     last = 2 if endpoint.is_ready() else ATTEMPTS

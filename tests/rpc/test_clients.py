@@ -302,7 +302,7 @@ async def test_messages_are_read_in_order_and_whole(address: str) -> None:
             at_user_ids=[-1],
         )
         assert ids(await messages.group_since(1, "g", 0)) == [1, 2, 3, 4]
-        found, more = await messages.history(1, 2, 9, 50)
+        found, more = await messages.history(1, 2, 9, 4)
         assert (ids(found), more) == ([4, 3, 2, 1], True)
         found, more = await messages.group_history(1, "g", 9, 50)
         assert (ids(found), more) == ([4, 3, 2, 1], False)
@@ -311,7 +311,7 @@ async def test_messages_are_read_in_order_and_whole(address: str) -> None:
     assert archive.asked == [
         message_pb2.GetUnreadMessagesReq(user_id=1),
         message_pb2.GetGroupMessagesBySeqReq(user_id=1, group_id="g"),
-        message_pb2.GetMessageListReq(user_id=1, peer_id=2, last_msg_id=9, limit=50),
+        message_pb2.GetMessageListReq(user_id=1, peer_id=2, last_msg_id=9, limit=4),
         message_pb2.GetGroupMessageListReq(user_id=1, group_id="g", last_msg_id=9, limit=50),
         message_pb2.MarkAsReadReq(user_id=1, peer_id=2, msg_ids=["m1", "m2"]),
         message_pb2.GetUnreadCountReq(user_id=1, peer_id=2),

@@ -1,0 +1,142 @@
+"""The gateway in front of the Go services of an existing deployment, as they are."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from skyeim_ws.config.tree import RpcConf
+from tests.go_services import Go, go_services
+from tests.store.servers import Server
+from tests.world import World, world
+
+
+@asynccontextmanager
+async def deployment(server: Server, folder: Path, **ws: Any) -> AsyncIterator[tuple[World, Go]]:
+    """Run a gateway on the Go services: 1001 to 1003 are friends and the members of g_team."""
+    async with (
+        Redis(unix_socket_path=str(server.socket)) as redis,
+        go_services(redis) as (go, address),
+    ):
+        go.befriend(1001, (1002, 1003))
+        go.befriend(1002, (1003,))
+        go.add_group("g_team", 1001, 1002, 1003)
+        rpc = RpcConf(endpoints=(address,), timeout=3000)
+        settings = {"message_rpc": rpc, "friend_rpc": rpc, "group_rpc": rpc}
+        async with world(server.socket, folder, settings=settings, **ws) as running:
+            yield running, go
+
+
+@pytest.mark.gen_test
+async def test_two_users_chat(redis_server: Server, tmp_path: Path) -> None:
+    async with deployment(redis_server, tmp_path) as (world, go):
+        alice, bob = await world.login(1001), await world.login(1002)
+        ack = await alice.chat(1002, "hello", msgId="m1")
+        assert await bob.expect("chat", content="hello", id=ack["id"])
+        await alice.expect("ack", msgId="m1", status="delivered")
+        assert [message.content for message in go.stored("m1")] == ["hello"]
+
+
+@pytest.mark.gen_test
+async def test_a_retry_of_a_stored_message_is_sent_and_delivered(
+    redis_server: Server, tmp_path: Path
+) -> None:
+    """The row stands and the call failed: the answer to the retry is a bare UNKNOWN."""
+    async with deployment(redis_server, tmp_path) as (world, go):
+        alice, bob = await world.login(1001), await world.login(1002)
+        go.redis_away = True
+        await alice.send("chat", toUserId=1002, content="hello", msgId="m1")
+        ack = await alice.expect("ack", msgId="m1")
+        if ack["status"] == "failed":
+            assert ack["reason"] == "rpc_error"
+            go.redis_away = False
+            ack = await alice.chat(1002, "hello", msgId="m1")
+        (stored,) = go.stored("m1")
+        assert ack["id"] == stored.id
+        await bob.expect("chat", msgId="m1", content="hello", id=stored.id)
+        await alice.expect("ack", msgId="m1", status="delivered")
+
+
+@pytest.mark.gen_test
+async def test_a_msg_id_of_another_sender_is_a_conflict(
+    redis_server: Server, tmp_path: Path
+) -> None:
+    async with deployment(redis_server, tmp_path) as (world, go):
+        alice, carol = await world.login(1001), await world.login(1003)
+        await alice.chat(1002, "hello", msgId="m1")
+        await carol.send("chat", toUserId=1002, content="forged", msgId="m1")
+        await carol.expect("ack", msgId="m1", status="failed", reason="msg_id_conflict")
+        # The service says no more of this than that it has failed, and the group does not have it.
+        await carol.send("group_chat", groupId="g_team", content="forged", msgId="m1")
+        await carol.expect("ack", msgId="m1", status="failed", reason="rpc_error")
+        assert [message.content for message in go.stored("m1")] == ["hello"]
+
+
+@pytest.mark.gen_test
+async def test_the_first_message_of_a_group_is_sent_on_a_redis_without_its_counter(
+    redis_server: Server, tmp_path: Path
+) -> None:
+    async with deployment(redis_server, tmp_path) as (world, _):
+        alice, bob = await world.login(1001), await world.login(1002)
+        await alice.send("group_chat", groupId="g_team", content="first", msgId="g1")
+        assert (await alice.expect("ack", msgId="g1"))["status"] == "sent"
+        await bob.expect("group_chat", content="first", seq=1)
+
+
+@pytest.mark.gen_test
+async def test_a_repeated_group_message_is_sent_once(redis_server: Server, tmp_path: Path) -> None:
+    async with deployment(redis_server, tmp_path, recent_acks=1) as (world, go):
+        alice, bob = await world.login(1001), await world.login(1002)
+        await alice.send("group_chat", groupId="g_team", content="once", msgId="g1")
+        first = await alice.expect("ack", msgId="g1", status="sent")
+        await alice.chat(1002, "forget the one before", msgId="m2")
+        await alice.send("group_chat", groupId="g_team", content="twice", msgId="g1")
+        again = await alice.expect("ack", msgId="g1", status="sent")
+        assert (again["id"], again["seq"]) == (first["id"], first["seq"])
+        assert [message.content for message in go.stored("g1")] == ["once"]
+        heard = await bob.quiet()
+        contents = {frame["data"]["content"] for frame in heard if frame["type"] == "group_chat"}
+        assert contents == {"once"}
+
+
+@pytest.mark.parametrize("method", ["SendMessage", "SendGroupMessage"])
+@pytest.mark.gen_test
+async def test_a_service_that_sheds_load_is_asked_again(
+    redis_server: Server, tmp_path: Path, method: str
+) -> None:
+    async with deployment(redis_server, tmp_path) as (world, go):
+        alice = await world.login(1001)
+        go.shed[method] = 2
+        if method == "SendMessage":
+            await alice.send("chat", toUserId=1002, content="patience", msgId="m1")
+        else:
+            await alice.send("group_chat", groupId="g_team", content="patience", msgId="m1")
+        assert (await alice.expect("ack", msgId="m1"))["status"] == "sent"
+        assert len(go.stored("m1")) == 1
+
+
+@pytest.mark.gen_test
+async def test_all_friends_are_told_though_they_come_in_pages(
+    redis_server: Server, tmp_path: Path
+) -> None:
+    async with deployment(redis_server, tmp_path) as (world, go):
+        go.befriend(1001, range(2000, 2250))
+        last = await world.login(2249)
+        await world.login(1001)
+        await last.expect("online", userId=1001)
+
+
+@pytest.mark.gen_test
+async def test_more_history_than_the_service_gives_at_a_time(
+    redis_server: Server, tmp_path: Path
+) -> None:
+    """It takes a limit above 100 for none, and answers with 20."""
+    async with deployment(redis_server, tmp_path) as (world, go):
+        go.add_unread(1002, 1001, 250)
+        answer = await world.get("/message/history?peerId=1002&limit=100", 1001)
+        ids = [message["id"] for message in json.loads(answer.body)["data"]["list"]]
+        assert ids == list(range(250, 150, -1))
