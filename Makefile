@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.installed-bench
+WEB_STAMP := $(VENV)/.installed-web
 # Two test processes: the servers they start need a core as well.
 JOBS ?= 2
 
@@ -31,10 +32,15 @@ $(BENCH_STAMP): $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	@touch $@
 
+# Node.js and what drives a browser, for the tests of the clients; `make run` does without.
+$(WEB_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[web]'
+	@touch $@
+
 run: $(STAMP) ## Start the whole chat on this machine, from etc/ws.yaml
 	@exec $(BIN)/skyeim-ws demo -f etc/ws.yaml
 
-test: $(STAMP) ## Check format, lint and types, run all tests with branch coverage
+test: $(WEB_STAMP) ## Check format, lint and types, run all tests with branch coverage
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy

@@ -1,0 +1,133 @@
+// The calls over HTTP: history, search, friends, groups; and the token that they and the socket show.
+
+import { parse } from "./json.js";
+import { REASON_CODES, SkyeError } from "./rules.js";
+
+const CALL_DEADLINE = 10000; // ms
+const TOKEN_DEADLINE = 15000;
+const PAGE = 200;
+
+const REASONS = Object.fromEntries(
+  Object.entries(REASON_CODES).filter(([reason]) => reason !== "blocked").map(([r, c]) => [c, r]),
+);
+
+export class Api {
+  #source; // a token, or a function that gets one
+  #token = "";
+  #fetch;
+  #calls = new Set(); // AbortControllers
+
+  constructor({ url, token, fetch = globalThis.fetch }) {
+    this.base = new URL(`${String(url).replace(/^ws/, "http").replace(/\/(ws)?$/, "")}/`);
+    this.#source = token;
+    this.#fetch = fetch;
+  }
+
+  /** Return the token, from its source if there is none or a fresh one is wanted. */
+  async token(fresh = false) {
+    if (typeof this.#source === "string") return this.#source;
+    if (fresh || !this.#token) {
+      this.#token = await withDeadline(Promise.resolve(this.#source({ fresh })));
+    }
+    return this.#token;
+  }
+
+  /** Abort what is under way. */
+  close() {
+    for (const call of this.#calls) call.abort();
+  }
+
+  /** Messages of a conversation, newest first, with a smaller id than `before`. */
+  history({ peerId, groupId, before, limit = 50 }) {
+    return groupId === undefined
+      ? this.get("message/history", { peerId, lastMsgId: before, limit })
+      : this.get("message/group/history", { groupId, lastMsgId: before, limit });
+  }
+
+  /** Messages of a group with a larger seq, ascending. */
+  sync(groupId, seq) {
+    return this.get("message/group/sync", { groupId, seq, limit: PAGE });
+  }
+
+  conversations({ limit, before } = {}) {
+    return this.get("message/conversations", { limit, before });
+  }
+
+  async search(keyword) {
+    return (await this.get("message/search", { keyword })).list;
+  }
+
+  mentions({ groupId, before, limit } = {}) {
+    return this.get("message/at-me", { groupId, lastMsgId: before, limit });
+  }
+
+  async unreadCount(peerId) {
+    return (await this.get("message/unread/count", { peerId })).count;
+  }
+
+  friends() {
+    return this.#all("friend/list");
+  }
+
+  groups() {
+    return this.#all("group/list");
+  }
+
+  members(groupId) {
+    return this.#all("group/member/list", { groupId });
+  }
+
+  async #all(path, query = {}) {
+    const found = [];
+    for (let page = 1; ; page += 1) {
+      const { list, total } = await this.get(path, { ...query, page, pageSize: PAGE });
+      found.push(...list);
+      if (!list.length || found.length >= total) return found;
+    }
+  }
+
+  /** Call a path of the gateway; returns `data` of the answer, rejects with a SkyeError. */
+  async get(path, query = {}) {
+    try {
+      return await this.call(path, query, await this.token());
+    } catch (error) {
+      if (error.code !== 401 || typeof this.#source !== "function") throw error;
+      return this.call(path, query, await this.token(true));
+    }
+  }
+
+  /** Call a path with a given token, once. */
+  async call(path, query, token) {
+    const url = new URL(path, this.base);
+    for (const [name, value] of Object.entries(query)) {
+      if (value !== undefined && value !== null) url.searchParams.set(name, value);
+    }
+    const { status, body } = await this.#exchange(url, token);
+    if (status === 200 && body.code === 200) return body.data;
+    throw new SkyeError(REASONS[body.code] ?? `http_${status}`, body.message, body.code ?? status);
+  }
+
+  async #exchange(url, token) {
+    const abort = new AbortController();
+    const timer = setTimeout(() => abort.abort(), CALL_DEADLINE);
+    this.#calls.add(abort);
+    try {
+      const headers = { Authorization: `Bearer ${token}` };
+      const answer = await this.#fetch.call(globalThis, url, { headers, signal: abort.signal });
+      return { status: answer.status, body: parse(await answer.text()) };
+    } catch (cause) {
+      throw Object.assign(new SkyeError("unreachable", "the server cannot be reached"), { cause });
+    } finally {
+      clearTimeout(timer);
+      this.#calls.delete(abort);
+    }
+  }
+}
+
+function withDeadline(promise) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new SkyeError("timeout", "no token came")), TOKEN_DEADLINE);
+  });
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
