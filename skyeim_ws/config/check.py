@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from skyeim_ws.config.loader import ConfigError, bind, read
 from skyeim_ws.config.redis import check_redis
 from skyeim_ws.config.tree import Config, RpcConf
-from skyeim_ws.contract.names import MAX_BATCH
+from skyeim_ws.contract.names import LONGEST_FRAME, MAX_BATCH, MAX_CONTENT
 from skyeim_ws.contract.origins import OriginList
 
 PUBLISHED_SECRETS = frozenset(
@@ -82,6 +82,11 @@ def warnings(config: Config) -> list[str]:
         found.append(
             'field "PushEvent.Secret" is not set: only services that the program starts itself '
             "can push events"
+        )
+    if config.web_socket.max_message_size < LONGEST_FRAME:
+        found.append(
+            f'field "WebSocket.MaxMessageSize" is less than {LONGEST_FRAME}: a message of '
+            f"{MAX_CONTENT} characters may not fit"
         )
     if config.log.compress:
         found.append('field "Log.Compress" has no effect: old log files are not compressed')

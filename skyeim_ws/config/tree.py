@@ -9,12 +9,13 @@ from typing import Annotated, ClassVar, Literal
 
 from skyeim_ws.config.loader import Duration, NonEmpty, Range
 from skyeim_ws.config.redis import RedisConf
-from skyeim_ws.contract.names import LogLevel
+from skyeim_ws.contract.names import LONGEST_FRAME, LogLevel
 
 Text = Annotated[str, NonEmpty()]
 Port = Annotated[int, Range(0, 65535)]
 Count = Annotated[int, Range(1)]
 CountOrOff = Annotated[int, Range(0)]
+MessageSize = Annotated[int, Range(1, 16 * 1024 * 1024)]
 Seconds = Annotated[float, Duration()]
 SecondsOrNone = Annotated[float, Duration(allow_zero=True)]
 
@@ -76,7 +77,7 @@ class WebSocketConf:
     pong_timeout: Seconds = 60.0
     handshake_timeout: Seconds = 10.0
     close_timeout: Seconds = 5.0
-    max_message_size: Count = 65536
+    max_message_size: MessageSize = LONGEST_FRAME
     send_queue_size: Count = 256
     send_queue_bytes: Count = 1048576
     offline_push_limit: Count = 20

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from skyeim_ws.contract.names import LONGEST_FRAME
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -11,7 +13,7 @@ class Limits:
     pong_timeout: float = 60
     confirm_interval: float = 0.5
     close_timeout: float = 5
-    max_message_size: int = 65536
+    max_message_size: int = LONGEST_FRAME
     send_queue_size: int = 256
     send_queue_bytes: int = 1048576
     ledger_size: int = 1024

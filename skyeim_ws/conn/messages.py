@@ -11,12 +11,12 @@ from msgspec import UNSET, Meta, UnsetType
 
 from skyeim_ws.conn.framing import Opcode, encode
 from skyeim_ws.contract.codes import ERROR_CODES, EXPLANATIONS, Reason
-from skyeim_ws.contract.names import EVERYONE
+from skyeim_ws.contract.names import EVERYONE, MAX_CONTENT
 
 UserId = Annotated[int, Meta(gt=0, le=2**63 - 1)]
 GroupId = Annotated[str, Meta(min_length=1, max_length=64)]
 MsgId = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_.:-]{1,64}\Z")]
-Content = Annotated[str, Meta(min_length=1, max_length=16384)]
+Content = Annotated[str, Meta(min_length=1, max_length=MAX_CONTENT)]
 ContentType = Annotated[int, Meta(ge=1, le=5)]
 
 

@@ -9,6 +9,16 @@ EVERYONE = -1
 MAX_BATCH = 1000
 """Messages that one `SendBatch` of our Message service stores."""
 
+MAX_CONTENT = 16_384
+"""Characters of a message's content."""
+
+LONGEST_FRAME = 12 * MAX_CONTENT + 16_384
+"""Bytes of the longest frame that a client has reason to send.
+
+A character outside of Unicode's first plane takes twelve, as JSON libraries escape it; the rest is
+for 500 mentions of 19 digits, and for what stands around.
+"""
+
 DEFAULT_PORT = 10300
 DEFAULT_URL = f"ws://127.0.0.1:{DEFAULT_PORT}/ws"
 

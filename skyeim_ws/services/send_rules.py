@@ -11,14 +11,11 @@ from typing import NamedTuple, TypeAlias
 import grpc
 
 from skyeim_ws.contract.codes import Reason
-from skyeim_ws.contract.names import EVERYONE
+from skyeim_ws.contract.names import EVERYONE, MAX_CONTENT
 from skyeim_ws.contract.pb import message_pb2 as pb
 from skyeim_ws.services import errors
 from skyeim_ws.services.errors import RefusedError
 from skyeim_ws.services.tables import ACTIVE, ADMIN, BLOCKED, NORMAL, OWNER
-
-MAX_CONTENT = 16_384
-"""Characters of a message's content."""
 
 MAX_GROUP_ID = 64
 MAX_MENTIONS = 1_000
@@ -128,7 +125,7 @@ def _draft(
     if from_user_id <= 0:
         return errors.invalid("from_user_id must be positive")
     if not 1 <= len(content) <= MAX_CONTENT:
-        return errors.invalid("content must have 1 to 16384 characters")
+        return errors.invalid(f"content must have 1 to {MAX_CONTENT} characters")
     if not 1 <= content_type <= 5:
         return errors.invalid("content_type must be 1 to 5")
     return Draft(msg_id, from_user_id, to_user_id, group_id, content, content_type, mentions)

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from skyeim_ws.cli.chat.conversation import (
     MAX_ATTEMPTS,
     MAX_BACKOFF_SECONDS,
-    MAX_CONTENT,
     REMEMBERED,
     Conversation,
     Step,
@@ -18,6 +17,7 @@ from skyeim_ws.cli.chat.conversation import (
     reconnect_delay,
 )
 from skyeim_ws.contract.codes import CloseCode
+from skyeim_ws.contract.names import MAX_CONTENT
 
 TO_1002 = Target(user_id=1002)
 

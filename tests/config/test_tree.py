@@ -12,6 +12,7 @@ from skyeim_ws.config.check import load, require_reachable, warnings
 from skyeim_ws.config.loader import ConfigError
 from skyeim_ws.config.redis import RedisConf
 from skyeim_ws.config.tree import Config, EmbeddedConf, EtcdConf, WebSocketConf
+from skyeim_ws.contract.names import LONGEST_FRAME
 
 EXAMPLE_SECRET = "example-secret-for-trying-out-only--never-in-production"
 GO_FILE = Path(__file__).parents[1] / "data" / "go_gateway.yaml"
@@ -213,6 +214,10 @@ class TestRefusals:
             ({"Port": "10300"}, '"Port" must be an integer, found "10300" (a string)'),
             ({"Port": True}, '"Port" must be an integer, found true (a boolean)'),
             ({"Port": 1.5}, '"Port" must be an integer, found 1.5 (a number)'),
+            (
+                {"WebSocket": {"MaxMessageSize": 2**24 + 1}},
+                '"WebSocket.MaxMessageSize" must be an integer from 1 to 16777216',
+            ),
             ({"Port": 70000}, '"Port" must be an integer from 0 to 65535, found 70000 (an'),
             ({"Name": ""}, '"Name" must not be empty'),
             ({"Name": 7}, '"Name" must be a string, found 7 (an integer)'),
@@ -362,6 +367,14 @@ class TestSecrets:
 
     def test_the_example_secret_is_long_enough_not_to_be_warned_about(self) -> None:
         assert len(EXAMPLE_SECRET) >= 32
+
+    def test_a_frame_that_cannot_hold_every_message_is_warned_about(self, tmp_path: Path) -> None:
+        section = {"MaxMessageSize": LONGEST_FRAME}
+        content = minimal(Mode="dev", Auth={"AccessSecret": SECRET}, WebSocket=section)
+        assert warnings(loaded(tmp_path, content)) == []
+        section["MaxMessageSize"] -= 1
+        [said] = warnings(loaded(tmp_path, content))
+        assert said.startswith('field "WebSocket.MaxMessageSize" is less than 212992')
 
     def test_weak_spots_are_warned_about(self, tmp_path: Path) -> None:
         content = minimal(

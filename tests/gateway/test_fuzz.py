@@ -189,10 +189,10 @@ def test_near_valid_frames_are_answered_and_close_nothing(served: Served) -> Non
 def test_frames_as_deep_as_they_may_be_long_are_answered(served: Served) -> None:
     user = served.run(served.world.login(1001))
     for piece in ("[", '{"a":', '[{"a":'):
-        deep = piece * (60_000 // len(piece))
+        deep = piece * (200_000 // len(piece))
         for frame in (deep, f'{{"type":{deep}', f'{{"type":"read","data":{deep}'):
             assert [answer["type"] for answer in served.run(_before_pong(user, frame))] == ["error"]
-    balanced = "[" * 30_000 + "]" * 30_000
+    balanced = "[" * 100_000 + "]" * 100_000
     for kind in valid_data:
         served.run(_send(user, kind, f'{{"type":"{kind}","data":{balanced}}}'))
 

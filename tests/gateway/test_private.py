@@ -1,5 +1,6 @@
 """Private messages, end to end."""
 
+import json
 import time
 import uuid
 
@@ -7,6 +8,7 @@ import pytest
 from sqlalchemy import func, select
 from websockets.frames import Opcode
 
+from skyeim_ws.contract.names import LONGEST_FRAME, MAX_CONTENT
 from skyeim_ws.services.tables import messages
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.raw import raw_user
@@ -64,6 +66,21 @@ async def test_every_content_type_and_all_of_unicode_arrive_as_sent(make_world: 
             await alice.chat(1002, content, contentType=content_type)
             message = await bob.expect("chat")
             assert (message["contentType"], message["content"]) == (content_type, content)
+
+
+@pytest.mark.gen_test
+async def test_the_longest_legal_message_fits_whatever_its_characters(
+    make_world: MakeWorld,
+) -> None:
+    async with make_world() as world:
+        alice, bob = await world.login(1001), await world.login(1002)
+        content, mentions = "\U0001f642" * MAX_CONTENT, [2**63 - 1] * 500
+        data = {"groupId": "g_demo", "content": content, "msgId": "m" * 64, "atUserIds": mentions}
+        frame = json.dumps({"type": "group_chat", "data": data}, ensure_ascii=True)
+        assert LONGEST_FRAME - 10_000 < len(frame) < LONGEST_FRAME
+        await alice.connection.send(frame)
+        assert (await alice.expect("ack"))["status"] == "sent"
+        assert (await bob.expect("group_chat"))["content"] == content
 
 
 @pytest.mark.gen_test

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from skyeim_ws.contract.codes import EXPLANATIONS, CloseCode, Reason
+from skyeim_ws.contract.names import MAX_CONTENT
 
 MAX_ATTEMPTS = 5
-MAX_CONTENT = 16384
 REMEMBERED = 1000
 """How many msgIds are remembered, to show a message that comes twice once."""
 
