@@ -20,7 +20,7 @@ from skyeim_ws.conn import messages as wire
 from skyeim_ws.conn.stats import Stats
 from skyeim_ws.contract.codes import ERROR_CODES, UNKNOWN_TYPE, CloseCode
 from skyeim_ws.contract.names import DEMO_USERS
-from skyeim_ws.gateway.app import _gauges, _service_gauges
+from skyeim_ws.gateway.gauges import gauges, service_gauges
 from tests.store.servers import running_server
 from tests.world import DEADLINE, world
 
@@ -149,17 +149,18 @@ def test_every_code_is_documented() -> None:
 
 
 def test_every_metric_is_documented() -> None:
-    running: Any = types.SimpleNamespace(
-        hub=[],
-        sending=types.SimpleNamespace(under_way=0),
-        router=type("Router", (), {"__len__": lambda _: 0, "queued": 0})(),
-        pipeline=types.SimpleNamespace(healthy=True, waiting=0, dropped=0, failed=0),
-    )
+    parts: dict[str, Any] = {
+        "hub": [],
+        "sending": types.SimpleNamespace(under_way=0),
+        "router": type("Router", (), {"__len__": lambda _: 0, "queued": 0})(),
+        "members": types.SimpleNamespace(seats=0),
+        "pipeline": types.SimpleNamespace(healthy=True, waiting=0, dropped=0, failed=0),
+    }
     counters = {f"skyeim_ws_{field.name}_total" for field in dataclasses.fields(Stats)}
-    gauges = {f"skyeim_ws_{name}" for name in _gauges(running)}
-    gauges |= {f"skyeim_ws_{name}" for name in _service_gauges(())}
+    measured = {f"skyeim_ws_{name}" for name in gauges(**parts)}
+    measured |= {f"skyeim_ws_{name}" for name in service_gauges(())}
     documented = rows(section(OPERATIONS, "Metrics"))
-    assert {name for name in documented if name.startswith("skyeim_ws_")} == counters | gauges
+    assert {name for name in documented if name.startswith("skyeim_ws_")} == counters | measured
 
 
 def test_every_log_event_of_trouble_is_documented() -> None:

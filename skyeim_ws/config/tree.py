@@ -91,6 +91,7 @@ class WebSocketConf:
     send_backlog: Count = 10000
     recent_acks: Count = 10000
     member_cache_size: Count = 10000
+    member_refusal_ttl: Seconds = field(default=5.0, metadata={"key": "MemberRefusalTTL"})
     confirm_interval: Seconds = 0.5
     node_renew_interval: Seconds = 5.0
     node_dead_after: Seconds = 15.0

@@ -31,6 +31,7 @@ from skyeim_ws.conn.messages import (
 from skyeim_ws.conn.stats import Stats
 from skyeim_ws.gateway import http
 from skyeim_ws.gateway.backends import forget_everyone, open_services, open_store
+from skyeim_ws.gateway.gauges import gauges, service_gauges
 from skyeim_ws.gateway.supervisor import Supervisor
 from skyeim_ws.handler import tokens
 from skyeim_ws.handler.health_handler import Health
@@ -51,7 +52,6 @@ from skyeim_ws.logic.tasks import Tasks
 from skyeim_ws.logic.user_router import UserRouter
 from skyeim_ws.ops import metrics
 from skyeim_ws.rpc.batcher import Batcher
-from skyeim_ws.rpc.pool import Pool
 from skyeim_ws.store.bus import RedisBus
 from skyeim_ws.store.members import MemberCache
 from skyeim_ws.store.pipeline import Pipeline
@@ -121,7 +121,12 @@ async def gateway(
         messages, groups, friends = services.messages, services.groups, services.friends
 
         members = MemberCache(
-            store.pipeline, store.redis, groups.fetch_members, capacity=ws.member_cache_size
+            store.pipeline,
+            store.redis,
+            groups.fetch_members,
+            groups.is_member,
+            capacity=ws.member_cache_size,
+            refused_ttl=ws.member_refusal_ttl,
         )
         supervisor.keep("member_cache", members.start(), members.close)
         router = GroupRouter(hub, members, stats, queue_size=ws.group_queue_size)
@@ -246,6 +251,7 @@ async def gateway(
             context=context,
             publisher=publisher,
             messages=messages,
+            members=members,
             friends=services.friend_pages,
             groups=groups,
             receipts=receipts,
@@ -260,8 +266,8 @@ async def gateway(
             config,
             metrics.registry(
                 lambda: asdict(stats),
-                lambda: _gauges(running),
-                lambda: _service_gauges(services.pools),
+                lambda: gauges(hub, sending, router, members, store.pipeline),
+                lambda: service_gauges(services.pools),
             ),
             serving=lambda: not sessions.draining and not supervisor.failed.is_set(),
         )
@@ -308,29 +314,6 @@ def _limits(ws: WebSocketConf) -> Limits:
         rate_limit=ws.rate_limit,
         rate_burst=ws.rate_burst,
     )
-
-
-def _gauges(running: Gateway) -> dict[str, int | float]:
-    return {
-        "connections": len(running.hub),
-        "sends_under_way": running.sending.under_way,
-        "groups_active": len(running.router),
-        "group_frames_queued": running.router.queued,
-        "redis_healthy": int(running.pipeline.healthy),
-        "redis_operations_waiting": running.pipeline.waiting,
-        "redis_operations_dropped": running.pipeline.dropped,
-        "redis_operations_failed": running.pipeline.failed,
-    }
-
-
-def _service_gauges(pools: Sequence[Pool]) -> dict[str, dict[str, int]]:
-    """Return gauges that each service has: name -> service -> value."""
-    return {
-        "rpc_endpoints": {pool.name: len(pool.endpoints) for pool in pools},
-        "rpc_endpoints_ready": {pool.name: pool.ready for pool in pools},
-        "rpc_methods_throttled": {pool.name: pool.throttled for pool in pools},
-        "rpc_calls_refused": {pool.name: pool.refused for pool in pools},
-    }
 
 
 async def _heard(bus: RedisBus) -> None:

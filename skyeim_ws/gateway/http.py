@@ -42,7 +42,7 @@ from skyeim_ws.handler.remote import TrustedProxies
 from skyeim_ws.handler.ws_handler import Admission, WSHandler
 from skyeim_ws.logic.contacts import FriendPages, GroupPages
 from skyeim_ws.logic.events import EventPublisher
-from skyeim_ws.logic.ports import Messages
+from skyeim_ws.logic.ports import Members, Messages
 from skyeim_ws.logic.receipts import Receipts
 from skyeim_ws.ops import metrics
 
@@ -60,6 +60,7 @@ def application(
     context: ClientContext[Client],
     publisher: EventPublisher,
     messages: Messages,
+    members: Members,
     friends: FriendPages,
     groups: GroupPages,
     receipts: Receipts,
@@ -75,6 +76,7 @@ def application(
     origins = config.web_socket.origins
     admission = Admission(secrets, CrossOrigin.of(origins, otherwise_any=True))
     asking = {"secrets": secrets, "messages": messages}
+    of_members = asking | {"members": members}
     contacts = {"secrets": secrets, "friends": friends, "groups": groups}
     marking = {"secrets": secrets, "receipts": receipts}
     return Edge(
@@ -85,10 +87,10 @@ def application(
             (_V1 + r"/friend/list", FriendListHandler, contacts),
             (_V1 + r"/group/list", GroupListHandler, contacts),
             (_V1 + r"/group/member/list", MemberListHandler, contacts),
-            (_V1 + r"/message/group/sync", GroupSyncHandler, asking),
+            (_V1 + r"/message/group/sync", GroupSyncHandler, of_members),
             (_V1 + r"/message/offline", OfflineHandler, asking),
             (_V1 + r"/message/history", HistoryHandler, asking),
-            (_V1 + r"/message/group/history", GroupHistoryHandler, asking),
+            (_V1 + r"/message/group/history", GroupHistoryHandler, of_members),
             (_V1 + r"/message/unread/count", UnreadCountHandler, asking),
             (_V1 + r"/message/read", ReadHandler, marking),
             (_V1 + r"/message/group/read", GroupReadHandler, marking),

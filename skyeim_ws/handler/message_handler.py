@@ -8,7 +8,7 @@ from skyeim_ws.conn.messages import GroupRead, Inbound, Read
 from skyeim_ws.contract.codes import Reason
 from skyeim_ws.handler.base import UserHandler
 from skyeim_ws.handler.body import MalformedBodyError, decode
-from skyeim_ws.logic.ports import Messages, Refused
+from skyeim_ws.logic.ports import Members, Messages, Refused
 from skyeim_ws.logic.receipts import Receipts
 
 MAX_SYNC = 200
@@ -37,15 +37,34 @@ class MessageHandler(UserHandler):
         return self.number("limit", DEFAULT_PAGE, 1, MAX_PAGE)
 
 
-class GroupSyncHandler(MessageHandler):
+class GroupMessageHandler(MessageHandler):
+    """A question about the messages of a group, for its members."""
+
+    def initialize(  # type: ignore[override]
+        self, secrets: Sequence[str], messages: Messages, members: Members
+    ) -> None:
+        """Take the service, and who is in which group."""
+        super().initialize(secrets, messages)
+        self.members = members
+
+    async def group_id(self) -> str:
+        """Return the group that is asked about; raises Refused if the user is not in it.
+
+        Not every Message service looks who is asking.
+        """
+        group_id = self.text("groupId")
+        await self.members.require_member(group_id, self.user_id)
+        return group_id
+
+
+class GroupSyncHandler(GroupMessageHandler):
     """`GET /message/group/sync?groupId&seq&limit`: what came after a seq, ascending."""
 
     async def ask(self) -> dict[str, Any]:
         """Return the messages and whether there are more."""
-        group_id = self.text("groupId")
         seq = self.number("seq", 0, 0)
         limit = self.number("limit", MAX_SYNC, 1, MAX_SYNC)
-        found = await self.messages.group_since(self.user_id, group_id, seq)
+        found = await self.messages.group_since(self.user_id, await self.group_id(), seq)
         return {"list": found[:limit], "hasMore": len(found) > limit or len(found) >= MAX_SYNC}
 
 
@@ -79,14 +98,14 @@ class HistoryHandler(MessageHandler):
         return {"list": found, "hasMore": more}
 
 
-class GroupHistoryHandler(MessageHandler):
+class GroupHistoryHandler(GroupMessageHandler):
     """`GET /message/group/history?groupId&lastMsgId&limit`: a group, newest first."""
 
     async def ask(self) -> dict[str, Any]:
         """Return a page and whether there is more."""
-        group_id = self.text("groupId")
         last_msg_id = self.number("lastMsgId", 0, 0)
         limit = self.page_limit()
+        group_id = await self.group_id()
         found, more = await self.messages.group_history(self.user_id, group_id, last_msg_id, limit)
         return {"list": found, "hasMore": more}
 

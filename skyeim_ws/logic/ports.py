@@ -105,6 +105,12 @@ class Members(Protocol):
     def cached(self, group_id: str) -> frozenset[int] | None:
         """Return the members if they are at hand without waiting."""
 
+    def is_member(self, group_id: str, user_id: int) -> bool | None:
+        """Whether the user is in the group; None if that is not at hand without waiting."""
+
+    async def require_member(self, group_id: str, user_id: int) -> None:
+        """Return if the user is in the group, else raise Refused; asks for this user alone."""
+
 
 class Presence(Protocol):
     """Who is online, over all nodes."""

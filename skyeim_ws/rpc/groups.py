@@ -85,12 +85,7 @@ class GroupClient:
         """Return a page of the members, and how many there are, to a member of the group."""
         deadline = asyncio.get_running_loop().time() + self._pool.timeout
         # Not every server looks who is asking.
-        seat = await self._service.ask(
-            lambda stub: stub.CheckMembership,
-            pb.CheckMembershipReq(group_id=group_id, user_id=user_id),
-            denied=Reason.NOT_MEMBER,
-        )
-        if not seat.is_member:
+        if not await self.is_member(group_id, user_id):
             raise Refused(Reason.NOT_MEMBER)
         answer = await self._service.ask(
             lambda stub: stub.GetMemberList,
@@ -110,6 +105,15 @@ class GroupClient:
             )
             for member in found
         ], answer.total
+
+    async def is_member(self, group_id: str, user_id: int) -> bool:
+        """Whether the user is in the group."""
+        answer = await self._service.ask(
+            lambda stub: stub.CheckMembership,
+            pb.CheckMembershipReq(group_id=group_id, user_id=user_id),
+            denied=Reason.NOT_MEMBER,
+        )
+        return answer.is_member
 
     async def update_read_seq(self, user_id: int, group_id: str, seq: int) -> None:
         """Move the user's read mark of the group."""

@@ -11,12 +11,14 @@ from typing import Any
 import structlog
 from redis.asyncio import Redis
 
+from skyeim_ws.contract.codes import Reason
 from skyeim_ws.logic.ports import Refused, Unavailable
 from skyeim_ws.store import scripts
 from skyeim_ws.store.cancellation import cancel_and_wait
 from skyeim_ws.store.client import Client
 from skyeim_ws.store.cluster import Cluster
 from skyeim_ws.store.pipeline import Pipeline
+from skyeim_ws.store.seats import Seat, Seats
 from skyeim_ws.store.tracking import Change, changes
 
 log = structlog.get_logger()
@@ -37,7 +39,11 @@ UNTRACKED_TTL = 1.0
 MAX_FILLS = 64
 """Fills of Redis under way at a time; a group beyond that is filled by a later look-up."""
 
+REFUSED_TTL = 5.0
+"""Seconds that the refusal of a look-up is remembered, unless the group changes before."""
+
 Load = Callable[[str, int], Awaitable[frozenset[int]]]
+Check = Callable[[str, int], Awaitable[bool]]
 
 
 def key(group_id: str) -> str:
@@ -46,10 +52,11 @@ def key(group_id: str) -> str:
 
 
 class MemberCache:
-    """`ports.Members`; `load(group_id, asker_id)` asks the Group service.
+    """`ports.Members`; `load(group_id, asker_id)` asks the Group service for all members.
 
-    What was read from Redis while it tells of changes is kept until a change; anything else, and
-    all that a cluster has, for `UNTRACKED_TTL`. `on_filled` is told each list that is newly kept.
+    `check(group_id, user_id)` asks it for one. What was read from Redis while it tells of changes
+    is kept until a change; anything else, and all that a cluster has, for `UNTRACKED_TTL`.
+    `on_filled` is told each list that is newly kept.
     `start` it on a running loop.
     """
 
@@ -58,8 +65,10 @@ class MemberCache:
         pipeline: Pipeline,
         client: Client,
         load: Load,
+        check: Check,
         *,
         capacity: int = CAPACITY,
+        refused_ttl: float = REFUSED_TTL,
         on_filled: Callable[[str, frozenset[int]], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -67,7 +76,10 @@ class MemberCache:
         self._pipeline = pipeline
         self._client = client
         self._load = load
+        self._check = check
         self._capacity = capacity
+        self._refused_ttl = refused_ttl
+        self._seats = Seats(capacity)
         self.on_filled = on_filled
         self._clock = clock
         self._kept: OrderedDict[str, tuple[frozenset[int], float]] = OrderedDict()
@@ -106,20 +118,69 @@ class MemberCache:
         self._kept.move_to_end(group_id)
         return members
 
-    async def members(self, group_id: str, asker_id: int = 0) -> frozenset[int]:
-        """Return the members, from the nearest cache that is known to be fresh.
+    @property
+    def seats(self) -> int:
+        """Count the single memberships and refusals that are remembered."""
+        return len(self._seats)
 
-        Look-ups of one group at a time share one. Raises what the load raises: Refused if there
-        is no such group, Unavailable.
+    def is_member(self, group_id: str, user_id: int) -> bool | None:
+        """Whether the user is in the group; None if that is not at hand without waiting."""
+        members = self.cached(group_id)
+        if members is not None:
+            return user_id in members
+        seat = self._seats.find(group_id, user_id, self._clock())
+        return None if seat is None else seat.refused is None
+
+    async def require_member(self, group_id: str, user_id: int) -> None:
+        """Return if the user is in the group; raises Refused, Unavailable.
+
+        The service is asked for this user alone: a stranger does not have a list looked up.
         """
         members = self.cached(group_id)
         if members is not None:
-            return members
-        look_up = self._look_ups.get(group_id)
-        if look_up is None:
-            look_up = self._start_look_up(group_id, asker_id)
-        # A waiter that is cancelled must not take the others' look-up with it.
-        return await asyncio.shield(look_up)
+            if user_id not in members:
+                raise Refused(Reason.NOT_MEMBER)
+            return
+        self._raise_known_refusal(group_id, user_id)
+        if self._seats.find(group_id, user_id, self._clock()) is not None:
+            return
+        try:
+            if not await self._check(group_id, user_id):
+                raise Refused(Reason.NOT_MEMBER)
+        except Refused as refused:
+            self._note_refusal(group_id, user_id, refused)
+            raise
+        self._seats.put(group_id, user_id, Seat(None, self._clock() + UNTRACKED_TTL))
+
+    async def members(self, group_id: str, asker_id: int = 0) -> frozenset[int]:
+        """Return the members, from the nearest cache that is known to be fresh.
+
+        Look-ups of one group at a time share one, but nobody is refused for another asker's sake.
+        Raises what the load raises: Refused if there is no such group or the asker may not ask,
+        Unavailable.
+        """
+        while (members := self.cached(group_id)) is None:
+            self._raise_known_refusal(group_id, asker_id)
+            look_up = self._look_ups.get(group_id)
+            asked = look_up is None
+            if look_up is None:
+                look_up = self._start_look_up(group_id, asker_id)
+            try:
+                # A waiter that is cancelled must not take the others' look-up with it.
+                return await asyncio.shield(look_up)
+            except Refused as refused:
+                if asked or refused.reason is not Reason.NOT_MEMBER:
+                    raise
+        return members
+
+    def _raise_known_refusal(self, group_id: str, user_id: int) -> None:
+        seat = self._seats.find(group_id, user_id, self._clock())
+        if seat is not None and seat.refused is not None:
+            raise Refused(seat.refused)
+
+    def _note_refusal(self, group_id: str, user_id: int, refused: Refused) -> None:
+        seat = Seat(refused.reason, self._clock() + self._refused_ttl)
+        self._seats.put(group_id, user_id, seat)
 
     def _start_look_up(self, group_id: str, asker_id: int) -> asyncio.Task[frozenset[int]]:
         look_up = asyncio.create_task(self._look_up(group_id, asker_id))
@@ -134,7 +195,11 @@ class MemberCache:
             members = await self._read(group_id)
             until = inf if self.tracking else self._clock() + UNTRACKED_TTL
             if not members:
-                members = await self._load(group_id, asker_id)
+                try:
+                    members = await self._load(group_id, asker_id)
+                except Refused as refused:
+                    self._note_refusal(group_id, asker_id, refused)
+                    raise
                 # A change before the list is in Redis is a change to no key, and is not told.
                 until = self._clock() + UNTRACKED_TTL
                 self._start_fill(group_id, members, asker_id)
@@ -220,11 +285,13 @@ class MemberCache:
         if change.keys is None:
             self._kept.clear()
             self._look_ups.clear()
+            self._seats.clear()
             return
         for changed in change.keys:
             group_id = changed.removeprefix(KEY_PREFIX)
             self._kept.pop(group_id, None)
             self._look_ups.pop(group_id, None)
+            self._seats.forget(group_id)
 
 
 def _user_ids(members: Iterable[bytes]) -> Iterable[int]:

@@ -8,6 +8,7 @@ import pytest
 from tornado.httpclient import HTTPResponse
 
 from skyeim_ws.config.tree import DevServerConf, PrometheusConf, PushEventConf
+from skyeim_ws.services import history
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.raw import raw_user
 from tests.store.servers import until_async
@@ -322,6 +323,24 @@ async def test_the_errors_of_user_calls_have_status_and_code(make_world: MakeWor
         await world.stop_services()
         for path in ("/message/group/sync?groupId=g_demo", "/message/offline"):
             assert decoded(await world.get(path, 1001), 503)["code"] == 30011
+
+
+@pytest.mark.gen_test
+async def test_a_group_is_read_by_its_members_alone_also_from_a_service_that_shows_it_to_all(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "require_member", lambda *_: None)
+    async with make_world() as world:
+        alice = await world.login(1001)
+        await alice.send("group_chat", groupId="g_demo", content="among us")
+        await alice.expect("ack", status="sent")
+        for path in ("/message/group/sync", "/message/group/history"):
+            for group_id in ("g_demo", "g_none"):
+                stranger = decoded(await world.get(f"{path}?groupId={group_id}", 1004), 403)
+                assert stranger["code"] == 30006
+                assert "data" not in stranger
+            member = decoded(await world.get(f"{path}?groupId=g_demo", 1002))
+            assert [message["content"] for message in member["data"]["list"]] == ["among us"]
 
 
 @pytest.mark.gen_test

@@ -12,7 +12,7 @@ from skyeim_ws.contract.codes import Reason
 from skyeim_ws.logic.ports import Refused, Unavailable
 from skyeim_ws.store import scripts, tracking
 from skyeim_ws.store.client import connect
-from skyeim_ws.store.members import TTL, UNTRACKED_TTL, UNVERIFIED_TTL, MemberCache
+from skyeim_ws.store.members import REFUSED_TTL, TTL, UNTRACKED_TTL, UNVERIFIED_TTL, MemberCache
 from skyeim_ws.store.tracking import changes
 from tests.store.servers import Server, connected, pipelined, until, until_async
 
@@ -26,7 +26,9 @@ class Service:
     def __init__(self, members: frozenset[int] = MEMBERS) -> None:
         self.members = members
         self.failure: Exception | None = None
+        self.strangers: set[int] = set()
         self.askers: list[tuple[str, int]] = []
+        self.checked: list[tuple[str, int]] = []
         self.open = asyncio.Event()
         self.open.set()
 
@@ -36,7 +38,15 @@ class Service:
             raise self.failure
         answer = self.members
         await self.open.wait()
+        if asker_id in self.strangers:
+            raise Refused(Reason.NOT_MEMBER)
         return answer
+
+    async def check(self, group_id: str, user_id: int) -> bool:
+        self.checked.append((group_id, user_id))
+        if self.failure is not None:
+            raise self.failure
+        return user_id in self.members
 
 
 class Clock:
@@ -56,7 +66,7 @@ async def cached(
     """Start a cache and wait until it follows changes; its clock stands still."""
     options.setdefault("clock", Clock())
     async with pipelined(server) as pipeline, connected(server) as client:
-        cache = MemberCache(pipeline, client, service.load, **options)
+        cache = MemberCache(pipeline, client, service.load, service.check, **options)
         cache.start()
         await until(lambda: cache.tracking)
         try:
@@ -209,14 +219,11 @@ async def test_a_list_that_could_not_be_verified_ends_soon(server: Server) -> No
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("failure", [Refused(Reason.GROUP_NOT_FOUND), Unavailable("away")])
-async def test_failures_of_the_service_pass_through_and_are_not_kept(
-    server: Server, failure: Exception
-) -> None:
+async def test_trouble_of_the_service_passes_through_and_is_not_kept(server: Server) -> None:
     service = Service()
-    service.failure = failure
+    service.failure = Unavailable("away")
     async with cached(server, service) as (cache, _):
-        with pytest.raises(type(failure)):
+        with pytest.raises(Unavailable):
             await cache.members("g")
         service.failure = None
         assert await cache.members("g") == MEMBERS
@@ -240,7 +247,7 @@ async def test_a_group_that_vanishes_during_its_fill_is_not_kept(server: Server)
 async def test_without_redis_lists_are_loaded_and_kept_for_a_moment(mortal: Server) -> None:
     service, clock = Service(), Clock()
     async with pipelined(mortal) as pipeline, connected(mortal) as client:
-        cache = MemberCache(pipeline, client, service.load, clock=clock)
+        cache = MemberCache(pipeline, client, service.load, service.check, clock=clock)
         cache.start()
         await until(lambda: cache.tracking)
         await settled(cache, client)
@@ -344,3 +351,90 @@ async def test_changes_are_followed_with_a_password(mortal: Server) -> None:
         finally:
             await stream.aclose()
             await client.aclose()
+
+
+async def refusal(cache: MemberCache, user_id: int) -> Reason | None:
+    try:
+        await cache.require_member("g", user_id)
+    except Refused as refused:
+        return refused.reason
+    return None
+
+
+@pytest.mark.gen_test
+async def test_a_membership_is_asked_for_alone_and_remembered_for_a_moment(server: Server) -> None:
+    service, clock = Service(), Clock()
+    async with cached(server, service, clock=clock) as (cache, client):
+        assert cache.is_member("g", 1) is None
+        for _ in range(2):
+            assert await refusal(cache, 1) is None
+            assert await refusal(cache, 9) is Reason.NOT_MEMBER
+        assert service.checked == [("g", 1), ("g", 9)]
+        assert service.askers == []
+        assert (cache.is_member("g", 1), cache.is_member("g", 9)) == (True, False)
+        clock.now = REFUSED_TTL
+        service.members = frozenset({9})
+        assert await refusal(cache, 1) is Reason.NOT_MEMBER
+        assert await refusal(cache, 9) is None
+        # Whoever has the list needs to ask nobody.
+        await client.sadd(KEY, 1, 2)
+        await flushed(cache, client)
+        await until_async(lambda: kept(cache, "g"))
+        assert await refusal(cache, 1) is None
+        assert await refusal(cache, 9) is Reason.NOT_MEMBER
+        assert len(service.checked) == 4
+
+
+@pytest.mark.gen_test
+async def test_a_change_of_the_group_ends_what_is_remembered_of_single_users(
+    server: Server,
+) -> None:
+    service = Service()
+    async with cached(server, service) as (cache, client):
+        assert await refusal(cache, 9) is Reason.NOT_MEMBER
+        service.members = frozenset({9})
+        await client.sadd(KEY, 9)
+        await until(lambda: cache.is_member("g", 9) is None)
+        assert cache.seats == 0
+        assert await refusal(cache, 9) is None
+
+
+@pytest.mark.gen_test
+async def test_trouble_with_a_single_membership_is_not_remembered(server: Server) -> None:
+    service = Service()
+    service.failure = Unavailable("away")
+    async with cached(server, service) as (cache, _):
+        with pytest.raises(Unavailable):
+            await cache.require_member("g", 1)
+        service.failure = None
+        assert await refusal(cache, 1) is None
+
+
+@pytest.mark.gen_test
+async def test_a_refused_look_up_is_not_made_again_for_some_seconds(server: Server) -> None:
+    service, clock = Service(), Clock()
+    service.failure = Refused(Reason.GROUP_NOT_FOUND)
+    async with cached(server, service, clock=clock) as (cache, _):
+        for _ in range(3):
+            with pytest.raises(Refused):
+                await cache.members("g", 1)
+        assert service.askers == [("g", 1)]
+        clock.now = REFUSED_TTL
+        service.failure = None
+        assert await cache.members("g", 1) == MEMBERS
+
+
+@pytest.mark.gen_test
+async def test_a_stranger_who_asks_first_decides_for_nobody_else(server: Server) -> None:
+    service = Service()
+    service.strangers = {8, 9}
+    service.open.clear()
+    async with cached(server, service) as (cache, _):
+        waiting = [asyncio.ensure_future(cache.members("g", asker)) for asker in (9, 1, 8, 2)]
+        await until(lambda: service.askers == [("g", 9)])
+        service.open.set()
+        answers = await asyncio.gather(*waiting, return_exceptions=True)
+        assert isinstance(answers[0], Refused)
+        assert (answers[1], answers[3]) == (MEMBERS, MEMBERS)
+        # They wait for one look-up at a time: that of the first of them who may ask.
+        assert service.askers[:2] == [("g", 9), ("g", 1)]

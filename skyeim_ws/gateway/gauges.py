@@ -1,0 +1,37 @@
+"""What the parts of a gateway measure at a moment, by the name of the metric."""
+
+from collections.abc import Sequence
+
+from skyeim_ws.conn.group_router import GroupRouter
+from skyeim_ws.conn.hub import Hub
+from skyeim_ws.logic.chat import Sending
+from skyeim_ws.rpc.pool import Pool
+from skyeim_ws.store.members import MemberCache
+from skyeim_ws.store.pipeline import Pipeline
+
+
+def gauges(
+    hub: Hub, sending: Sending, router: GroupRouter, members: MemberCache, pipeline: Pipeline
+) -> dict[str, int | float]:
+    """Return the gauges of the gateway itself."""
+    return {
+        "connections": len(hub),
+        "sends_under_way": sending.under_way,
+        "groups_active": len(router),
+        "group_frames_queued": router.queued,
+        "memberships_remembered": members.seats,
+        "redis_healthy": int(pipeline.healthy),
+        "redis_operations_waiting": pipeline.waiting,
+        "redis_operations_dropped": pipeline.dropped,
+        "redis_operations_failed": pipeline.failed,
+    }
+
+
+def service_gauges(pools: Sequence[Pool]) -> dict[str, dict[str, int]]:
+    """Return gauges that each service has: name -> service -> value."""
+    return {
+        "rpc_endpoints": {pool.name: len(pool.endpoints) for pool in pools},
+        "rpc_endpoints_ready": {pool.name: pool.ready for pool in pools},
+        "rpc_methods_throttled": {pool.name: pool.throttled for pool in pools},
+        "rpc_calls_refused": {pool.name: pool.refused for pool in pools},
+    }
