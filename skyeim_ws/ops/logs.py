@@ -5,27 +5,31 @@ import logging.handlers
 import re
 import socket
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from skyeim_ws.config.tree import LogConf
 from skyeim_ws.contract.names import LOG_LEVELS
+from skyeim_ws.ops.line_limit import LineLimit
+from skyeim_ws.ops.masking import masked_field
+
+_log = structlog.get_logger()
 
 BACKUPS_BY_DEFAULT = 20
 """Files kept under rotation by size when `MaxBackups` is 0: a disk is not without limit."""
 
-MASK = "***"
-_SECRET_FIELD = re.compile(r"token|secret|passw|authorization|cookie|^pass$", re.IGNORECASE)
-_SECRET_TEXT = re.compile(
-    r"""(?ix)
-    (?<=token=)[^&\s'"]+            # a URL: Tornado logs the request line of a failed handler
-    | (?<=bearer[ ])[\w.~+/=-]+
-    | \beyJ[\w-]{5,}\.[\w-]+\.[\w-]*  # a JSON Web Token, wherever it stands
-    """
+LINES_PER_MINUTE = 60
+"""Lines of one kind, of those that callers without a token can cause."""
+
+_ANYONE_CAUSES = frozenset(
+    {"token_refused", "push_refused", "handshake_refused", "connections_refused", "request_failed"}
 )
+_TORNADO = "tornado."
+_QUOTED = re.compile("[:'\"]")
 
 
 def configure(log: LogConf, *, dev: bool, worker: int | None = None) -> None:
@@ -50,6 +54,7 @@ def configure(log: LogConf, *, dev: bool, worker: int | None = None) -> None:
         shared.append(_add_field("service", log.service_name))
     if worker is not None:
         shared.append(_add_field("worker", worker))
+    limiter = _LineLimiter(time.monotonic)
     handler = _handler(log, "" if worker is None else f"-{worker}")
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -60,6 +65,7 @@ def configure(log: LogConf, *, dev: bool, worker: int | None = None) -> None:
             ],
         )
     )
+    handler.addFilter(limiter)
     _replace_handler(handler)
     # Libraries stay at info and above: at debug, database drivers print the rows they are given.
     logging.getLogger().setLevel(max(level, logging.INFO))
@@ -68,7 +74,7 @@ def configure(log: LogConf, *, dev: bool, worker: int | None = None) -> None:
     access.propagate = False
     access.handlers = [logging.NullHandler()]
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[limiter, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,  # a debug call in a hot path then costs next to nothing
@@ -79,26 +85,50 @@ def mask_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> Even
     """Mask fields that are secret by their name, and tokens in any text."""
     for name, value in event.items():
         if not name.startswith("_"):  # structlog's own record
-            event[name] = _masked_field(name, value)
+            event[name] = masked_field(name, value)
     return event
 
 
-def _masked_field(name: object, value: Any) -> Any:
-    if value and isinstance(name, str) and _SECRET_FIELD.search(name):
-        return MASK
-    return _masked(value)
+class _LineLimiter:
+    """Leaves out what is too much of a kind, and says later how much it was."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._limit = LineLimit(LINES_PER_MINUTE)
+
+    def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        """Look at an event of ours, as a processor."""
+        self._tell()
+        name = event["event"]
+        if name in _ANYONE_CAUSES and not self._limit.admits(name, self._clock()):
+            raise structlog.DropEvent
+        return event
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Look at a line of Tornado, which says what went wrong with requests and TLS."""
+        if not record.name.startswith(_TORNADO):
+            return True
+        self._tell()
+        kind = str(record.msg).partition(":")[0]
+        if isinstance(record.args, tuple):
+            record.args = tuple(map(_without_values, record.args))
+        return self._limit.admits(kind, self._clock())
+
+    def _tell(self) -> None:
+        for kind, count in self._limit.ended(self._clock()):
+            _log.warning("log_lines_left_out", kind=kind, count=count)
 
 
-def _masked(value: Any) -> Any:
-    if isinstance(value, str):
-        return _SECRET_TEXT.sub(MASK, value)
-    if isinstance(value, dict):
-        return {key: _masked_field(key, item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_masked(item) for item in value]
-    if value is None or isinstance(value, bool | int | float):
-        return value
-    return _SECRET_TEXT.sub(MASK, str(value))  # an exception, an enum, an address
+def _without_values(argument: object) -> object:
+    """Return what Tornado says in a line, but for the header that it quotes.
+
+    Its texts name the fault first; what was sent follows, behind a colon or in quotes.
+    """
+    if isinstance(argument, str) or (
+        isinstance(argument, Exception) and not isinstance(argument, OSError)
+    ):
+        return _QUOTED.split(str(argument), maxsplit=1)[0].strip()
+    return argument
 
 
 def _add_field(name: str, value: object) -> Processor:

@@ -4,12 +4,15 @@ import json
 import logging
 import logging.handlers
 import socket
+import ssl
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
+from tornado.httputil import HTTPInputError
 
 from skyeim_ws.config.tree import LogConf
 from skyeim_ws.ops import logs
@@ -126,6 +129,74 @@ def test_secrets_are_masked_by_name_and_by_look(capsys: pytest.CaptureFixture[st
     assert entry["uri"] == "/ws?token=***&device=1"
     assert entry["seen"] == ["***", 3, None]
     assert entry["password"] == "***"
+
+
+def test_a_status_is_a_number(capsys: pytest.CaptureFixture[str]) -> None:
+    for encoding, wanted in (("plain", "status=503"), ("json", '"status": 503')):
+        logs.configure(LogConf(encoding=encoding), dev=False)  # type: ignore[arg-type]
+        structlog.get_logger("skyeim_ws.test").warning(
+            "request_failed", status=HTTPStatus.SERVICE_UNAVAILABLE
+        )
+        assert wanted in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("encoding", ["plain", "json"])
+def test_a_value_has_no_control_characters(
+    encoding: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs.configure(LogConf(encoding=encoding), dev=False)
+    tricks = "a\x1b[31m\x00b\x85c\u202ed\u2066e\nforged line\r\x7f\u2028\ud800"
+    structlog.get_logger("skyeim_ws.test").info("connection_opened", device=tricks)
+    said = capsys.readouterr().out
+    assert len(said.splitlines()) == 1
+    for trick in (
+        "\x1b",
+        "\x00",
+        "\x85",
+        "\u202e",
+        "\u2066",
+        "\r",
+        "\x7f",
+        "\u2028",
+        "\\u00",
+        "\\n",
+    ):
+        assert trick not in said
+
+
+def test_a_line_of_tornado_quotes_no_header(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure(LogConf(), dev=False)
+    log = logging.getLogger("tornado.general")
+    log.info("Malformed HTTP message from %s: %s", "10.0.0.1", HTTPInputError("Malformed: 'hush'"))
+    log.warning("SSL Error on %s %s: %s", 7, ("10.0.0.1", 5), ssl.SSLError("wrong version number"))
+    first, second = lines(capsys.readouterr().out)
+    assert first["event"] == "Malformed HTTP message from 10.0.0.1: Malformed"
+    assert "wrong version number" in second["event"]
+
+
+def test_lines_that_anyone_can_cause_are_limited_and_counted(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1_000.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    logs.configure(LogConf(), dev=False)
+    ours, theirs = structlog.get_logger("skyeim_ws.test"), logging.getLogger("tornado.general")
+    for number in range(logs.LINES_PER_MINUTE + 7):
+        ours.info("token_refused", number=number)
+        theirs.info("Malformed HTTP message from %s: %s", "10.0.0.1", HTTPInputError("x"))
+        ours.info("connection_opened", number=number)
+    said = [entry["event"] for entry in lines(capsys.readouterr().out)]
+    assert said.count("token_refused") == logs.LINES_PER_MINUTE
+    assert len([event for event in said if event.startswith("Malformed")]) == logs.LINES_PER_MINUTE
+    assert said.count("connection_opened") == logs.LINES_PER_MINUTE + 7
+    now += 60
+    ours.info("token_refused")
+    told = lines(capsys.readouterr().out)
+    assert [(line["event"], line.get("kind"), line.get("count")) for line in told] == [
+        ("log_lines_left_out", "token_refused", 7),
+        ("log_lines_left_out", "Malformed HTTP message from %s", 7),
+        ("token_refused", None, None),
+    ]
 
 
 def test_plain_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:
