@@ -252,6 +252,7 @@ async def gateway(
             publisher=publisher,
             messages=messages,
             members=members,
+            archive=services.archive,
             friends=services.friend_pages,
             groups=groups,
             receipts=receipts,

@@ -9,6 +9,7 @@ from skyeim_ws.config.redis import RedisConf
 from skyeim_ws.config.tree import Backends, Config, RpcConf
 from skyeim_ws.gateway.supervisor import Supervisor
 from skyeim_ws.logic.friends import FriendCache
+from skyeim_ws.rpc.archive import ArchiveClient
 from skyeim_ws.rpc.batcher import Batcher
 from skyeim_ws.rpc.friends import FriendClient
 from skyeim_ws.rpc.groups import GroupClient
@@ -104,6 +105,7 @@ class Services:
     """The business services, over gRPC."""
 
     messages: MessageClient
+    archive: ArchiveClient
     friends: FriendCache
     friend_pages: FriendClient
     groups: GroupClient
@@ -127,6 +129,7 @@ def open_services(stack: AsyncExitStack, config: Config, where: Backends) -> Ser
     cache = FriendCache(friends, asyncio.get_running_loop().time)
     return Services(
         messages=MessageClient(message_pool),
+        archive=ArchiveClient(message_pool),
         friends=cache,
         friend_pages=friends,
         groups=groups,

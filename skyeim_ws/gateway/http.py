@@ -15,6 +15,11 @@ from skyeim_ws.config.tree import Config
 from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.context import ClientContext
 from skyeim_ws.conn.tornado_private import require_hooks
+from skyeim_ws.handler.archive_handler import (
+    ConversationsHandler,
+    MentionsHandler,
+    SearchHandler,
+)
 from skyeim_ws.handler.base import MAX_BODY_BYTES
 from skyeim_ws.handler.contact_handler import (
     FriendListHandler,
@@ -40,6 +45,7 @@ from skyeim_ws.handler.push_event_handler import (
 )
 from skyeim_ws.handler.remote import TrustedProxies
 from skyeim_ws.handler.ws_handler import Admission, WSHandler
+from skyeim_ws.logic.archive import Archive
 from skyeim_ws.logic.contacts import FriendPages, GroupPages
 from skyeim_ws.logic.events import EventPublisher
 from skyeim_ws.logic.ports import Members, Messages
@@ -61,6 +67,7 @@ def application(
     publisher: EventPublisher,
     messages: Messages,
     members: Members,
+    archive: Archive,
     friends: FriendPages,
     groups: GroupPages,
     receipts: Receipts,
@@ -77,6 +84,7 @@ def application(
     admission = Admission(secrets, CrossOrigin.of(origins, otherwise_any=True))
     asking = {"secrets": secrets, "messages": messages}
     of_members = asking | {"members": members}
+    searching = {"secrets": secrets, "archive": archive, "members": members}
     contacts = {"secrets": secrets, "friends": friends, "groups": groups}
     marking = {"secrets": secrets, "receipts": receipts}
     return Edge(
@@ -91,6 +99,9 @@ def application(
             (_V1 + r"/message/offline", OfflineHandler, asking),
             (_V1 + r"/message/history", HistoryHandler, asking),
             (_V1 + r"/message/group/history", GroupHistoryHandler, of_members),
+            (_V1 + r"/message/search", SearchHandler, searching),
+            (_V1 + r"/message/at-me", MentionsHandler, searching),
+            (_V1 + r"/message/conversations", ConversationsHandler, searching),
             (_V1 + r"/message/unread/count", UnreadCountHandler, asking),
             (_V1 + r"/message/read", ReadHandler, marking),
             (_V1 + r"/message/group/read", GroupReadHandler, marking),

@@ -218,3 +218,10 @@ class UserHandler(CrossOriginHandler):
         if number is None:
             raise Refused(Reason.INVALID, f"{name}: an integer from {low} to {high} is wanted")
         return number
+
+    def limit(self, default: int, most: int, *, name: str = "limit") -> int:
+        """Return how many entries are asked for; more than `most` is lowered to that.
+
+        Raises Refused.
+        """
+        return min(self.number(name, default, 1), most)

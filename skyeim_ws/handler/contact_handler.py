@@ -30,7 +30,7 @@ class ContactHandler(UserHandler):
     def page(self) -> tuple[int, int]:
         """Return which page is asked for, and of what size; raises Refused."""
         page = self.number("page", 1, 1, MAX_PAGE)
-        return page, min(self.number("pageSize", DEFAULT_SIZE, 1), MAX_SIZE)
+        return page, self.limit(DEFAULT_SIZE, MAX_SIZE, name="pageSize")
 
 
 class FriendListHandler(ContactHandler):

@@ -12,8 +12,8 @@ from skyeim_ws.logic.ports import Members, Messages, Refused
 from skyeim_ws.logic.receipts import Receipts
 
 MAX_SYNC = 200
-MAX_PAGE = 100
-DEFAULT_PAGE = 20
+DEFAULT_OFFLINE, MAX_OFFLINE = 100, 200
+DEFAULT_PAGE, MAX_PAGE = 20, 500
 
 T = TypeVar("T", bound=Inbound)
 
@@ -31,10 +31,6 @@ class MessageHandler(UserHandler):
     async def get(self) -> None:
         """Answer."""
         await self.respond()
-
-    def page_limit(self) -> int:
-        """Return how many messages are asked for; raises Refused."""
-        return self.number("limit", DEFAULT_PAGE, 1, MAX_PAGE)
 
 
 class GroupMessageHandler(MessageHandler):
@@ -63,7 +59,7 @@ class GroupSyncHandler(GroupMessageHandler):
     async def ask(self) -> dict[str, Any]:
         """Return the messages and whether there are more."""
         seq = self.number("seq", 0, 0)
-        limit = self.number("limit", MAX_SYNC, 1, MAX_SYNC)
+        limit = self.limit(MAX_SYNC, MAX_SYNC)
         found = await self.messages.group_since(self.user_id, await self.group_id(), seq)
         return {"list": found[:limit], "hasMore": len(found) > limit or len(found) >= MAX_SYNC}
 
@@ -74,7 +70,7 @@ class OfflineHandler(MessageHandler):
     async def ask(self) -> dict[str, Any]:
         """Return a page, the total and whether there are more."""
         skip = self.number("skip", 0, 0)
-        limit = self.page_limit()
+        limit = self.limit(DEFAULT_OFFLINE, MAX_OFFLINE)
         unread = await self.messages.unread(self.user_id)
         page = unread[skip : skip + limit]
         return {
@@ -93,7 +89,7 @@ class HistoryHandler(MessageHandler):
         if not peer_id:
             raise Refused(Reason.INVALID, "peerId: a user id is wanted")
         last_msg_id = self.number("lastMsgId", 0, 0)
-        limit = self.page_limit()
+        limit = self.limit(DEFAULT_PAGE, MAX_PAGE)
         found, more = await self.messages.history(self.user_id, peer_id, last_msg_id, limit)
         return {"list": found, "hasMore": more}
 
@@ -104,7 +100,7 @@ class GroupHistoryHandler(GroupMessageHandler):
     async def ask(self) -> dict[str, Any]:
         """Return a page and whether there is more."""
         last_msg_id = self.number("lastMsgId", 0, 0)
-        limit = self.page_limit()
+        limit = self.limit(DEFAULT_PAGE, MAX_PAGE)
         group_id = await self.group_id()
         found, more = await self.messages.group_history(self.user_id, group_id, last_msg_id, limit)
         return {"list": found, "hasMore": more}

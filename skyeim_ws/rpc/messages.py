@@ -3,20 +3,22 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-from grpc import StatusCode
-
 from skyeim_ws.contract.codes import Reason
 from skyeim_ws.contract.pb import message_pb2 as pb
 from skyeim_ws.contract.pb.message_pb2_grpc import MessageStub
-from skyeim_ws.logic.ports import HistoryMessage, Refused
-from skyeim_ws.rpc.errors import RpcFailed, classify
+from skyeim_ws.logic.ports import HistoryMessage
 from skyeim_ws.rpc.pool import Pool
 from skyeim_ws.rpc.service import Service
 
 PAGE = 100
 """Messages of one call; existing servers take a larger limit for none, and answer with 20."""
 
-_Page = pb.GetMessageListResp | pb.GetGroupMessageListResp
+History = tuple[list[HistoryMessage], bool]
+"""Messages, and whether there are more."""
+
+Page = pb.GetMessageListResp | pb.GetGroupMessageListResp | pb.GetAtMeMessagesResp
+Ask = Callable[[int, int, float], Awaitable[Page]]
+"""Gets a page: the id before which it ends (0: none), its size, and the seconds left."""
 
 
 class MessageClient:
@@ -42,7 +44,7 @@ class MessageClient:
             pb.GetUnreadMessagesReq(user_id=user_id, peer_id=peer_id),
             denied=Reason.NOT_FRIEND,
         )
-        return sorted(_history(answer.list), key=lambda message: message.id)
+        return sorted(map(history_message, answer.list), key=lambda message: message.id)
 
     async def unread_count(self, user_id: int, peer_id: int = 0) -> int:
         """Count the unread private messages to the user; from anyone if peer 0."""
@@ -60,17 +62,15 @@ class MessageClient:
             pb.GetGroupMessagesBySeqReq(user_id=user_id, group_id=group_id, seq=seq),
             denied=Reason.NOT_MEMBER,
         )
-        return sorted(_history(answer.list), key=lambda message: message.seq)
+        return sorted(map(history_message, answer.list), key=lambda message: message.seq)
 
-    async def history(
-        self, user_id: int, peer_id: int, last_msg_id: int, limit: int
-    ) -> tuple[list[HistoryMessage], bool]:
+    async def history(self, user_id: int, peer_id: int, last_msg_id: int, limit: int) -> History:
         """Return private messages with an id below `last_msg_id`, newest first, and if more are.
 
         0 as `last_msg_id` begins with the newest.
         """
 
-        async def ask(before_id: int, size: int, left: float) -> _Page:
+        async def ask(before_id: int, size: int, left: float) -> Page:
             return await self._service.ask(
                 lambda stub: stub.GetMessageList,
                 pb.GetMessageListReq(
@@ -80,14 +80,14 @@ class MessageClient:
                 timeout=left,
             )
 
-        return await self._newest(ask, last_msg_id, limit)
+        return await newest(ask, last_msg_id, limit, self._pool.timeout)
 
     async def group_history(
         self, user_id: int, group_id: str, last_msg_id: int, limit: int
-    ) -> tuple[list[HistoryMessage], bool]:
+    ) -> History:
         """Return messages of a group as `history` does."""
 
-        async def ask(before_id: int, size: int, left: float) -> _Page:
+        async def ask(before_id: int, size: int, left: float) -> Page:
             return await self._service.ask(
                 lambda stub: stub.GetGroupMessageList,
                 pb.GetGroupMessageListReq(
@@ -97,66 +97,59 @@ class MessageClient:
                 timeout=left,
             )
 
-        return await self._newest(ask, last_msg_id, limit)
+        return await newest(ask, last_msg_id, limit, self._pool.timeout)
 
-    async def since(
-        self, user_id: int, after_id: int, limit: int
-    ) -> tuple[list[HistoryMessage], bool]:
+    async def since(self, user_id: int, after_id: int, limit: int) -> History:
         """Return private messages to the user with a larger id, ascending, and if more are.
 
         From a server that cannot tell, only those of them that are unread.
         """
-        try:
-            answer = await self._service.call(
-                lambda stub: stub.GetMessagesSince,
-                pb.GetMessagesSinceReq(user_id=user_id, after_id=after_id, limit=limit),
-                optional=True,
-            )
-            return list(_history(answer.list)), answer.has_more
-        except RpcFailed as failed:
-            if failed.code is not StatusCode.UNIMPLEMENTED:
-                found = classify(failed.code, failed.reason, failed.message)
-                raise found or Refused(Reason.NOT_FRIEND, failed.message) from None
+        answer = await self._service.ask_optional(
+            lambda stub: stub.GetMessagesSince,
+            pb.GetMessagesSinceReq(user_id=user_id, after_id=after_id, limit=limit),
+            denied=Reason.NOT_FRIEND,
+        )
+        if answer is not None:
+            return list(map(history_message, answer.list)), answer.has_more
         unread = [message for message in await self.unread(user_id) if message.id > after_id]
         return unread[:limit], len(unread) > limit
 
-    async def _newest(
-        self, ask: Callable[[int, int, float], Awaitable[_Page]], before_id: int, limit: int
-    ) -> tuple[list[HistoryMessage], bool]:
-        """Return messages as `history` does, from as many pages as it takes.
 
-        `ask` is given the id before which a page ends (0: none), its size and the seconds left.
-        """
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._pool.timeout
-        found: list[HistoryMessage] = []
-        more = True
-        while more and len(found) < limit:
-            answer = await ask(before_id, min(limit - len(found), PAGE), deadline - loop.time())
-            page = sorted(_history(answer.list), key=lambda message: message.id, reverse=True)
-            if before_id:  # a server that ignores it brings the same messages again
-                page = [message for message in page if message.id < before_id]
-            found += page
-            more = answer.has_more and bool(page)
-            before_id = found[-1].id if found else before_id
-        return found, more
+async def newest(ask: Ask, before_id: int, limit: int, timeout: float) -> History:
+    """Return messages below an id (0: all), newest first, from as many pages as it takes."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout
+    found: list[HistoryMessage] = []
+    more = True
+    while more and len(found) < limit:
+        answer = await ask(before_id, min(limit - len(found), PAGE), deadline - loop.time())
+        page = newest_first(answer.list)
+        if before_id:  # a server that ignores it brings the same messages again
+            page = [message for message in page if message.id < before_id]
+        found += page
+        more = answer.has_more and bool(page)
+        before_id = found[-1].id if found else before_id
+    return found, more
 
 
-def _history(found: Iterable[pb.MessageInfo]) -> Iterable[HistoryMessage]:
-    return (
-        HistoryMessage(
-            id=message.id,
-            msg_id=message.msg_id,
-            from_user_id=message.from_user_id,
-            to_user_id=message.to_user_id,
-            chat_type=message.chat_type,
-            group_id=message.group_id,
-            content=message.content,
-            content_type=message.content_type,
-            status=message.status,
-            created_at=message.created_at,
-            seq=message.seq,
-            at_user_ids=list(message.at_user_ids),
-        )
-        for message in found
+def newest_first(found: Iterable[pb.MessageInfo]) -> list[HistoryMessage]:
+    """Return the messages by id, the largest first."""
+    return sorted(map(history_message, found), key=lambda message: message.id, reverse=True)
+
+
+def history_message(message: pb.MessageInfo) -> HistoryMessage:
+    """Return a message as the HTTP API shows it."""
+    return HistoryMessage(
+        id=message.id,
+        msg_id=message.msg_id,
+        from_user_id=message.from_user_id,
+        to_user_id=message.to_user_id,
+        chat_type=message.chat_type,
+        group_id=message.group_id,
+        content=message.content,
+        content_type=message.content_type,
+        status=message.status,
+        created_at=message.created_at,
+        seq=message.seq,
+        at_user_ids=list(message.at_user_ids),
     )

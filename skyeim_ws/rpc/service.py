@@ -117,6 +117,22 @@ class Service(Generic[Stub]):
             found = classify(failed.code, failed.reason, failed.message)
             raise found or Refused(denied, failed.message) from None
 
+    async def ask_optional(
+        self,
+        method: Callable[[Stub], grpc.aio.UnaryUnaryMultiCallable[Request, Response]],
+        request: Request,
+        *,
+        denied: Reason,
+    ) -> Response | None:
+        """Call a method as `ask` does; None if no server that is connected has it."""
+        try:
+            return await self.call(method, request, optional=True)
+        except RpcFailed as failed:
+            if failed.code is StatusCode.UNIMPLEMENTED:
+                return None
+            found = classify(failed.code, failed.reason, failed.message)
+            raise found or Refused(denied, failed.message) from None
+
     async def _attempt(
         self,
         endpoint: Endpoint,

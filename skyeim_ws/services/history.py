@@ -87,14 +87,19 @@ def group_page(connection: Connection, group_id: str, before_id: int, limit: int
 def mentions_page(
     connection: Connection, user_id: int, group_id: str, before_id: int, limit: int
 ) -> Page:
-    """Return the group's messages that mention the user or everyone, newest first."""
+    """Return messages that mention the user or everyone, newest first.
+
+    Of the group, or of all the user's groups if `group_id` is "".
+    """
     # The text is "[1, 2]"; with every number between commas, one pattern finds it anywhere.
     numbers: ColumnElement[str] = _m.at_user_ids
     for old, new in ((" ", ""), ("[", ","), ("]", ",")):
         numbers = func.replace(numbers, old, new)
     mentioned = or_(numbers.like(f"%,{user_id},%"), numbers.like(f"%,{EVERYONE},%"))
-    statement = _before(INFO.where(_of_group(group_id), mentioned), before_id)
-    return _page(connection, statement.order_by(_m.seq.desc(), _m.id.desc()), limit)
+    within = _of_group(group_id) if group_id else _of_joined_groups(user_id)
+    statement = _before(INFO.where(within, _m.at_user_ids.is_not(None), mentioned), before_id)
+    newest = (_m.seq.desc(), _m.id.desc()) if group_id else (_m.id.desc(),)
+    return _page(connection, statement.order_by(*newest), limit)
 
 
 def group_since(connection: Connection, group_id: str, seq: int, limit: int) -> Page:
@@ -114,13 +119,13 @@ def unread(connection: Connection, user_id: int, peer_id: int) -> list[pb.Messag
 
     At most 10,000, fewer if they are large.
     """
-    statement = INFO.where(_unread_by(user_id, peer_id)).order_by(_m.id)
+    statement = INFO.where(unread_by(user_id, peer_id)).order_by(_m.id)
     return _page(connection, statement, MAX_UNREAD)[0]
 
 
 def count_unread(connection: Connection, user_id: int, peer_id: int) -> int:
     """Return the number of all unread private messages to the user."""
-    statement = select(func.count()).select_from(messages).where(_unread_by(user_id, peer_id))
+    statement = select(func.count()).select_from(messages).where(unread_by(user_id, peer_id))
     return connection.execute(statement).scalar_one()
 
 
@@ -129,7 +134,7 @@ def mark_read(connection: Connection, user_id: int, peer_id: int, msg_ids: Seque
 
     With `peer_id` 0 the messages are found by msg_id alone.
     """
-    mark = update(messages).where(_unread_by(user_id, peer_id)).values(status=READ)
+    mark = update(messages).where(unread_by(user_id, peer_id)).values(status=READ)
     if not msg_ids:
         return connection.execute(mark).rowcount
     return sum(
@@ -140,15 +145,20 @@ def mark_read(connection: Connection, user_id: int, peer_id: int, msg_ids: Seque
 
 def search(connection: Connection, user_id: int, keyword: str) -> list[pb.MessageInfo]:
     """Return the newest messages in the user's own conversations whose content has the keyword."""
-    joined = select(group_members.c.group_id).where(group_members.c.user_id == user_id)
     own = or_(
         and_(_m.chat_type == PRIVATE, or_(_m.from_user_id == user_id, _m.to_user_id == user_id)),
-        and_(_m.chat_type == GROUP, _m.group_id.in_(joined)),
+        _of_joined_groups(user_id),
     )
     statement = INFO.where(
         own, _m.content.contains(keyword, autoescape=True), _m.status != RECALLED
     )
     return _page(connection, statement.order_by(_m.id.desc()), MAX_FOUND)[0]
+
+
+def infos_of(connection: Connection, message_ids: Sequence[int]) -> list[pb.MessageInfo]:
+    """Return the messages with these ids, newest first."""
+    found = INFO.where(_m.id.in_(message_ids)).order_by(_m.id.desc())
+    return [info_of_row(row) for row in connection.execute(found)]
 
 
 def require_member(connection: Connection, group_id: str, user_id: int) -> None:
@@ -164,13 +174,19 @@ def require_member(connection: Connection, group_id: str, user_id: int) -> None:
     raise errors.denied(Reason.NOT_MEMBER, "you are not a member of this group")
 
 
+def unread_by(user_id: int, peer_id: int) -> ColumnElement[bool]:
+    """Tell private messages that the user has not read, from anyone if `peer_id` is 0."""
+    unread_by = and_(_m.to_user_id == user_id, _m.status == UNREAD, _m.chat_type == PRIVATE)
+    return and_(unread_by, _m.from_user_id == peer_id) if peer_id else unread_by
+
+
 def _of_group(group_id: str) -> ColumnElement[bool]:
     return and_(_m.group_id == group_id, _m.chat_type == GROUP)
 
 
-def _unread_by(user_id: int, peer_id: int) -> ColumnElement[bool]:
-    unread_by = and_(_m.to_user_id == user_id, _m.status == UNREAD, _m.chat_type == PRIVATE)
-    return and_(unread_by, _m.from_user_id == peer_id) if peer_id else unread_by
+def _of_joined_groups(user_id: int) -> ColumnElement[bool]:
+    joined = select(group_members.c.group_id).where(group_members.c.user_id == user_id)
+    return and_(_m.chat_type == GROUP, _m.group_id.in_(joined))
 
 
 def _before(statement: Select[Any], before_id: int) -> Select[Any]:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from skyeim_ws.contract.names import MAX_BATCH
 from skyeim_ws.contract.pb import message_pb2 as pb
 from skyeim_ws.contract.pb.message_pb2_grpc import MessageServicer
-from skyeim_ws.services import history
+from skyeim_ws.services import conversations, history
 from skyeim_ws.services.batch import Outcome, Stored, message_info, store
 from skyeim_ws.services.db import Database
 from skyeim_ws.services.errors import RefusedError, invalid
@@ -27,7 +27,8 @@ MAX_MARKED = 10_000
 """msg_ids of one MarkAsRead."""
 
 MAX_KEYWORD = 256
-DEFAULT_LIMIT, MAX_LIMIT = 20, 100
+DEFAULT_LIMIT, MAX_LIMIT = 20, 500
+MAX_CONVERSATIONS = 200
 SYNC_LIMIT = 200
 """Messages of one GetGroupMessagesBySeq."""
 
@@ -127,18 +128,19 @@ class MessageService(MessageServicer):
     async def GetAtMeMessages(  # noqa: N802
         self, request: pb.GetAtMeMessagesReq, context: object
     ) -> pb.GetAtMeMessagesResp:
-        """Return a group's messages that mention the user or everyone; members only."""
-        infos, more = await self._read_group(
-            request.user_id,
-            request.group_id,
-            partial(
-                history.mentions_page,
-                user_id=request.user_id,
-                group_id=request.group_id,
-                before_id=request.last_msg_id,
-                limit=_limit(request.limit),
-            ),
+        """Return messages that mention the user or everyone, of a group or of all the user's."""
+        query = partial(
+            history.mentions_page,
+            user_id=request.user_id,
+            group_id=request.group_id,
+            before_id=request.last_msg_id,
+            limit=_limit(request.limit),
         )
+        if request.group_id:
+            infos, more = await self._read_group(request.user_id, request.group_id, query)
+        else:
+            _require_users(request.user_id)
+            infos, more = await self._database.run_read(query)
         return pb.GetAtMeMessagesResp(list=infos, has_more=more)
 
     async def GetMessagesSince(  # noqa: N802
@@ -150,6 +152,17 @@ class MessageService(MessageServicer):
             history.private_since, request.user_id, request.after_id, _limit(request.limit)
         )
         return pb.GetMessagesSinceResp(list=infos, has_more=more)
+
+    async def GetConversations(  # noqa: N802
+        self, request: pb.GetConversationsReq, context: object
+    ) -> pb.GetConversationsResp:
+        """Return the conversations of a user, newest first."""
+        _require_users(request.user_id)
+        limit = min(_limit(request.limit), MAX_CONVERSATIONS)
+        found, more = await self._read(
+            conversations.page, request.user_id, request.before_id, limit
+        )
+        return pb.GetConversationsResp(list=found, has_more=more)
 
     async def GetUnreadMessages(  # noqa: N802
         self, request: pb.GetUnreadMessagesReq, context: object

@@ -1,8 +1,11 @@
 """Clients that were written against another gateway are served as they are."""
 
 import pytest
+from sqlalchemy import insert
 
+from skyeim_ws.services.tables import GROUP, messages
 from tests.gateway.conftest import MakeWorld
+from tests.gateway.test_http import decoded
 
 
 @pytest.mark.gen_test
@@ -29,3 +32,35 @@ async def test_what_they_write_instead_of_nothing_is_nothing(make_world: MakeWor
         assert (await alice.expect("error"))["msgId"] == "m-2"
         await alice.connection.send('{"type":"chat","data":null}')
         await alice.expect("ack", status="failed", reason="invalid")
+
+
+@pytest.mark.gen_test
+async def test_a_limit_above_the_maximum_is_lowered_to_it(make_world: MakeWorld) -> None:
+    async with make_world() as world:
+        stored = [
+            {"msg_id": f"p-{n}", "from_user_id": 1001, "to_user_id": 1002, "content": "x"}
+            for n in range(510)
+        ]
+        await world.execute(insert(messages).values(stored))
+        grouped = [
+            {"msg_id": f"g-{n}", "from_user_id": 1001, "content": "x", "seq": n + 1}
+            | {"chat_type": GROUP, "group_id": "g_demo"}
+            for n in range(510)
+        ]
+        await world.execute(insert(messages).values(grouped))
+        for path, default, most in (
+            ("/message/offline", 100, 200),
+            ("/message/history?peerId=1001", 20, 500),
+            ("/message/group/history?groupId=g_demo", 20, 500),
+            ("/message/group/sync?groupId=g_demo", 200, 200),
+        ):
+            and_ = "&" if "?" in path else "?"
+            for query, count in (
+                ("", default),
+                (f"{and_}limit=7", 7),
+                (f"{and_}limit={most}", most),
+                (f"{and_}limit={most + 1}", most),
+                (f"{and_}limit=1000000", most),
+            ):
+                data = decoded(await world.get(path + query, 1002))["data"]
+                assert (len(data["list"]), data["hasMore"]) == (count, True), path + query

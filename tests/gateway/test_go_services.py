@@ -140,3 +140,54 @@ async def test_more_history_than_the_service_gives_at_a_time(
         answer = await world.get("/message/history?peerId=1002&limit=100", 1001)
         ids = [message["id"] for message in json.loads(answer.body)["data"]["list"]]
         assert ids == list(range(250, 150, -1))
+
+
+@pytest.mark.gen_test
+async def test_a_user_finds_friends_groups_and_members(
+    redis_server: Server, tmp_path: Path
+) -> None:
+    """The pages of friends end at 100; for groups and members the service knows no pages."""
+    async with deployment(redis_server, tmp_path) as (world, go):
+        go.befriend(1001, range(2000, 2148))
+        for number in range(3):
+            go.add_group(f"g_{number}", 1001, *range(3000, 3005))
+
+        async def listed(path: str, key: str) -> list[list[Any]]:
+            pages: list[list[Any]] = []
+            while not pages or pages[-1]:
+                answer = await world.get(f"{path}&page={len(pages) + 1}", 1001)
+                data = json.loads(answer.body)["data"]
+                pages.append([entry[key] for entry in data["list"]])
+            return pages[:-1]
+
+        friends = await listed("/friend/list?pageSize=1000", "friendId")
+        assert [len(page) for page in friends] == [100, 50]
+        assert len({each for page in friends for each in page}) == 150
+        groups = await listed("/group/list?pageSize=3", "groupId")
+        assert groups == [["g_team", "g_0", "g_1"], ["g_2"]]
+        members = await listed("/group/member/list?groupId=g_0&pageSize=4", "userId")
+        assert members == [[1001, 3000, 3001, 3002], [3003, 3004]]
+        assert (await world.get("/group/member/list?groupId=g_0", 1002)).code == 403
+
+
+@pytest.mark.gen_test
+async def test_searching_finds_what_is_the_users_own(redis_server: Server, tmp_path: Path) -> None:
+    """The service looks for `everyone` in all groups there are, and knows no conversations."""
+    async with deployment(redis_server, tmp_path) as (world, go):
+        go.add_group("g_foreign", 3000, 1003)
+        alice, carol = await world.login(1001), await world.login(1003)
+        for group_id, user in (("g_team", alice), ("g_foreign", carol)):
+            await user.send("group_chat", groupId=group_id, content="all", atUserIds=[1002])
+            await user.expect("ack", status="sent")
+        go.messages[-1].at_user_ids[:] = [-1]
+        await alice.chat(1002, "tea at five", msgId="m1")
+
+        async def found(path: str) -> list[str]:
+            answer = await world.get(path, 1002)
+            return [message["content"] for message in json.loads(answer.body)["data"]["list"]]
+
+        assert await found("/message/search?keyword=five") == ["tea at five"]
+        assert await found("/message/at-me?limit=200") == ["all"]
+        assert await found("/message/at-me?groupId=g_team") == ["all"]
+        assert (await world.get("/message/at-me?groupId=g_foreign", 1002)).code == 403
+        assert await found("/message/conversations") == []

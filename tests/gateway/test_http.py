@@ -312,16 +312,28 @@ async def test_the_errors_of_user_calls_have_status_and_code(make_world: MakeWor
             ("/message/group/sync?groupId=g_demo&seq=-1", 1001, 400, 30001),
             ("/message/group/sync?groupId=g_demo&seq=x", 1001, 400, 30001),
             ("/message/group/sync?groupId=g_demo&limit=0", 1001, 400, 30001),
-            ("/message/group/sync?groupId=g_demo&limit=201", 1001, 400, 30001),
             ("/message/group/sync?groupId=g_demo", 1004, 403, 30006),
             ("/message/offline?skip=-1", 1001, 400, 30001),
-            ("/message/offline?limit=101", 1001, 400, 30001),
+            ("/message/offline?limit=0", 1001, 400, 30001),
+            ("/message/search", 1001, 400, 30001),
+            ("/message/search?keyword=" + "x" * 257, 1001, 400, 30001),
+            ("/message/search?keyword=%20", 1001, 400, 30001),
+            ("/message/at-me?groupId=g_demo", 1004, 403, 30006),
+            ("/message/at-me?groupId=g_none", 1001, 403, 30006),
+            ("/message/at-me?lastMsgId=x", 1001, 400, 30001),
+            ("/message/conversations?before=-1", 1001, 400, 30001),
         ):
             answer = decoded(await world.get(path, user_id), status)
             assert answer["code"] == code, path
             assert answer["message"]
         await world.stop_services()
-        for path in ("/message/group/sync?groupId=g_demo", "/message/offline"):
+        for path in (
+            "/message/group/sync?groupId=g_demo",
+            "/message/offline",
+            "/message/search?keyword=x",
+            "/message/at-me",
+            "/message/conversations",
+        ):
             assert decoded(await world.get(path, 1001), 503)["code"] == 30011
 
 

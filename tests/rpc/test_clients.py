@@ -5,13 +5,16 @@ from typing import Any
 
 import pytest
 from grpc import StatusCode
+from msgspec import UNSET
 from structlog.testing import capture_logs
 
 from skyeim_ws.contract.codes import EXPLANATIONS, Reason
 from skyeim_ws.contract.pb import friend_pb2, group_pb2, message_pb2
+from skyeim_ws.logic.archive import Archive
 from skyeim_ws.logic.contacts import FriendPages, GroupPages
 from skyeim_ws.logic.outgoing import MessageWriter
 from skyeim_ws.logic.ports import Friends, Groups, HistoryMessage, Messages, Refused, Unavailable
+from skyeim_ws.rpc.archive import ArchiveClient
 from skyeim_ws.rpc.batcher import Batcher
 from skyeim_ws.rpc.friends import FriendClient
 from skyeim_ws.rpc.groups import GroupClient
@@ -25,10 +28,14 @@ def address(tmp_path: Path) -> str:
 
 
 def ports(
-    friends: FriendClient, groups: GroupClient, messages: MessageClient, batcher: Batcher
-) -> tuple[Friends, FriendPages, Groups, GroupPages, Messages, MessageWriter]:
+    friends: FriendClient,
+    groups: GroupClient,
+    messages: MessageClient,
+    archive: ArchiveClient,
+    batcher: Batcher,
+) -> tuple[Friends, FriendPages, Groups, GroupPages, Messages, Archive, MessageWriter]:
     """Checked by the type checker alone: the clients are the ports."""
-    return friends, friends, groups, groups, messages, batcher
+    return friends, friends, groups, groups, messages, archive, batcher
 
 
 class Pages:
@@ -218,7 +225,7 @@ async def test_a_page_is_a_page_also_of_a_server_that_ignores_paging(
         assert len(members.asked) == 4, "the members of a group are nobody else's business"
 
 
-class Archive:
+class StoredMessages:
     """A Message service with a few messages, given out in no useful order."""
 
     def __init__(self) -> None:
@@ -274,7 +281,7 @@ def ids(found: list[HistoryMessage]) -> list[int]:
 
 @pytest.mark.gen_test
 async def test_messages_are_read_in_order_and_whole(address: str) -> None:
-    archive = Archive()
+    archive = StoredMessages()
     methods = {
         "GetUnreadMessages": archive.unread,
         "GetGroupMessagesBySeq": archive.by_seq,
@@ -320,7 +327,7 @@ async def test_messages_are_read_in_order_and_whole(address: str) -> None:
 
 @pytest.mark.gen_test
 async def test_messages_since_an_id(address: str) -> None:
-    archive = Archive()
+    archive = StoredMessages()
     async with (
         serving(address, message={"GetMessagesSince": archive.since}),
         pooling(address) as pool,
@@ -332,7 +339,7 @@ async def test_messages_since_an_id(address: str) -> None:
 
 @pytest.mark.gen_test
 async def test_from_an_older_server_since_gives_the_unread_ones(address: str) -> None:
-    archive = Archive()
+    archive = StoredMessages()
     async with (
         serving(address, message={"GetUnreadMessages": archive.unread}),
         pooling(address) as pool,
@@ -352,3 +359,45 @@ async def test_since_fails_as_every_call_does(address: str) -> None:
     async with serving(address, message=methods), pooling(address) as pool:
         with pytest.raises(Unavailable):
             await MessageClient(pool).since(1, 1, 10)
+
+
+@pytest.mark.gen_test
+async def test_conversations_come_from_servers_that_know_them(address: str) -> None:
+    last = message_pb2.MessageInfo(id=7, msg_id="m7", from_user_id=2, to_user_id=1, chat_type=1)
+    asked = []
+
+    async def tell(request: Any, context: Any) -> message_pb2.GetConversationsResp:
+        asked.append((request.user_id, request.before_id, request.limit))
+        found = [
+            message_pb2.Conversation(peer_id=2, last_message=last, unread_count=3),
+            message_pb2.Conversation(group_id="g", last_message=last),
+        ]
+        return message_pb2.GetConversationsResp(list=found, has_more=True)
+
+    async with serving(address, message={"GetConversations": tell}), pooling(address) as pool:
+        found, more = await ArchiveClient(pool).conversations(1, 9, 20)
+    assert [(each.peer_id, each.group_id, each.unread_count) for each in found] == [
+        (2, UNSET, 3),
+        (UNSET, "g", 0),
+    ]
+    assert (found[0].last_message.msg_id, more, asked) == ("m7", True, [(1, 9, 20)])
+
+
+@pytest.mark.gen_test
+async def test_from_an_older_server_there_are_no_conversations(address: str) -> None:
+    with capture_logs() as logs:
+        async with serving(address), pooling(address) as pool:
+            archive = ArchiveClient(pool)
+            for _ in range(2):
+                assert await archive.conversations(1, 0, 20) == ([], False)
+    told = [line for line in logs if line["event"] == "method_unsupported"]
+    assert [line["method"] for line in told] == ["GetConversations"]
+    assert [line for line in logs if line["log_level"] not in ("debug", "info")] == []
+
+
+@pytest.mark.gen_test
+async def test_conversations_fail_as_every_call_does(address: str) -> None:
+    wrong = {"GetConversations": failing(StatusCode.INTERNAL)}
+    async with serving(address, message=wrong), pooling(address) as pool:
+        with pytest.raises(Unavailable):
+            await ArchiveClient(pool).conversations(1, 0, 20)

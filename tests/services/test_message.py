@@ -7,6 +7,7 @@ from grpc import StatusCode
 from sqlalchemy import insert, update
 
 from skyeim_ws.contract.pb import friend_pb2 as friend_pb
+from skyeim_ws.contract.pb import group_pb2 as group_pb
 from skyeim_ws.contract.pb import message_pb2 as pb
 from skyeim_ws.services import history
 from skyeim_ws.services.tables import (
@@ -215,11 +216,11 @@ async def test_private_history_pages_newest_first_and_shows_own_conversations_on
 
 
 @pytest.mark.gen_test
-async def test_limits_default_to_20_and_stop_at_100(services: Services) -> None:
+async def test_limits_default_to_20_and_stop_at_500(services: Services) -> None:
     await befriend(services.database, 1, 2)
-    await send_many(services, 120)
+    await send_many(services, 520)
     ask = services.message.GetMessageList
-    for wanted, given in ((0, 20), (-5, 20), (7, 7), (100, 100), (5_000, 100)):
+    for wanted, given in ((0, 20), (-5, 20), (7, 7), (500, 500), (5_000, 500)):
         page = await ask(pb.GetMessageListReq(user_id=1, peer_id=2, limit=wanted))
         assert (len(page.list), page.has_more) == (given, True)
 
@@ -275,7 +276,7 @@ async def test_group_history_is_for_members_and_outlives_the_group(services: Ser
             (9, "g", (StatusCode.PERMISSION_DENIED, "not_member")),
             (1, "nowhere", (StatusCode.NOT_FOUND, "group_not_found")),
             (0, "g", (StatusCode.INVALID_ARGUMENT, "invalid")),
-            (1, "", (StatusCode.INVALID_ARGUMENT, "invalid")),
+            (1, "g" * 65, (StatusCode.INVALID_ARGUMENT, "invalid")),
         ):
             wrong = request(user_id=user_id, group_id=group_id)
             assert await refusal(call(wrong)) == expected
@@ -438,3 +439,95 @@ async def test_rows_of_an_existing_database_with_nulls_and_odd_mentions_are_read
     assert [list(info.at_user_ids) for info in response.list] == [[1, 2], [], [], [], [3]]
     # And the next message goes on where the other program has stopped.
     assert (await services.message.SendGroupMessage(grouped("next"))).seq == 6
+
+
+@pytest.mark.gen_test
+async def test_at_me_without_a_group_looks_in_all_groups_of_the_user(services: Services) -> None:
+    await make_group(services.database, "g", 1, [2])
+    await make_group(services.database, "h", 1, [2])
+    await make_group(services.database, "foreign", 1, [3])
+    for msg_id, group_id in (("a", "h"), ("b", "g"), ("c", "foreign"), ("d", "h")):
+        await services.message.SendGroupMessage(grouped(msg_id, 1, group_id, at_user_ids=[2]))
+    ask = services.message.GetAtMeMessages
+    assert ids(await ask(pb.GetAtMeMessagesReq(user_id=2))) == ["d", "b", "a"]
+    page = await ask(pb.GetAtMeMessagesReq(user_id=2, limit=1))
+    assert page.has_more
+    older = await ask(pb.GetAtMeMessagesReq(user_id=2, last_msg_id=page.list[0].id))
+    assert ids(older) == ["b", "a"]
+    invalid = (StatusCode.INVALID_ARGUMENT, "invalid")
+    assert await refusal(ask(pb.GetAtMeMessagesReq())) == invalid
+
+
+async def conversations(
+    services: Services, user_id: int, before_id: int = 0, limit: int = 0
+) -> tuple[list[tuple[int | str, str, int]], int, bool]:
+    """Return peer or group, last msgId and unread count of each; where a next page begins; more."""
+    found = await services.message.GetConversations(
+        pb.GetConversationsReq(user_id=user_id, before_id=before_id, limit=limit)
+    )
+    shown = [
+        (each.peer_id or each.group_id, each.last_message.msg_id, each.unread_count)
+        for each in found.list
+    ]
+    assert not any(each.peer_id and each.group_id for each in found.list)
+    return shown, found.list[-1].last_message.id if found.list else 0, found.has_more
+
+
+@pytest.mark.gen_test
+async def test_conversations_are_the_last_messages_of_peers_and_groups(services: Services) -> None:
+    for peer in (2, 3):
+        await befriend(services.database, 1, peer)
+    await befriend(services.database, 2, 3)
+    await make_group(services.database, "g", 1, [2])
+    await make_group(services.database, "silent", 1, [2])
+    await make_group(services.database, "foreign", 3, [2])
+    assert await conversations(services, 1) == ([], 0, False)
+    send, send_group = services.message.SendMessage, services.message.SendGroupMessage
+    await send(private("to-3", 1, 3))
+    await send(private("from-2", 2, 1))
+    await send(private("from-2-again", 2, 1))
+    for msg_id, sender in (("g-1", 2), ("g-2", 1), ("g-3", 2)):
+        await send_group(grouped(msg_id, sender, "g"))
+    await send_group(grouped("foreign-1", 3, "foreign"))
+    await send(private("not-mine", 2, 3))
+    await send(private("back-to-2", 1, 2))
+    expected = [(2, "back-to-2", 2), ("g", "g-3", 2), (3, "to-3", 0)]
+    assert (await conversations(services, 1))[0] == expected
+    first, last_id, more = await conversations(services, 1, limit=2)
+    assert (first, more) == (expected[:2], True)
+    rest, last_id, more = await conversations(services, 1, last_id, limit=2)
+    assert (rest, more) == (expected[2:], False)
+    assert await conversations(services, 1, last_id) == ([], 0, False)
+    await services.group.UpdateGroupReadSeq(
+        group_pb.UpdateGroupReadSeqReq(group_id="g", user_id=1, read_seq=2)
+    )
+    await services.message.MarkAsRead(pb.MarkAsReadReq(user_id=1, peer_id=2))
+    assert [count for *_, count in (await conversations(services, 1))[0]] == [0, 1, 0]
+    invalid = (StatusCode.INVALID_ARGUMENT, "invalid")
+    ask = services.message.GetConversations
+    assert await refusal(ask(pb.GetConversationsReq())) == invalid
+
+
+@pytest.mark.gen_test
+async def test_a_page_of_conversations_fits_into_an_answer(services: Services) -> None:
+    """Seventy messages of 64 KiB are more than gRPC takes at once."""
+    for peer in range(2, 72):
+        await befriend(services.database, 1, peer)
+        await services.message.SendMessage(private(f"m{peer}", peer, 1, content="🦊" * 16_384))
+    seen: list[int | str] = []
+    before_id, more = 0, True
+    while more:
+        page, before_id, more = await conversations(services, 1, before_id, limit=200)
+        assert page
+        seen += [peer for peer, *_ in page]
+    assert seen == list(range(71, 1, -1))
+
+
+@pytest.mark.gen_test
+async def test_many_unread_of_a_group_are_not_counted_one_by_one(services: Services) -> None:
+    await make_group(services.database, "g", 1, [2])
+    await send_many(services, 1_000, "g")
+    assert (await conversations(services, 1))[0] == [("g", "m999", 0)]
+    assert (await conversations(services, 2))[0] == [("g", "m999", 1_000)]
+    await services.message.SendGroupMessage(grouped("one-more", 1, "g"))
+    assert (await conversations(services, 1))[0] == [("g", "one-more", 1_001)]

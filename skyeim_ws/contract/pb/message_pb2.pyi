@@ -543,6 +543,7 @@ class GetAtMeMessagesReq(_message.Message):
     LIMIT_FIELD_NUMBER: _builtins.int
     user_id: _builtins.int
     group_id: _builtins.str
+    """none: all groups of the user"""
     last_msg_id: _builtins.int
     limit: _builtins.int
     def __init__(
@@ -746,3 +747,85 @@ class GetMessagesSinceResp(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetMessagesSinceResp: _TypeAlias = GetMessagesSinceResp  # noqa: Y015
+
+@_typing.final
+class Conversation(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PEER_ID_FIELD_NUMBER: _builtins.int
+    GROUP_ID_FIELD_NUMBER: _builtins.int
+    LAST_MESSAGE_FIELD_NUMBER: _builtins.int
+    UNREAD_COUNT_FIELD_NUMBER: _builtins.int
+    peer_id: _builtins.int
+    """of a private one"""
+    group_id: _builtins.str
+    """of a group"""
+    unread_count: _builtins.int
+    @_builtins.property
+    def last_message(self) -> Global___MessageInfo: ...
+    def __init__(
+        self,
+        *,
+        peer_id: _builtins.int = ...,
+        group_id: _builtins.str = ...,
+        last_message: Global___MessageInfo | None = ...,
+        unread_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last_message", b"last_message"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["group_id", b"group_id", "last_message", b"last_message", "peer_id", b"peer_id", "unread_count", b"unread_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Conversation: _TypeAlias = Conversation  # noqa: Y015
+
+@_typing.final
+class GetConversationsReq(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: _builtins.int
+    BEFORE_ID_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    user_id: _builtins.int
+    before_id: _builtins.int
+    """of the last message of the conversation before; 0: the newest"""
+    limit: _builtins.int
+    def __init__(
+        self,
+        *,
+        user_id: _builtins.int = ...,
+        before_id: _builtins.int = ...,
+        limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["before_id", b"before_id", "limit", b"limit", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetConversationsReq: _TypeAlias = GetConversationsReq  # noqa: Y015
+
+@_typing.final
+class GetConversationsResp(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIST_FIELD_NUMBER: _builtins.int
+    HAS_MORE_FIELD_NUMBER: _builtins.int
+    has_more: _builtins.bool
+    @_builtins.property
+    def list(self) -> _containers.RepeatedCompositeFieldContainer[Global___Conversation]:
+        """newest first"""
+
+    def __init__(
+        self,
+        *,
+        list: _abc.Iterable[Global___Conversation] | None = ...,
+        has_more: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["has_more", b"has_more", "list", b"list"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetConversationsResp: _TypeAlias = GetConversationsResp  # noqa: Y015

@@ -94,6 +94,11 @@ class MessageStub:
                 request_serializer=skyeim__ws_dot_contract_dot_pb_dot_message__pb2.GetMessagesSinceReq.SerializeToString,
                 response_deserializer=skyeim__ws_dot_contract_dot_pb_dot_message__pb2.GetMessagesSinceResp.FromString,
                 _registered_method=True)
+        self.GetConversations = channel.unary_unary(
+                '/message.Message/GetConversations',
+                request_serializer=skyeim__ws_dot_contract_dot_pb_dot_message__pb2.GetConversationsReq.SerializeToString,
+                response_deserializer=skyeim__ws_dot_contract_dot_pb_dot_message__pb2.GetConversationsResp.FromString,
+                _registered_method=True)
 
 
 class MessageServicer:
@@ -172,6 +177,12 @@ class MessageServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetConversations(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_MessageServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -234,6 +245,11 @@ def add_MessageServicer_to_server(servicer, server):
                     servicer.GetMessagesSince,
                     request_deserializer=skyeim__ws_dot_contract_dot_pb_dot_message__pb2.GetMessagesSinceReq.FromString,
                     response_serializer=skyeim__ws_dot_contract_dot_pb_dot_message__pb2.GetMessagesSinceResp.SerializeToString,
+            ),
+            'GetConversations': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetConversations,
+                    request_deserializer=skyeim__ws_dot_contract_dot_pb_dot_message__pb2.GetConversationsReq.FromString,
+                    response_serializer=skyeim__ws_dot_contract_dot_pb_dot_message__pb2.GetConversationsResp.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -560,6 +576,33 @@ class Message:
             '/message.Message/GetMessagesSince',
             skyeim__ws_dot_contract_dot_pb_dot_message__pb2.GetMessagesSinceReq.SerializeToString,
             skyeim__ws_dot_contract_dot_pb_dot_message__pb2.GetMessagesSinceResp.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetConversations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/message.Message/GetConversations',
+            skyeim__ws_dot_contract_dot_pb_dot_message__pb2.GetConversationsReq.SerializeToString,
+            skyeim__ws_dot_contract_dot_pb_dot_message__pb2.GetConversationsResp.FromString,
             options,
             channel_credentials,
             insecure,

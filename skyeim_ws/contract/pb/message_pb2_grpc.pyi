@@ -44,6 +44,7 @@ class MessageStub:
     SendBatch: _grpc.UnaryUnaryMultiCallable[_message_pb2.SendBatchReq, _message_pb2.SendBatchResp]
     """Additions of this gateway. A server without them answers UNIMPLEMENTED."""
     GetMessagesSince: _grpc.UnaryUnaryMultiCallable[_message_pb2.GetMessagesSinceReq, _message_pb2.GetMessagesSinceResp]
+    GetConversations: _grpc.UnaryUnaryMultiCallable[_message_pb2.GetConversationsReq, _message_pb2.GetConversationsResp]
 
 @_typing.type_check_only
 class MessageAsyncStub(MessageStub):
@@ -61,6 +62,7 @@ class MessageAsyncStub(MessageStub):
     SendBatch: _aio.UnaryUnaryMultiCallable[_message_pb2.SendBatchReq, _message_pb2.SendBatchResp]  # type: ignore[assignment]
     """Additions of this gateway. A server without them answers UNIMPLEMENTED."""
     GetMessagesSince: _aio.UnaryUnaryMultiCallable[_message_pb2.GetMessagesSinceReq, _message_pb2.GetMessagesSinceResp]  # type: ignore[assignment]
+    GetConversations: _aio.UnaryUnaryMultiCallable[_message_pb2.GetConversationsReq, _message_pb2.GetConversationsResp]  # type: ignore[assignment]
 
 class MessageServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -147,5 +149,12 @@ class MessageServicer(metaclass=_abc_1.ABCMeta):
         request: _message_pb2.GetMessagesSinceReq,
         context: _ServicerContext,
     ) -> _typing.Union[_message_pb2.GetMessagesSinceResp, _abc.Awaitable[_message_pb2.GetMessagesSinceResp]]: ...
+
+    @_abc_1.abstractmethod
+    def GetConversations(
+        self,
+        request: _message_pb2.GetConversationsReq,
+        context: _ServicerContext,
+    ) -> _typing.Union[_message_pb2.GetConversationsResp, _abc.Awaitable[_message_pb2.GetConversationsResp]]: ...
 
 def add_MessageServicer_to_server(servicer: MessageServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
