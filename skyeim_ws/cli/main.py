@@ -47,7 +47,7 @@ examples:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return the exit code of the process; argparse exits with 2 by itself."""
-    arguments = _parser().parse_args(argv)
+    arguments = make_parser().parse_args(argv)
     try:
         code: int = arguments.run(arguments)
         return code
@@ -133,7 +133,8 @@ def _print_warnings(loaded: Loaded) -> None:
         print(f"warning: config file {loaded.config.path}, {problem}", file=sys.stderr)
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="skyeim-ws",
         description="WebSocket gateway of the SkyeIM chat backend.",

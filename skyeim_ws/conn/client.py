@@ -34,6 +34,12 @@ class State(IntEnum):
     DRAINING = 2  # our close frame is on its way; nothing new is queued
     CLOSED = 3
 
+    def advanced_to(self, later: "State") -> "State":
+        """Return the later state; raises ValueError if it is not later."""
+        if later <= self:
+            raise ValueError(f"a connection cannot go from {self.name} to {later.name}")
+        return later
+
 
 # A member of an enum costs a look-up of its own each time, on the way of every frame.
 _CONNECTING, _OPEN, _DRAINING, _CLOSED = State
@@ -321,13 +327,11 @@ class Client(WebSocketHandler, ClientFields):
         self.context.events.ended(self, self.ledger.drain())
 
     def _set_state(self, state: State) -> None:
-        if state <= self.state:
-            raise ValueError(f"a connection cannot go from {self.state.name} to {state.name}")
+        old, self.state = self.state, self.state.advanced_to(state)
         log.debug(
             "connection_state",
             user=self.user_id,
             conn=self.conn_id,
-            old=self.state.name,
+            old=old.name,
             new=state.name,
         )
-        self.state = state

@@ -30,7 +30,7 @@ log = structlog.get_logger()
 _T = TypeVar("_T")
 
 _PAGE = 100
-_HELD = 1000
+MAX_HELD = 1000
 """Live messages that wait behind older ones; beyond it they are fetched like the others. Also how
 many unread ones are kept for the next pages: the service tells of all of them each time."""
 
@@ -118,7 +118,7 @@ class CatchUp:
         if delivery.msg_id in client.ledger:
             client.ledger.merge(delivery)  # it was fetched, and is on its way
             return Hold.HELD
-        if len(progress.held) < _HELD:
+        if len(progress.held) < MAX_HELD:
             progress.held[delivery.msg_id] = delivery
             return Hold.HELD
         progress.due.add(Step.FETCH_NEWER)
@@ -239,12 +239,12 @@ class CatchUp:
         while more:
             unread = await self._asked(client, ask) or []
             newer = (message for message in unread if message.id > progress.unread_since)
-            due = list(islice((m for m in newer if last is None or m.id <= last), _HELD))
+            due = list(islice((m for m in newer if last is None or m.id <= last), MAX_HELD))
             for start in range(0, len(due), _PAGE):
                 page = due[start : start + _PAGE]
                 await self._bring(client, progress, page)
                 progress.unread_since = page[-1].id
-            more = len(due) == _HELD
+            more = len(due) == MAX_HELD
         if last is not None and unread and count > len(unread) and unread[-1].id < last:
             progress.since = unread[-1].id
 

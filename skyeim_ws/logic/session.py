@@ -37,7 +37,7 @@ _RETRY_AFTER_MS = (500, 5000)
 """When clients of a stopping node come back: spread, so that they do not come at once."""
 
 
-_HANDOVER_SECONDS = 2.0
+HANDOVER_SECONDS = 2.0
 """How long another node has to put back what it holds for a user who is here now."""
 
 _NO_WINDOW = Window([], 0)
@@ -244,7 +244,7 @@ class Sessions:
             self._registry.forget_replaced(client.user_id, node, conn_id)
             if not heard:
                 raise Unavailable("nobody hears it")
-            async with asyncio.timeout(_HANDOVER_SECONDS):
+            async with asyncio.timeout(HANDOVER_SECONDS):
                 await handover.wait()
         except TimeoutError:
             raise Unavailable("no answer in time") from None

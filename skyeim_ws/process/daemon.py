@@ -54,7 +54,7 @@ class Started:
 
 def serve(config: Config) -> int:
     """Run the gateway until SIGTERM or SIGINT; return the exit code."""
-    return _run(_serve(config, demo=False, announce=lambda _port: None))
+    return _run(run_gateway(config, demo=False, announce=lambda _port: None))
 
 
 def demo(config: Config, port: int | None, data_dir: str | None) -> int:
@@ -63,10 +63,10 @@ def demo(config: Config, port: int | None, data_dir: str | None) -> int:
     config = replace(config, port=config.port if port is None else port, embedded=embedded)
 
     def announce(listening: int) -> None:
-        sys.stdout.write(_welcome(replace(config, port=listening)))
+        sys.stdout.write(welcome(replace(config, port=listening)))
         sys.stdout.flush()
 
-    return _run(_serve(config, demo=True, announce=announce))
+    return _run(run_gateway(config, demo=True, announce=announce))
 
 
 def work(told: workers.Assignment) -> int:
@@ -137,7 +137,11 @@ def _failed(error: Exception) -> int:
     return 1
 
 
-async def _serve(config: Config, *, demo: bool, announce: Callable[[int], None]) -> int:
+async def run_gateway(config: Config, *, demo: bool, announce: Callable[[int], None]) -> int:
+    """Run a gateway, or its workers, until a signal; return the exit code.
+
+    `announce` is called with the port once clients may connect.
+    """
     # Embedded services show it with their pushes. Workers get it with their configuration.
     own = replace(config.push_event, own_secret=secrets.token_urlsafe())
     config = replace(config, push_event=own)
@@ -258,7 +262,8 @@ def _local(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _welcome(config: Config) -> str:
+def welcome(config: Config) -> str:
+    """Return what the demo prints: its users, and commands that can be typed."""
     program = shlex.quote(sys.argv[0])
     if Path(sys.argv[0]).name != "skyeim-ws":
         # Not just `python`: the new terminals have not activated this one's environment.

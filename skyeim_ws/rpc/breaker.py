@@ -29,8 +29,8 @@ class Breaker:
         self._refused_at = -WINDOW
         # Start of a part of the window, calls, accepted calls.
         self._buckets: deque[tuple[float, int, int]] = deque()
-        self._calls = 0
-        self._accepted = 0
+        self.calls = 0
+        self.accepted = 0
 
     @property
     def is_open(self) -> bool:
@@ -41,8 +41,8 @@ class Breaker:
         """Tell whether a call may be made now."""
         now = self._clock()
         self._forget(now)
-        surplus = self._calls - GRACE - K * self._accepted
-        if surplus <= 0 or self._draw() >= surplus / (self._calls + 1):
+        surplus = self.calls - GRACE - K * self.accepted
+        if surplus <= 0 or self._draw() >= surplus / (self.calls + 1):
             return True
         self.refused += 1
         self._refused_at = now
@@ -56,11 +56,11 @@ class Breaker:
         if self._buckets and now - self._buckets[-1][0] < WINDOW / _BUCKETS:
             start, calls, accepts = self._buckets.pop()
         self._buckets.append((start, calls + 1, accepts + accepted))
-        self._calls += 1
-        self._accepted += accepted
+        self.calls += 1
+        self.accepted += accepted
 
     def _forget(self, now: float) -> None:
         while self._buckets and now - self._buckets[0][0] >= WINDOW:
             _, calls, accepts = self._buckets.popleft()
-            self._calls -= calls
-            self._accepted -= accepts
+            self.calls -= calls
+            self.accepted -= accepts

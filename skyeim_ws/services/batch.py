@@ -69,25 +69,25 @@ Outcome: TypeAlias = Stored | RefusedError
 
 # Built once: to build and hash a statement costs more than to run it.
 _KEYS: BindParameter[Any] = bindparam("keys", expanding=True)
-_KNOWN = INFO.where(messages.c.msg_id.in_(_KEYS))
-_FRIENDSHIPS = select(friends.c.user_id, friends.c.friend_id, friends.c.status).where(
+KNOWN = INFO.where(messages.c.msg_id.in_(_KEYS))
+FRIENDSHIPS = select(friends.c.user_id, friends.c.friend_id, friends.c.status).where(
     tuple_(friends.c.user_id, friends.c.friend_id).in_(_KEYS)
 )
-_GROUPS = select(groups.c.group_id, groups.c.status).where(groups.c.group_id.in_(_KEYS))
-_MEMBERS = select(
+GROUPS = select(groups.c.group_id, groups.c.status).where(groups.c.group_id.in_(_KEYS))
+MEMBERS = select(
     group_members.c.group_id,
     group_members.c.user_id,
     group_members.c.role,
     group_members.c.mute,
 ).where(tuple_(group_members.c.group_id, group_members.c.user_id).in_(_KEYS))
 # In the order of the key, so that two writers never wait for each other.
-_SEQS = (
+SEQS = (
     select(group_seqs.c.group_id, group_seqs.c.seq)
     .where(group_seqs.c.group_id.in_(_KEYS))
     .order_by(group_seqs.c.group_id)
     .with_for_update()
 )
-_LAST_SEQS = (
+LAST_SEQS = (
     select(messages.c.group_id, func.max(messages.c.seq))
     .where(messages.c.group_id.in_(_KEYS))
     .group_by(messages.c.group_id)
@@ -97,7 +97,7 @@ _ADVANCE = (
     .where(group_seqs.c.group_id == bindparam("of_group"))
     .values(seq=bindparam("last"))
 )
-_IDS = select(messages.c.msg_id, messages.c.id).where(messages.c.msg_id.in_(_KEYS))
+IDS = select(messages.c.msg_id, messages.c.id).where(messages.c.msg_id.in_(_KEYS))
 
 
 async def store(database: Database, drafts: Sequence[Draft | RefusedError]) -> list[Outcome]:
@@ -177,14 +177,14 @@ def message_info(draft: Draft, stored: Stored) -> pb.MessageInfo:
 
 
 def _load_facts(connection: Connection, drafts: Sequence[Draft]) -> Facts:
-    known = _select_in(connection, _KNOWN, {draft.msg_id for draft in drafts})
+    known = _select_in(connection, KNOWN, {draft.msg_id for draft in drafts})
     private = [draft for draft in drafts if not draft.group_id]
     pairs = {(draft.from_user_id, draft.to_user_id) for draft in private}
     pairs |= {(friend_id, user_id) for user_id, friend_id in pairs}
-    friendships = _select_in(connection, _FRIENDSHIPS, pairs)
+    friendships = _select_in(connection, FRIENDSHIPS, pairs)
     seats = {(draft.group_id, draft.from_user_id) for draft in drafts if draft.group_id}
-    group_rows = _select_in(connection, _GROUPS, {group_id for group_id, _ in seats})
-    members = _select_in(connection, _MEMBERS, seats)
+    group_rows = _select_in(connection, GROUPS, {group_id for group_id, _ in seats})
+    members = _select_in(connection, MEMBERS, seats)
     return Facts(
         known={info.msg_id: info for info in map(info_of_row, known)},
         friendships={(row[0], row[1]): row[2] for row in friendships},
@@ -224,7 +224,7 @@ def _insert(connection: Connection, drafts: Sequence[Draft]) -> dict[str, Stored
             }
         )
     connection.execute(insert(messages), rows)
-    ids = {row[0]: row[1] for row in _select_in(connection, _IDS, [row["msg_id"] for row in rows])}
+    ids = {row[0]: row[1] for row in _select_in(connection, IDS, [row["msg_id"] for row in rows])}
     return {
         row["msg_id"]: Stored(ids[row["msg_id"]], row["msg_id"], now, row["seq"]) for row in rows
     }
@@ -234,11 +234,11 @@ def _allocate(connection: Connection, counts: Mapping[str, int]) -> dict[str, in
     """Take `counts` numbers for each group; return the first of each."""
     if not counts:
         return {}
-    last = {row[0]: row[1] for row in _select_in(connection, _SEQS, counts)}
+    last = {row[0]: row[1] for row in _select_in(connection, SEQS, counts)}
     missing = counts.keys() - last.keys()
     if missing:
         begun = dict.fromkeys(missing, 0)
-        begun |= {row[0]: row[1] or 0 for row in _select_in(connection, _LAST_SEQS, missing)}
+        begun |= {row[0]: row[1] or 0 for row in _select_in(connection, LAST_SEQS, missing)}
         connection.execute(
             insert(group_seqs),
             [{"group_id": group_id, "seq": seq} for group_id, seq in sorted(begun.items())],

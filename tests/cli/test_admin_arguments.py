@@ -47,7 +47,7 @@ def test_help_has_examples(words: str, capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_all_examples_are_right(capsys: pytest.CaptureFixture[str]) -> None:
-    parser = cli._parser()
+    parser = cli.make_parser()
     with pytest.raises(SystemExit):
         parser.parse_args(["admin", "--help"])
     shown = capsys.readouterr().out.splitlines()

@@ -140,7 +140,7 @@ async def test_a_request_that_cannot_be_accepted_is_an_error(tmp_path: Path) -> 
 
     refuse = failing(StatusCode.NOT_FOUND, "there is no such request", "request_not_found")
     methods = {"IsFriend": none, "AddFriendRequest": asked, "HandleFriendRequest": refuse}
-    arguments = cli._parser().parse_args(["admin", "friend", "add", "1", "2"])
+    arguments = cli.make_parser().parse_args(["admin", "friend", "add", "1", "2"])
     async with (
         serving(f"unix:{tmp_path}/s.sock", friend=methods) as address,
         connected([address]) as channel,
@@ -158,7 +158,7 @@ async def test_a_change_that_did_not_succeed_is_an_error(tmp_path: Path) -> None
         return group_pb2.DismissGroupResp(success=False)
 
     methods = {"GetGroupInfo": group, "DismissGroup": nothing_done}
-    arguments = cli._parser().parse_args(["admin", "group", "dismiss", "g"])
+    arguments = cli.make_parser().parse_args(["admin", "group", "dismiss", "g"])
     async with (
         serving(f"unix:{tmp_path}/s.sock", group=methods) as address,
         connected([address]) as channel,
@@ -174,7 +174,7 @@ async def test_a_server_that_promises_more_but_gives_nothing_ends_the_history(
     async def promise(request: Any, context: Any) -> message_pb2.GetMessageListResp:
         return message_pb2.GetMessageListResp(has_more=True)
 
-    arguments = cli._parser().parse_args(
+    arguments = cli.make_parser().parse_args(
         ["admin", "message", "history", "--user", "1", "--peer", "2"]
     )
     async with (

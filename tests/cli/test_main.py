@@ -149,7 +149,7 @@ def test_interrupting_is_no_crash(file: Path, monkeypatch: pytest.MonkeyPatch) -
     def interrupt(*_: Any) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_run_daemon", interrupt)
+    monkeypatch.setattr("skyeim_ws.process.daemon.serve", interrupt)
     assert cli.main(["serve", "-f", str(file)]) == 130
 
 

@@ -4,9 +4,10 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 from tornado.httpserver import HTTPServer
+from tornado.iostream import IOStream
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
@@ -34,10 +35,32 @@ class Clock:
         return self.now
 
 
+class CountedSocket(socket.socket):
+    """Notes how much each send took, and refuses so many of the next ones."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.refusals = 0
+        self.sizes: list[int] = []
+        self.duplicate: CountedSocket | None = None
+
+    def send(self, *args: Any) -> int:
+        if self.refusals:
+            self.refusals -= 1
+            raise BlockingIOError
+        self.sizes.append(super().send(*args))
+        return self.sizes[-1]
+
+    def dup(self) -> "CountedSocket":
+        self.duplicate = super().dup()
+        return self.duplicate
+
+
 class Notes:
     """The session events of all connections."""
 
     def __init__(self, flusher: Flusher) -> None:
+        self.sockets: dict[int, CountedSocket] = {}
         self.hub = Hub(flusher)
         self.received_texts: list[str] = []
         self.confirmed_ids: list[str] = []
@@ -59,7 +82,11 @@ class Notes:
 
 
 class Admitted(Client):
-    """A client that is whoever it says it is."""
+    """A client that is whoever it says it is, on a socket that counts if that is wanted."""
+
+    def initialize(self, context: ClientContext[Client], counted: bool = False) -> None:
+        super().initialize(context)
+        self.counted = counted
 
     def prepare(self) -> None:
         self.session = Session()
@@ -71,11 +98,20 @@ class Admitted(Client):
             expires_at=self.context.clock() + TOKEN_SECONDS,
         )
 
+    def detach(self) -> IOStream:
+        stream = super().detach()
+        if self.counted:
+            stream.socket = CountedSocket(fileno=stream.socket.detach())
+            cast(Notes, self.context.events).sockets[self.user_id] = stream.socket
+        return stream
+
 
 class Endpoint:
     """A server of connections, and the way to connect to it."""
 
-    def __init__(self, stack: AsyncExitStack, context: ClientContext[Client], notes: Notes) -> None:
+    def __init__(
+        self, stack: AsyncExitStack, context: ClientContext[Client], notes: Notes, counted: bool
+    ) -> None:
         self.context = context
         self.notes = notes
         self.hub = notes.hub
@@ -83,10 +119,19 @@ class Endpoint:
         self._stack = stack
         listeners = bind_sockets(0, "127.0.0.1")
         self._port = listeners[0].getsockname()[1]
-        server = HTTPServer(Application([(r"/ws", Admitted, {"context": context})]))
+        server = HTTPServer(
+            Application([(r"/ws", Admitted, {"context": context, "counted": counted})])
+        )
         server.add_sockets(listeners)
         stack.push_async_callback(server.close_all_connections)
         stack.callback(server.stop)
+
+    def counted(self, client: Client) -> CountedSocket:
+        """Count what the connection sends from now on; of an endpoint that does so."""
+        counted = self.notes.sockets[client.user_id].duplicate
+        assert counted is not None
+        counted.sizes.clear()
+        return counted
 
     async def dial(self, user_id: int, receive_buffer: int = 0) -> tuple[RawUser, Client]:
         """Connect; return both ends. `receive_buffer` is in bytes."""
@@ -122,8 +167,13 @@ class Endpoint:
 
 
 @asynccontextmanager
-async def endpoint(clock: Any = None, **limits: Any) -> AsyncIterator[Endpoint]:
-    """Serve connections with these limits; the time is the loop's, unless a clock is given."""
+async def endpoint(
+    clock: Any = None, *, counted: bool = False, **limits: Any
+) -> AsyncIterator[Endpoint]:
+    """Serve connections with these limits; the time is the loop's, unless a clock is given.
+
+    With `counted` each `send` of a connection is noted.
+    """
     loop = asyncio.get_running_loop()
     stats = Stats()
     flusher = Flusher(loop.call_soon, stats)
@@ -136,7 +186,7 @@ async def endpoint(clock: Any = None, **limits: Any) -> AsyncIterator[Endpoint]:
         clock=clock or loop.time,
     )
     async with AsyncExitStack() as stack:
-        yield Endpoint(stack, context, notes)
+        yield Endpoint(stack, context, notes, counted)
 
 
 def delivery(number: int, size: int = 5) -> Delivery:

@@ -3,16 +3,14 @@
 import json
 import socket
 import struct
-from typing import Any, cast
 
 import pytest
 from structlog.testing import capture_logs
 from websockets.frames import Opcode
 
-from skyeim_ws.conn.client import Client, State
+from skyeim_ws.conn.client import State
 from skyeim_ws.conn.framing import Opcode as Sent
 from skyeim_ws.conn.framing import encode
-from skyeim_ws.conn.transport import SocketTransport
 from skyeim_ws.contract.codes import CloseCode
 from tests.conn.endpoint import Clock, Endpoint, delivery, endpoint
 from tests.gateway.raw import RawUser
@@ -20,36 +18,6 @@ from tests.waiting import until
 
 SMALL = 4_096
 """A kernel buffer so small that a burst does not fit."""
-
-
-class CountedSocket:
-    """A socket that notes how much each send took, and refuses the first ones if told to."""
-
-    def __init__(self, real: socket.socket, refusals: int = 0) -> None:
-        self._real = real
-        self._refusals = refusals
-        self.sizes: list[int] = []
-
-    def send(self, data: Any) -> int:
-        if self._refusals:
-            self._refusals -= 1
-            raise BlockingIOError
-        self.sizes.append(self._real.send(data))
-        return self.sizes[-1]
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._real, name)
-
-
-def counted(client: Client, refusals: int = 0) -> CountedSocket:
-    """Count what the connection sends from now on."""
-    assert client._wire is not None
-    transport = cast(SocketTransport, client._wire._transport)
-    assert transport._socket is not None
-    found = CountedSocket(transport._socket, refusals)
-    transport._socket = cast(socket.socket, found)
-    client.direct = client._wire.direct
-    return found
 
 
 def text(payload: str) -> bytes:
@@ -78,9 +46,9 @@ async def answer_pings(user: RawUser, running: Endpoint, count: int) -> None:
 
 @pytest.mark.gen_test
 async def test_frames_that_meet_in_a_turn_leave_in_one_send() -> None:
-    async with endpoint() as running:
+    async with endpoint(counted=True) as running:
         user, client = await running.dial(1)
-        sends = counted(client)
+        sends = running.counted(client)
         client.send(text("one"))
         client.offer(text("two"))
         client.deliver(delivery(3))
@@ -95,9 +63,9 @@ async def test_frames_that_meet_in_a_turn_leave_in_one_send() -> None:
 
 @pytest.mark.gen_test
 async def test_a_fan_out_costs_each_connection_one_send() -> None:
-    async with endpoint() as running:
+    async with endpoint(counted=True) as running:
         ends = [await running.dial(user_id) for user_id in range(1, 6)]
-        sends = [counted(client) for _, client in ends]
+        sends = [running.counted(client) for _, client in ends]
         for payload in ("a", "b", "c"):
             assert running.hub.fan_out(set(range(1, 6)), text(payload), sender_id=2) == 4
         for user, client in ends:
@@ -108,9 +76,9 @@ async def test_a_fan_out_costs_each_connection_one_send() -> None:
 
 @pytest.mark.gen_test
 async def test_what_the_kernel_takes_in_parts_arrives_whole_and_in_order() -> None:
-    async with endpoint() as running:
+    async with endpoint(counted=True) as running:
         user, client = await running.dial(1, receive_buffer=SMALL)
-        sends = counted(client)
+        sends = running.counted(client)
         sends.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
         payloads = [str(number) * 20_000 for number in range(10)]
         for payload in payloads[:5]:
@@ -131,9 +99,10 @@ async def test_what_the_kernel_takes_in_parts_arrives_whole_and_in_order() -> No
 
 @pytest.mark.gen_test
 async def test_what_the_kernel_does_not_take_yet_is_written_later() -> None:
-    async with endpoint() as running:
+    async with endpoint(counted=True) as running:
         user, client = await running.dial(1)
-        sends = counted(client, refusals=2)
+        sends = running.counted(client)
+        sends.refusals = 2
         client.send(text("first"))
         client.send(text("second"))
         assert await read_texts(user, 2) == ["first", "second"]
@@ -202,9 +171,9 @@ async def test_a_ping_confirms_nothing_that_is_written_behind_it() -> None:
 
 @pytest.mark.gen_test
 async def test_a_reader_that_stops_is_dropped_and_what_it_did_not_confirm_comes_back() -> None:
-    async with endpoint(send_queue_size=10, ledger_size=5_000) as running:
+    async with endpoint(counted=True, send_queue_size=10, ledger_size=5_000) as running:
         user, client = await running.dial(1, receive_buffer=SMALL)
-        counted(client).setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
+        running.counted(client).setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
         given = 0
         while client.state is State.OPEN:
             client.deliver(delivery(given, size=1_000))
@@ -313,7 +282,7 @@ async def test_the_state_never_goes_back() -> None:
         user, client = await running.dial(1)
         for earlier in (State.CONNECTING, State.OPEN):
             with pytest.raises(ValueError, match=f"cannot go from OPEN to {earlier.name}"):
-                client._set_state(earlier)
+                client.state.advanced_to(earlier)
         client.disconnect(CloseCode.NORMAL, "bye", text("farewell"))
         assert client.state is State.DRAINING
         # Whatever comes now is too late, and no fault.
@@ -326,7 +295,7 @@ async def test_the_state_never_goes_back() -> None:
         user.send_frame(Opcode.CLOSE, struct.pack("!H", 1000))
         await until(lambda: client.state is State.CLOSED)
         with pytest.raises(ValueError, match="cannot go from CLOSED"):
-            client._set_state(State.OPEN)
+            client.state.advanced_to(State.OPEN)
         assert running.notes.returned == {1: []}
         assert running.stats.connections_closed == 1
 

@@ -9,7 +9,7 @@ from websockets.frames import Close, Frame, Opcode
 from skyeim_ws.conn.client import Client, State
 from skyeim_ws.contract.codes import CloseCode
 from tests.conn.endpoint import endpoint
-from tests.conn.test_client import SMALL, counted, read_texts, text
+from tests.conn.test_client import SMALL, read_texts, text
 from tests.gateway.raw import RawUser
 from tests.waiting import until
 
@@ -51,9 +51,9 @@ async def test_whoever_breaks_the_protocol_does_not_wait_for_the_end(code: Close
 
 @pytest.mark.gen_test
 async def test_the_end_waits_for_what_the_kernel_has_not_taken() -> None:
-    async with endpoint(close_timeout=NEVER) as running:
+    async with endpoint(counted=True, close_timeout=NEVER) as running:
         user, client = await running.dial(1, receive_buffer=SMALL)
-        counted(client).setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
+        running.counted(client).setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
         client.send(text("x" * 200_000))
         await until(lambda: client.direct is None)
         user.write(BROKEN[CloseCode.PROTOCOL_ERROR])
@@ -85,9 +85,9 @@ async def test_what_came_in_one_read_with_the_close_frame_is_answered_first() ->
 
 @pytest.mark.gen_test
 async def test_a_peer_that_closes_gets_what_the_kernel_has_not_taken_yet() -> None:
-    async with endpoint(close_timeout=NEVER) as running:
+    async with endpoint(counted=True, close_timeout=NEVER) as running:
         user, client = await running.dial(1, receive_buffer=SMALL)
-        counted(client).setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
+        running.counted(client).setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
         for payload in ("x" * 100_000, "queued"):
             client.send(text(payload))
         await until(lambda: client.direct is None)
@@ -102,9 +102,9 @@ async def test_a_peer_that_closes_gets_what_the_kernel_has_not_taken_yet() -> No
 @pytest.mark.gen_test
 async def test_nothing_follows_our_close_frame() -> None:
     """Neither the answer to a ping that waited, nor what others send meanwhile."""
-    async with endpoint(close_timeout=NEVER) as running:
+    async with endpoint(counted=True, close_timeout=NEVER) as running:
         user, client = await running.dial(1, receive_buffer=SMALL)
-        counted(client).setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
+        running.counted(client).setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
         client.send(text("x" * 100_000))
         await until(lambda: client.direct is None)
         user.send_frame(Opcode.PING, b"waits")

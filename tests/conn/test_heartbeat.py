@@ -138,8 +138,8 @@ async def test_a_connection_ends_with_its_token() -> None:
 async def test_a_renewed_connection_ends_with_its_newer_token(change: int) -> None:
     """Also when that ends before the older one: it is looked at in time."""
     clock = Clock()
-    timeouts = {"pong_timeout": 2 * TOKEN_SECONDS, "ping_interval": 2 * TOKEN_SECONDS}
-    async with endpoint(clock, **timeouts) as running:
+    never = 2 * TOKEN_SECONDS
+    async with endpoint(clock, pong_timeout=never, ping_interval=never) as running:
         user, client = await running.dial(1)
         heartbeat = Heartbeat(running.context)
         renewed = client.expires_at + change

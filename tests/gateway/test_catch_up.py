@@ -20,6 +20,7 @@ from skyeim_ws.services.tables import READ, messages
 from skyeim_ws.store.bus import RedisBus
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.raw import raw_user
+from tests.gateway.test_handshake import refusal
 from tests.gateway.test_offline import leave_messages, queue_is, window
 from tests.store.servers import Server, running_server, until_async
 from tests.waiting import until
@@ -106,7 +107,7 @@ async def test_what_is_missed_is_brought_once_whatever_is_read(
     make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More is unread than is kept of one look at it, and some of it was read."""
-    monkeypatch.setattr("skyeim_ws.logic.catch_up._HELD", 120)
+    monkeypatch.setattr("skyeim_ws.logic.catch_up.MAX_HELD", 120)
     async with make_world(rate_limit=0) as world:
         alice, bob = await world.login(1001), await world.login(1002)
         ids = [(await alice.chat(1002, "x", msgId=f"m{n}"))["id"] for n in range(260)]
@@ -128,8 +129,8 @@ async def test_what_is_missed_is_brought_once_whatever_is_read(
 @pytest.mark.gen_test
 async def test_a_resume_that_is_no_id_is_refused_before_the_upgrade(make_world: MakeWorld) -> None:
     async with make_world() as world:
-        response = await world.get(f"/ws?token={world.token(1001)}&resume=latest")
-        assert response.code == 400
+        response = await refusal(world, f"?token={world.token(1001)}&resume=latest")
+        assert response.status_code == 400
 
 
 @pytest.mark.gen_test
@@ -149,7 +150,7 @@ async def test_after_an_outage_what_the_older_of_two_logins_holds_comes_before_w
 ) -> None:
     kicks: list[tuple[Any, ...]] = []
     kicked, reclaim = Cluster.kicked, Cluster.reclaim
-    monkeypatch.setattr("skyeim_ws.logic.session._HANDOVER_SECONDS", 20.0)
+    monkeypatch.setattr("skyeim_ws.logic.session.HANDOVER_SECONDS", 20.0)
     async with world(mortal.socket, tmp_path) as chat:
         other = await chat.add_node()
         alice = await chat.login(1001)

@@ -21,7 +21,7 @@ from skyeim_ws import conn
 from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.heartbeat import Heartbeat
 from tests.conn.endpoint import Endpoint, endpoint
-from tests.conn.test_client import counted, read_texts, text
+from tests.conn.test_client import read_texts, text
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.raw import RawUser
 
@@ -89,9 +89,9 @@ async def test_a_delivery_in_a_group_is_one_send_and_no_call_of_ours(burst: int)
 
 @pytest.mark.gen_test
 async def test_a_private_delivery_takes_few_calls_and_one_send() -> None:
-    async with endpoint() as running:
+    async with endpoint(counted=True) as running:
         [(user, client)] = await opened(running, 1)
-        sends = counted(client)
+        sends = running.counted(client)
         with calls() as counts:
             for _ in range(10):
                 client.send(text("hello"))

@@ -62,7 +62,7 @@ async def test_it_serves_until_a_signal_and_its_supervisor_hears_of_it(
         monkeypatch.setenv("NOTIFY_SOCKET", str(folder / "notify"))
         monkeypatch.delenv("WATCHDOG_USEC", raising=False)
         ports: list[int] = []
-        process = asyncio.create_task(daemon._serve(config, demo=True, announce=ports.append))
+        process = asyncio.create_task(daemon.run_gateway(config, demo=True, announce=ports.append))
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(DEADLINE):
             assert await loop.sock_recv(supervisor, 100) == b"READY=1"
@@ -113,7 +113,7 @@ def test_what_is_printed_can_be_typed(
     program: str, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", [program])
-    text = daemon._welcome(replace(config, port=7))
+    text = daemon.welcome(replace(config, port=7))
     (line,) = (line for line in text.splitlines() if line.endswith("--user 1001 --to 1002"))
     typed = shlex.split(line)
     start = [program] if program.endswith("skyeim-ws") else [sys.executable, "-m", "skyeim_ws"]

@@ -31,7 +31,7 @@ def service(name: str) -> SectionProxy:
 def test_what_a_unit_starts_is_a_command_of_ours(name: str, command: str) -> None:
     program, *arguments = shlex.split(service(name)["ExecStart"])
     assert Path(program).name == "skyeim-ws"
-    parsed = cli._parser().parse_args(arguments)
+    parsed = cli.make_parser().parse_args(arguments)
     assert parsed.run.__name__ == command
     assert parsed.env
     assert parsed.file == "/etc/skyeim-ws/ws.yaml"

@@ -114,5 +114,5 @@ def test_the_calls_of_the_window_are_counted_up_to_its_grain(
         [accepted for at, accepted in made if clock.now - at < window]
         for window in (WINDOW * 0.95, WINDOW)
     )
-    assert len(youngest) <= breaker._calls <= len(all_of_them)
-    assert sum(youngest) <= breaker._accepted <= sum(all_of_them)
+    assert len(youngest) <= breaker.calls <= len(all_of_them)
+    assert sum(youngest) <= breaker.accepted <= sum(all_of_them)

@@ -186,7 +186,7 @@ async def test_a_server_that_hangs_costs_one_deadline_and_is_then_avoided(
             # Also the second time: with no other endpoint, it is asked all the same.
             assert caught.value.code is StatusCode.DEADLINE_EXCEEDED
         pool.set_endpoints({hung: "", alive: ""})
-        await until(lambda: False not in [endpoint.is_ready() for endpoint in pool._endpoints])
+        await until(lambda: pool.ready == 2)
         assert [await call(pool) for _ in range(6)] == [["alive"]] * 6
 
 

@@ -8,7 +8,7 @@ import pytest
 from grpc import StatusCode
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import event, func, select, update
+from sqlalchemy import Engine, event, func, select, update
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError
 from tornado.ioloop import IOLoop
 
@@ -317,10 +317,9 @@ async def test_an_item_that_spoils_the_batch_fails_alone(
             if "poison" in row and len(row) > 5:
                 raise mysql_error(error, 1)
 
-    engine = database._work_writer  # type: ignore[attr-defined]
-    event.listen(engine, "before_cursor_execute", refuse)
+    event.listen(Engine, "before_cursor_execute", refuse)
     outcomes = await store(database, [draft("a"), draft("poison"), draft("b"), draft("a")])
-    event.remove(engine, "before_cursor_execute", refuse)
+    event.remove(Engine, "before_cursor_execute", refuse)
     kinds = [
         each.reason if isinstance(each, RefusedError) else each.first is not None
         for each in outcomes

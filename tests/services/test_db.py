@@ -251,13 +251,13 @@ async def test_work_runs_to_its_end_when_its_caller_is_cancelled(database: Datab
 async def test_pairs_and_keys_are_found_by_index(database: Database) -> None:
     """Or each batch would read whole tables."""
     statements = {
-        batch._KNOWN: ["a", "b"],
-        batch._IDS: ["a", "b"],
-        batch._FRIENDSHIPS: [(1, 2), (3, 4), (5, 6)],
-        batch._MEMBERS: [("g", 1), ("h", 2)],
-        batch._GROUPS: ["g", "h"],
-        batch._SEQS: ["g", "h"],
-        batch._LAST_SEQS: ["g", "h"],
+        batch.KNOWN: ["a", "b"],
+        batch.IDS: ["a", "b"],
+        batch.FRIENDSHIPS: [(1, 2), (3, 4), (5, 6)],
+        batch.MEMBERS: [("g", 1), ("h", 2)],
+        batch.GROUPS: ["g", "h"],
+        batch.SEQS: ["g", "h"],
+        batch.LAST_SEQS: ["g", "h"],
     }
 
     def plans(connection: Connection) -> list[str]:
@@ -294,4 +294,4 @@ def test_tables_and_statements_are_good_mysql() -> None:
     assert "content MEDIUMTEXT NOT NULL" in tables["im_message"]
     assert "created_at DATETIME NOT NULL" in tables["im_message"]
     assert all("CHARSET=utf8mb4" in ddl for ddl in tables.values())
-    assert str(batch._SEQS.compile(dialect=dialect)).endswith("FOR UPDATE")
+    assert str(batch.SEQS.compile(dialect=dialect)).endswith("FOR UPDATE")

@@ -48,7 +48,7 @@ class Node:
             self.gone += gone
             self.moved += moved
 
-        self.lease.start(on_lost=on_lost, on_reaped=on_reaped)
+        self.renewing = self.lease.start(on_lost=on_lost, on_reaped=on_reaped)
 
     async def login(self, user_id: int, conn_id: str, *groups: str) -> None:
         self.lease.enter(user_id, conn_id, groups)
@@ -57,8 +57,7 @@ class Node:
 
     def vanish(self) -> None:
         """Renew no more, and take nothing back."""
-        assert self.lease._task is not None
-        self.lease._task.cancel()
+        self.renewing.cancel()
 
     def wake(self) -> None:
         """Go on as a process does that was stopped for a while."""
@@ -69,7 +68,7 @@ class Node:
         def on_lost() -> None:
             self.lost += 1
 
-        self.lease.start(on_lost=on_lost, on_reaped=on_reaped)
+        self.renewing = self.lease.start(on_lost=on_lost, on_reaped=on_reaped)
 
 
 @asynccontextmanager
