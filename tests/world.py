@@ -31,7 +31,6 @@ from skyeim_ws.config.tree import (
 from skyeim_ws.contract.pb.group_pb2_grpc import GroupStub
 from skyeim_ws.gateway.app import Gateway, gateway
 from skyeim_ws.handler import tokens
-from skyeim_ws.process.embedded import redis_url
 from skyeim_ws.services.db import Database, open_database
 from skyeim_ws.services.demo import seed_demo
 from skyeim_ws.services.events import Events
@@ -149,7 +148,7 @@ class World:
         async with AsyncExitStack() as stack:
             redis = self.config.redis
             assert redis is not None
-            events = Events(redis_url(redis), f"http://127.0.0.1:{self.port}", PUSH_SECRET)
+            events = Events(redis.address, f"http://127.0.0.1:{self.port}", PUSH_SECRET)
             stack.push_async_callback(events.close)
             await stack.enter_async_context(
                 serve_services(self.database, events, [self.service_address], grace=GRACE)
@@ -276,7 +275,7 @@ async def world(
         await result.start_services()
         stack.push_async_callback(result.stop_services)
         # The client of a cluster has the same methods.
-        result.redis = cast(Redis, open_redis(redis_url(redis_conf)))
+        result.redis = cast(Redis, open_redis(redis_conf.address))
         stack.push_async_callback(result.redis.aclose)
         channel = await stack.enter_async_context(grpc.aio.insecure_channel(result.service_address))
         result.group = GroupStub(channel)

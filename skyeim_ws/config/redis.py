@@ -1,10 +1,11 @@
 """The Redis section of the configuration, and what makes sense in it."""
 
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from skyeim_ws.config.loader import ConfigError, NonEmpty
+from skyeim_ws.contract.redis_address import RedisAddress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,24 @@ class RedisConf:
     password: str = field(default="", repr=False, metadata={"key": "Pass"})
     tls: bool = False
     sentinel: SentinelConf | None = None
+
+    @property
+    def address(self) -> RedisAddress:
+        """What the programs that talk to this Redis are told."""
+        login: dict[str, Any] = {"user": self.user, "password": self.password, "tls": self.tls}
+        if self.sentinel is not None:
+            asked = self.sentinel
+            return RedisAddress(
+                hosts=asked.hosts,
+                kind="sentinel",
+                master=asked.master,
+                sentinel_password=asked.password,
+                **login,
+            )
+        if self.type == "cluster":
+            hosts = tuple(host.strip() for host in self.host.split(","))
+            return RedisAddress(hosts=hosts, kind="cluster", **login)
+        return RedisAddress(hosts=(self.host,), **login)
 
 
 def check_redis(path: str, redis: RedisConf) -> None:

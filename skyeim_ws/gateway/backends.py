@@ -3,9 +3,7 @@
 import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Any
 
-from skyeim_ws.config.redis import RedisConf
 from skyeim_ws.config.tree import Backends, Config, RpcConf
 from skyeim_ws.gateway.supervisor import Supervisor
 from skyeim_ws.logic.friends import FriendCache
@@ -16,7 +14,7 @@ from skyeim_ws.rpc.groups import GroupClient
 from skyeim_ws.rpc.messages import MessageClient
 from skyeim_ws.rpc.pool import Pool
 from skyeim_ws.store.bus import RedisBus, unique_node
-from skyeim_ws.store.client import Client, connect, connect_cluster, connect_sentinel
+from skyeim_ws.store.client import Client, connect
 from skyeim_ws.store.nodes import NodeLease
 from skyeim_ws.store.offline import RedisOfflineQueue
 from skyeim_ws.store.pipeline import Pipeline
@@ -59,7 +57,7 @@ def open_store(
     The subscription and the lease are not started here.
     """
     ws = config.web_socket
-    redis = open_redis(where.redis)
+    redis = connect(where.redis.address)
     stack.push_async_callback(redis.aclose)
     pipeline = Pipeline(redis, buffer_size=ws.offline_buffer_size)
     supervisor.keep("redis_pipeline", pipeline.start(), lambda: pipeline.close(_FLUSH_SECONDS))
@@ -81,23 +79,6 @@ def open_store(
             dead_after=ws.node_dead_after,
         ),
     )
-
-
-def open_redis(conf: RedisConf) -> Client:
-    """Return the client of whatever kind of Redis is configured; nothing is sent yet."""
-    login: dict[str, Any] = {
-        "username": conf.user,
-        "password": conf.password,
-        "tls": conf.tls,
-    }
-    if conf.sentinel is not None:
-        asked = conf.sentinel
-        return connect_sentinel(
-            asked.hosts, asked.master, sentinel_password=asked.password, **login
-        )
-    if conf.type == "cluster":
-        return connect_cluster(conf.host, **login)
-    return connect(conf.host, **login)
 
 
 @dataclass(frozen=True, slots=True)

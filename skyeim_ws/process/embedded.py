@@ -5,7 +5,6 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from urllib.parse import quote, urlencode
 
 import grpc
 
@@ -85,7 +84,7 @@ def services_environment(config: Config, redis: RedisConf) -> dict[str, str]:
     """Return what the services must know and the list of processes must not show."""
     return {
         _DATA_SOURCE_VARIABLE: data_source(config),
-        _REDIS_VARIABLE: redis_url(redis),
+        _REDIS_VARIABLE: redis.address.encode(),
         _PUSH_SECRET_VARIABLE: config.push_event.secret or config.push_event.own_secret,
     }
 
@@ -96,24 +95,6 @@ def data_source(config: Config) -> str:
         return config.database.data_source
     folder = config.embedded.data_dir if config.embedded is not None else "data"
     return str(Path(folder).absolute() / _DATABASE_FILE)
-
-
-def redis_url(redis: RedisConf) -> str:
-    """Return the address of a Redis as a URL, as `services.shared_redis` reads it."""
-    if redis.host.startswith("/"):
-        return f"unix://{redis.host}"
-    login = f"{quote(redis.user, '')}:{quote(redis.password, '')}@" if redis.password else ""
-    query = {"tls": "1"} if redis.tls else {}
-    if redis.sentinel is not None:
-        asked = redis.sentinel
-        if asked.password:
-            query["sentinel_password"] = asked.password
-        name = quote(asked.master, "")
-        return f"redis-sentinel://{login}{','.join(asked.hosts)}/{name}?{urlencode(query)}"
-    if redis.type == "cluster":
-        nodes = redis.host.replace(" ", "")
-        return f"redis-cluster://{login}{nodes}?{urlencode(query)}"
-    return f"{'rediss' if redis.tls else 'redis'}://{login}{redis.host}"
 
 
 async def _start_redis(stack: AsyncExitStack, data_dir: Path) -> RedisConf:

@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
+from skyeim_ws.contract.redis_address import RedisAddress
 from skyeim_ws.services.counters import SeqCounters
 from skyeim_ws.services.shared_redis import REDIS_DEADLINE, SharedRedis, open_redis
 
@@ -64,7 +65,7 @@ class Events:
 
     def __init__(
         self,
-        redis_url: str | None = None,
+        redis: RedisAddress | None = None,
         push_url: str | None = None,
         secret: str | None = None,
         *,
@@ -76,8 +77,8 @@ class Events:
         self._troubled = False
         self._redis: SharedRedis | None = None
         self._counters: SeqCounters | None = None
-        if redis_url is not None:
-            self._redis = open_redis(redis_url)
+        if redis is not None:
+            self._redis = open_redis(redis)
             self._counters = SeqCounters(self._redis)
         self._http: SimpleAsyncHTTPClient | None = None
         self._push_url = ""

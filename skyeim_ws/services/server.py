@@ -21,6 +21,7 @@ from skyeim_ws.contract.names import LOG_LEVELS
 from skyeim_ws.contract.pb.friend_pb2_grpc import add_FriendServicer_to_server
 from skyeim_ws.contract.pb.group_pb2_grpc import add_GroupServicer_to_server
 from skyeim_ws.contract.pb.message_pb2_grpc import add_MessageServicer_to_server
+from skyeim_ws.contract.redis_address import RedisAddress
 from skyeim_ws.services.db import Database, DataSourceError, open_database
 from skyeim_ws.services.demo import seed_demo
 from skyeim_ws.services.errors import StatusInterceptor
@@ -119,7 +120,8 @@ async def _serve(arguments: argparse.Namespace) -> None:
     try:
         if arguments.demo:
             await seed_demo(database)
-        events = Events(arguments.redis, arguments.push_url, arguments.push_secret)
+        redis = arguments.redis and RedisAddress.decode(arguments.redis)
+        events = Events(redis, arguments.push_url, arguments.push_secret)
         try:
             async with serve_services(
                 database, events, arguments.listen, reflection=arguments.reflection
@@ -161,9 +163,9 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         required=True,
         help="unix:/path or host:port; may be repeated",
     )
-    redis = parser.add_mutually_exclusive_group()
-    redis.add_argument("--redis", metavar="URL", help="where the cached members of groups are")
-    redis.add_argument("--redis-env", metavar="NAME")
+    parser.add_argument(
+        "--redis-env", metavar="NAME", help="where the cached members of groups are, as JSON"
+    )
     parser.add_argument("--push-url", metavar="URL", help="the gateway that hears of changes")
     parser.add_argument("--push-secret-env", metavar="NAME")
     parser.add_argument("--demo", action="store_true", help="add three friends and a group")

@@ -23,7 +23,6 @@ from skyeim_ws.process.children import ChildError
 from skyeim_ws.process.embedded import (
     backends,
     data_source,
-    redis_url,
     services_address,
     services_command,
     services_environment,
@@ -146,8 +145,8 @@ def test_secrets_are_not_on_the_command_line(config: Config) -> None:
     environment = services_environment(config, redis)
     assert sorted(environment.values()) == [
         "im:pw@tcp(h)/im",
-        "redis://:p%40ss@r:6379",
         "the services' secret",
+        redis.address.encode(),
     ]
     assert not {"p@ss", "pw"} & set(command)
     assert [command[command.index(name) + 1] for name in ("--log-encoding", "--log-level")] == [
@@ -155,15 +154,3 @@ def test_secrets_are_not_on_the_command_line(config: Config) -> None:
         "warn",
     ]
     assert "--demo" in command
-
-
-@pytest.mark.parametrize(
-    ("redis", "url"),
-    [
-        (RedisConf(host="/run/s"), "unix:///run/s"),
-        (RedisConf(host="r:1"), "redis://r:1"),
-        (RedisConf(host="r:1", user="u", password="p/w", tls=True), "rediss://u:p%2Fw@r:1"),
-    ],
-)
-def test_redis_has_a_url(redis: RedisConf, url: str) -> None:
-    assert redis_url(redis) == url

@@ -11,8 +11,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from skyeim_ws.config.redis import RedisConf
-from skyeim_ws.gateway.backends import open_redis
 from skyeim_ws.logic.ports import Unavailable
+from skyeim_ws.store.client import connect
 from skyeim_ws.store.keys import missed_key, queue_key, session_key
 from skyeim_ws.store.pipeline import MAX_BATCH, Pipeline
 from tests.long import LONG
@@ -30,7 +30,7 @@ Servers = ClusterServers | SentinelServers
 
 @asynccontextmanager
 async def pipelined(conf: RedisConf) -> AsyncIterator[Pipeline]:
-    client = open_redis(conf)
+    client = connect(conf.address)
     pipeline = Pipeline(client)
     pipeline.start()
     try:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from skyeim_ws.gateway.backends import open_redis
+from skyeim_ws.store.client import connect
 from skyeim_ws.store.nodes import NODES_KEY, NodeLease, node_sessions_key
 from skyeim_ws.store.offline import RedisOfflineQueue
 from skyeim_ws.store.pipeline import Pipeline
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.xdist_group("redis_kinds")
 async def test_users_whose_sessions_are_marked_already_are_taken_out_all_the_same(
     cluster: ClusterServers,
 ) -> None:
-    client = open_redis(cluster.conf)
+    client = connect(cluster.conf.address)
     pipeline = Pipeline(client)
     pipeline.start()
     try:

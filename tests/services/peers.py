@@ -16,6 +16,8 @@ from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
 from tornado.web import Application, RequestHandler
 
+from skyeim_ws.contract.redis_address import RedisAddress
+
 
 class Gateway:
     """The push endpoint of a gateway: keeps each accepted call, answers `statuses` first."""
@@ -76,6 +78,11 @@ async def until(condition: Callable[[], object], deadline: float = 20.0) -> None
     async with asyncio.timeout(deadline):
         while not condition():  # noqa: ASYNC110 - the condition may be in another process
             await asyncio.sleep(0.005)
+
+
+def valkey_at(directory: Path) -> RedisAddress:
+    """Return the address of the Valkey that runs in a directory, if one does."""
+    return RedisAddress(hosts=(str(directory / "v.sock"),))
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 import pytest
 
+from skyeim_ws.contract.redis_address import RedisAddress
 from skyeim_ws.services.events import Events
 from tests.services.conftest import Services, start_services
 
@@ -24,11 +25,11 @@ ACCEPT, REFUSE = 1, 2
 
 @asynccontextmanager
 async def serving(
-    folder: Path, redis_url: str | None = None, push_url: str | None = None
+    folder: Path, redis: RedisAddress | None = None, push_url: str | None = None
 ) -> AsyncIterator[Services]:
     """Serve over an empty database, telling Redis and a gateway of changes if they are given."""
     async with AsyncExitStack() as stack:
-        yield await start_services(stack, folder, Events(redis_url, push_url))
+        yield await start_services(stack, folder, Events(redis, push_url))
 
 
 @contextmanager

@@ -13,14 +13,14 @@ from skyeim_ws.contract.pb import message_pb2 as pb
 from skyeim_ws.services import counters as counters_module
 from skyeim_ws.services.events import Events
 from tests.services.conftest import make_group
-from tests.services.peers import running_valkey, until
+from tests.services.peers import running_valkey, until, valkey_at
 from tests.services.serving import serving
 from tests.services.test_message import grouped, private
 
 
 @asynccontextmanager
 async def running_events(folder: Path) -> AsyncIterator[Events]:
-    events = Events(f"unix://{folder}/v.sock")
+    events = Events(valkey_at(folder))
     try:
         yield events
     finally:
@@ -39,7 +39,7 @@ async def test_counters_reach_the_seq_of_what_was_stored(tmp_path: Path) -> None
     with running_valkey(tmp_path) as client:
         client.set("group:seq:ahead", 100)
         client.set("group:seq:g", 1)
-        async with serving(tmp_path, f"unix://{tmp_path}/v.sock") as services:
+        async with serving(tmp_path, valkey_at(tmp_path)) as services:
             for group_id in ("g", "h", "ahead"):
                 await make_group(services.database, group_id, 1)
             items = [pb.SendItem(group=grouped(f"g{n}", 1, "g")) for n in range(3)]

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from skyeim_ws.services import events as events_module
 from skyeim_ws.services.events import Events, to_group, to_user
-from tests.services.peers import running_gateway, running_valkey, until
+from tests.services.peers import running_gateway, running_valkey, until, valkey_at
 
 SECRET = "push-secret-of-the-tests"
 
@@ -52,7 +52,7 @@ async def test_member_cache_is_deleted_before_the_push(tmp_path: Path) -> None:
         cached: list[object] = []
         async with (
             running_gateway() as gateway,
-            running_events(f"unix://{tmp_path}/v.sock", gateway.url) as events,
+            running_events(valkey_at(tmp_path), gateway.url) as events,
         ):
             gateway.on_call = lambda: cached.append(client.exists("im:group:members:g_1"))
             events.publish(to_group("g_1", "kickMember", {}), members_of="g_1")
@@ -111,8 +111,8 @@ async def test_member_cache_outlives_a_redis_outage_longer_than_patience(
     with running_valkey(tmp_path) as client:
         client.sadd("im:group:members:g_1", 1, 2)
         client.save()
-    url = f"unix://{tmp_path}/v.sock"
-    async with running_gateway() as gateway, running_events(url, gateway.url, patience=0.0) as e:
+    redis = valkey_at(tmp_path)
+    async with running_gateway() as gateway, running_events(redis, gateway.url, patience=0.0) as e:
         with capture_logs() as logs:
             e.publish(to_group("g_1", "kickMember", {}), members_of="g_1")
             await until(lambda: any(entry["event"] == "event_dropped" for entry in logs))
@@ -151,7 +151,7 @@ async def test_close_says_what_it_could_not_deliver(monkeypatch: pytest.MonkeyPa
     async with running_gateway() as gateway:
         url = gateway.url
     with capture_logs() as logs:
-        async with running_events("unix:///nonexistent/v.sock", url) as events:
+        async with running_events(valkey_at(Path("/nonexistent")), url) as events:
             events.publish(to_group("g_1", "kickMember", {}), members_of="g_1")
     names = [entry["event"] for entry in logs]
     assert "events_lost_at_close" in names

@@ -20,7 +20,7 @@ from tests.services.group_calls import (
     seat,
     set_role,
 )
-from tests.services.peers import running_gateway, running_valkey, until
+from tests.services.peers import running_gateway, running_valkey, until, valkey_at
 from tests.services.serving import (
     DENIED,
     INVALID,
@@ -189,8 +189,8 @@ async def test_read_mark_moves_forward_up_to_the_last_message(
 @pytest.mark.gen_test
 async def test_cached_members_are_gone_when_a_change_is_heard(tmp_path: Path) -> None:
     with running_valkey(tmp_path) as client:
-        url = f"unix://{tmp_path}/v.sock"
-        async with running_gateway() as gateway, serving(tmp_path, url, gateway.url) as services:
+        redis = valkey_at(tmp_path)
+        async with running_gateway() as gateway, serving(tmp_path, redis, gateway.url) as services:
             group_id = await make_group(services, 1, 2)
             await gateway.heard("createGroup")
             cache = f"im:group:members:{group_id}"
@@ -208,8 +208,8 @@ async def test_cached_members_are_gone_when_a_change_is_heard(tmp_path: Path) ->
 @pytest.mark.gen_test
 async def test_cached_members_go_when_the_fate_of_a_commit_is_unknown(tmp_path: Path) -> None:
     with running_valkey(tmp_path) as client:
-        url = f"unix://{tmp_path}/v.sock"
-        async with running_gateway() as gateway, serving(tmp_path, url, gateway.url) as services:
+        redis = valkey_at(tmp_path)
+        async with running_gateway() as gateway, serving(tmp_path, redis, gateway.url) as services:
             group_id = await make_group(services, 1, 2)
             await gateway.heard("createGroup")
             cache = f"im:group:members:{group_id}"

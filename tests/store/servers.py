@@ -12,8 +12,9 @@ from typing import TypeVar
 
 from redis.asyncio import Redis
 
+from skyeim_ws.contract.redis_address import RedisAddress
+from skyeim_ws.contract.redis_client import open_server
 from skyeim_ws.process import valkey
-from skyeim_ws.store.client import connect
 from skyeim_ws.store.pipeline import Pipeline
 
 T = TypeVar("T")
@@ -70,10 +71,15 @@ def running_server() -> Iterator[Server]:
             server.kill()
 
 
+def client_at(path: Path, timeout: float = 2.0, **login: str) -> Redis:
+    """Return a client of the server with that socket."""
+    return open_server(RedisAddress(hosts=(str(path),), **login), timeout, timeout)  # type: ignore[arg-type]
+
+
 @asynccontextmanager
 async def connected(server: Server, timeout: float = 2.0) -> AsyncIterator[Redis]:
     """Open a client."""
-    client = connect(str(server.socket), timeout=timeout)
+    client = client_at(server.socket, timeout)
     try:
         yield client
     finally:

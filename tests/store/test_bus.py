@@ -11,10 +11,9 @@ from structlog.testing import capture_logs
 
 from skyeim_ws.store import bus as bus_module
 from skyeim_ws.store.bus import RedisBus
-from skyeim_ws.store.client import connect
 from skyeim_ws.store.keys import BROADCAST, node_channel, session_key
 from skyeim_ws.store.pipeline import Pipeline
-from tests.store.servers import Server, connected, pipelined, until
+from tests.store.servers import Server, client_at, connected, pipelined, until
 
 
 class Heard:
@@ -235,7 +234,7 @@ async def tunnel(server: Server, folder: Path) -> AsyncIterator[Tunnel]:
 
 @asynccontextmanager
 async def connect_through(way: Tunnel) -> AsyncIterator[Redis]:
-    client = connect(str(way.path))
+    client = client_at(way.path)
     try:
         yield client
     finally:

@@ -11,10 +11,9 @@ from redis.asyncio import Redis
 from skyeim_ws.contract.codes import Reason
 from skyeim_ws.logic.ports import Refused, Unavailable
 from skyeim_ws.store import scripts, tracking
-from skyeim_ws.store.client import connect
 from skyeim_ws.store.members import REFUSED_TTL, TTL, UNTRACKED_TTL, UNVERIFIED_TTL, MemberCache
 from skyeim_ws.store.tracking import changes
-from tests.store.servers import Server, connected, pipelined, until, until_async
+from tests.store.servers import Server, client_at, connected, pipelined, until, until_async
 
 KEY = "im:group:members:g"
 MEMBERS = frozenset({1, 2, 3})
@@ -326,7 +325,7 @@ async def test_changes_are_followed_with_no_more_rights_than_the_documents_name(
     commands = "+client|id +client|tracking +subscribe +ping"
     async with connected(mortal) as admin:
         await admin.execute_command("ACL", "SETUSER", "ws", *f"{rights} {commands}".split())  # type: ignore[no-untyped-call]
-        client = connect(str(mortal.socket), username="ws", password="secret")
+        client = client_at(mortal.socket, user="ws", password="secret")
         stream = changes(client, "im:group:members:")
         try:
             assert (await anext(stream)).tracking
@@ -341,7 +340,7 @@ async def test_changes_are_followed_with_no_more_rights_than_the_documents_name(
 async def test_changes_are_followed_with_a_password(mortal: Server) -> None:
     async with connected(mortal) as admin:
         await admin.config_set("requirepass", "secret")
-        client = connect(str(mortal.socket), password="secret")
+        client = client_at(mortal.socket, password="secret")
         stream = changes(client, "p:")
         try:
             assert (await anext(stream)).tracking
