@@ -151,7 +151,7 @@ def test_every_code_is_documented() -> None:
 def test_every_metric_is_documented() -> None:
     parts: dict[str, Any] = {
         "hub": [],
-        "sending": types.SimpleNamespace(under_way=0),
+        "sending": types.SimpleNamespace(under_way=0, window=types.SimpleNamespace(waiting=0)),
         "router": type("Router", (), {"__len__": lambda _: 0, "queued": 0})(),
         "members": types.SimpleNamespace(seats=0),
         "pipeline": types.SimpleNamespace(healthy=True, waiting=0, dropped=0, failed=0),

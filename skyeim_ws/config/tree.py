@@ -68,9 +68,10 @@ class WebSocketConf:
     """The limits of connections and of the queues behind them; sizes in bytes, times in seconds.
 
     `offline_buffer_size` bounds what memory holds of the offline queue while Redis is away,
-    `ledger_size` the unconfirmed messages of one connection, `max_in_flight` the unanswered sends
-    of one client, `send_backlog` the messages of all clients
-    that wait for storage. `rate_limit` is in frames per second and client; 0 switches it off.
+    `ledger_size` the unconfirmed messages of one connection, `max_in_flight` what one client has
+    under way at the services, its sends and its other requests each, `send_ahead` the messages that
+    wait behind those, `send_backlog` the messages of all clients that wait for storage.
+    `rate_limit` is in frames per second and client; 0 switches it off.
     """
 
     ping_interval: Seconds = 54.0
@@ -87,6 +88,7 @@ class WebSocketConf:
     group_queue_size: Count = 256
     ledger_size: Count = 1024
     max_in_flight: Count = 128
+    send_ahead: Count = 1000
     send_batch_size: Count = 256
     send_backlog: Count = 10000
     recent_acks: Count = 10000

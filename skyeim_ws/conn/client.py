@@ -258,6 +258,16 @@ class Client(WebSocketHandler, ClientFields):
             reason=reason,
         )
 
+    @property
+    def reading_paused(self) -> bool:
+        """Whether nothing is read of the client for now, so that its silence means nothing."""
+        return self._wire is not None and self._wire.paused
+
+    def set_reading(self, *, on: bool) -> None:
+        """Read nothing of the client for now, or go on."""
+        if self._wire is not None:
+            (self._wire.resume if on else self._wire.pause)()
+
     def write_queued(self) -> None:
         """Write what is queued; called by the flusher, once per turn of the loop."""
         self._flush_pending = False

@@ -104,6 +104,7 @@ class FrameReader:
             if len(held) < self._wanted:
                 return
             data, self._held = bytes(held), None
+            self._wanted = 0
         position, size = 0, len(data)
         try:
             while position < size and (frame := self._next_frame(data, position)):
@@ -116,6 +117,12 @@ class FrameReader:
             # Also when the consumer stops early: what was yielded is not seen again.
             if position < size:
                 self._held = bytearray(memoryview(data)[position:])
+
+    def hold(self, data: bytes) -> None:
+        """Keep what was read, to be cut by the next `feed`."""
+        if self._held is None:
+            self._held, self._wanted = bytearray(), 0
+        self._held += data
 
     def _next_frame(self, data: bytes, start: int) -> tuple[Opcode, bool, bytes, int] | None:
         """Return opcode, final flag, payload and end of the frame at `start`.

@@ -65,6 +65,8 @@ def check(client: Client, now: float) -> None:
     To be called once `next_check` has passed, when the client is in no timer_wheel.
     """
     limits = client.context.limits
+    if client.reading_paused:
+        client.last_seen = now
     if now - client.last_seen >= limits.pong_timeout:
         client.context.stats.heartbeat_timeouts += 1
         client.disconnect(CloseCode.HEARTBEAT_TIMEOUT, "no sign of life")

@@ -43,6 +43,12 @@ class Transport(Protocol):
     def start(self) -> None:
         """Begin to read."""
 
+    def pause(self) -> None:
+        """Read nothing until `resume`; what is being read already may still be reported."""
+
+    def resume(self) -> None:
+        """Read again."""
+
     def write(self, data: bytes | memoryview) -> bool:
         """Write, behind what waits; False if some of it has to wait, then `drained` follows.
 
@@ -91,6 +97,16 @@ class SocketTransport:
         if self._socket is None:
             self._loop.call_soon(self._events.lost)
         else:
+            self._loop.add_reader(self._socket, self._readable)
+
+    def pause(self) -> None:
+        """Read nothing until `resume`."""
+        if self._socket is not None:
+            self._loop.remove_reader(self._socket)
+
+    def resume(self) -> None:
+        """Read again."""
+        if self._socket is not None:
             self._loop.add_reader(self._socket, self._readable)
 
     def write(self, data: bytes | memoryview) -> bool:
@@ -167,7 +183,7 @@ class SocketTransport:
 class StreamTransport:
     """A stream of Tornado, for TLS."""
 
-    __slots__ = ("_events", "_reading", "_stream")
+    __slots__ = ("_events", "_reading", "_resumed", "_stream")
 
     direct = None
 
@@ -175,10 +191,22 @@ class StreamTransport:
         self._events = events
         self._stream = stream
         self._reading: asyncio.Task[None] | None = None
+        self._resumed: asyncio.Event | None = None
 
     def start(self) -> None:
         """Begin to read."""
         self._reading = asyncio.get_running_loop().create_task(self._read())
+
+    def pause(self) -> None:
+        """Read nothing until `resume`, but for what is being read."""
+        if self._resumed is None:
+            self._resumed = asyncio.Event()
+
+    def resume(self) -> None:
+        """Read again."""
+        if self._resumed is not None:
+            self._resumed.set()
+            self._resumed = None
 
     def write(self, data: bytes | memoryview) -> bool:
         """Write, behind what waits; False if some of it has to wait."""
@@ -207,6 +235,8 @@ class StreamTransport:
     async def _read(self) -> None:
         try:
             while True:
+                if self._resumed is not None:
+                    await self._resumed.wait()
                 # The method returns a future, though its type says less.
                 reading = cast("Future[bytes]", self._stream.read_bytes(READ_BYTES, partial=True))
                 if reading.done():

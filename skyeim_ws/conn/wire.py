@@ -68,6 +68,7 @@ class Wire:
         "_closed_by_us",
         "_ended",
         "_handler",
+        "_paused",
         "_pong",
         "_reader",
         "_transport",
@@ -84,6 +85,7 @@ class Wire:
         # Whether something waits to be written, and the answer to the peer's last ping with it:
         # RFC 6455, 5.5.3 asks for no more than one, and a peer that only pings would fill memory.
         self._blocked = False
+        self._paused = False
         self._pong: bytes | None = None
         self._transport, self._ahead = adopt_socket(stream, self)
 
@@ -104,6 +106,29 @@ class Wire:
             ahead, self._ahead = self._ahead, b""
             self.received(ahead)
 
+    @property
+    def paused(self) -> bool:
+        """Whether nothing is read for now."""
+        return self._paused
+
+    def pause(self) -> None:
+        """Read nothing, and look at nothing that was read, until `resume`."""
+        if not self._paused and not self._closed_by_us:
+            self._paused = True
+            self._transport.pause()
+
+    def resume(self) -> None:
+        """Go on, in a turn of its own, with what was read and what comes."""
+        if self._paused:
+            self._paused = False
+            asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        if not self._paused and not self._ended:
+            self.received(b"")
+            if not self._paused:
+                self._transport.resume()
+
     def send(self, data: bytes | memoryview) -> None:
         """Write frames, behind what waits; nothing follows our close frame."""
         if not self._closed_by_us and not self._transport.write(data):
@@ -115,6 +140,7 @@ class Wire:
         self._handler.direct = None
         self.send(encode_close(CloseCode.NORMAL if code is None else code, reason or ""))
         self._closed_by_us = True
+        self.resume()  # unread data would reset the connection, and the peer would not see why
         if code == CloseCode.FLOODING:
             self._reader = None  # not one more frame of it is looked at
         if self._closed_by_peer and not self._blocked:
@@ -131,11 +157,14 @@ class Wire:
         # socket with unread data resets it, and the peer would never see why.
         if self._reader is None:
             return
+        if self._paused:
+            self._reader.hold(data)
+            return
         try:
             for opcode, payload in self._reader.feed(data):
                 self._handler.on_frame()
                 self._handle(opcode, payload)
-                if self._closed_by_peer or self._reader is None:
+                if self._closed_by_peer or self._reader is None or self._paused:
                     break
         except ProtocolViolation as violation:
             self._reader = None

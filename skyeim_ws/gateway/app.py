@@ -160,7 +160,8 @@ async def gateway(
             writer=services.writer,
             delivery=delivery,
             router=router,
-            requests=requests,
+            max_in_flight=ws.max_in_flight,
+            send_ahead=ws.send_ahead,
             recent_acks=ws.recent_acks,
         )
         social = Social(

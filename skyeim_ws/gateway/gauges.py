@@ -17,6 +17,7 @@ def gauges(
     return {
         "connections": len(hub),
         "sends_under_way": sending.under_way,
+        "sends_ahead": sending.window.waiting,
         "groups_active": len(router),
         "group_frames_queued": router.queued,
         "memberships_remembered": members.seats,

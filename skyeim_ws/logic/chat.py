@@ -25,7 +25,7 @@ from skyeim_ws.logic.answers import failed_frame, refuse, sent_frame
 from skyeim_ws.logic.delivery import PrivateDelivery
 from skyeim_ws.logic.outgoing import MessageWriter, Outgoing, SendOutcome, Stored
 from skyeim_ws.logic.ports import Refused, Unavailable
-from skyeim_ws.logic.requests import Requests
+from skyeim_ws.logic.send_window import SendWindow
 from skyeim_ws.logic.user_router import UserRouter
 
 _Key = tuple[int, int, str, str]  # sender, receiver or group, msgId
@@ -46,7 +46,8 @@ class Sending:
         writer: MessageWriter,
         delivery: PrivateDelivery,
         router: GroupRouter,
-        requests: Requests,
+        max_in_flight: int,
+        send_ahead: int,
         recent_acks: int,
     ) -> None:
         self._hub = hub
@@ -55,7 +56,7 @@ class Sending:
         self._writer = writer
         self._delivery = delivery
         self._router = router
-        self._requests = requests
+        self.window = SendWindow(self._begin, max_in_flight=max_in_flight, send_ahead=send_ahead)
         # Whom to answer when a message is stored: one client for each attempt to send it.
         self._under_way: dict[_Key, list[Client]] = {}
         # What was answered lately, by sender and msgId: a retry is answered from here and routes
@@ -70,7 +71,7 @@ class Sending:
 
     def chat(self, client: Client, data: Chat) -> None:
         """Take a private message."""
-        self._submit(
+        self.window.submit(
             client,
             Outgoing(
                 msg_id=data.msg_id or new_msg_id(),
@@ -83,7 +84,7 @@ class Sending:
 
     def group_chat(self, client: Client, data: GroupChat) -> None:
         """Take a group message."""
-        self._submit(
+        self.window.submit(
             client,
             Outgoing(
                 msg_id=data.msg_id or new_msg_id(),
@@ -95,7 +96,8 @@ class Sending:
             ),
         )
 
-    def _submit(self, client: Client, message: Outgoing) -> None:
+    def _begin(self, client: Client, message: Outgoing) -> bool:
+        """Have a message stored, or answer it at once; tell whether it is under way now."""
         key = _key(message)
         answered = self._answered.get((client.user_id, message.msg_id))
         if answered is not None:
@@ -104,27 +106,21 @@ class Sending:
                 client.send(sent_frame(stored))
             else:
                 client.send(failed_frame(message.msg_id, Reason.MSG_ID_CONFLICT))
-            return
-        if not self._requests.admit(client):
-            self._busy(client, message)
-            return
+            return False
         if (clients := self._under_way.get(key)) is not None:
             clients.append(client)
-            return
+            return True
         # The place in the group's queue is taken first: a message that is stored is routed.
         reserved = not message.group_id or self._router.reserve(message.group_id)
         if reserved and self._writer.submit(message, self._settle):
             self._under_way[key] = [client]
-            return
+            return True
         if reserved and message.group_id:
             self._router.release(message.group_id)
-        self._requests.done(client)
         client.context.stats.busy += 1
-        self._busy(client, message)
-
-    def _busy(self, client: Client, message: Outgoing) -> None:
         kind = "group_chat" if message.group_id else "chat"
         refuse(client, kind, Reason.BUSY, msg_id=message.msg_id)
+        return False
 
     def _settle(self, message: Outgoing, outcome: SendOutcome) -> None:
         """Answer the sender, then deliver; but queue before the answer if it has to be queued.
@@ -168,12 +164,12 @@ class Sending:
         else:
             answer = failed_frame(message.msg_id, Reason.RPC_ERROR)
         for client in clients:
-            self._requests.done(client)
             if client.state < State.DRAINING:
                 client.send(answer)
             else:
                 # The sender may have reconnected, and waits for this on the new connection.
                 self._user_router.send(message.from_user_id, answer)
+            self.window.done(client)
 
     def _remember(self, message: Outgoing, stored: Stored) -> None:
         # Not with what is stored: that would be the contents of all of them.

@@ -13,7 +13,7 @@ from skyeim_ws.logic.tasks import Tasks
 class Requests:
     """Runs what a frame of a client asks for, beside its connection.
 
-    A client has at most `max_in_flight` requests and sends under way together.
+    A client has at most `max_in_flight` of them under way.
     """
 
     def __init__(self, tasks: Tasks, max_in_flight: int) -> None:

@@ -1,8 +1,11 @@
 """What the logic remembers of a connection, for as long as that lives."""
 
+from collections import deque
+
 import msgspec
 
 from skyeim_ws.conn.client import Client
+from skyeim_ws.logic.outgoing import Outgoing
 
 
 class Session(msgspec.Struct, eq=False, gc=False):
@@ -20,6 +23,10 @@ class Session(msgspec.Struct, eq=False, gc=False):
     """Whether the other nodes would clean up after this connection, should this node die."""
     replaced: bool = False
     """Whether a newer login has taken its place."""
+    sending: int = 0
+    """Messages that are being stored."""
+    ahead: deque[Outgoing] | None = None
+    """Messages that wait for those; None while there are none."""
     kicked_as: str = ""
     """The id under which it was kicked before it knew that this is its own."""
 

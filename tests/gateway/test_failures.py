@@ -264,20 +264,38 @@ async def test_who_sends_too_fast_is_told_and_may_stay(make_world: MakeWorld) ->
 
 
 @pytest.mark.gen_test
-async def test_too_many_sends_in_flight_are_busy_and_the_others_go_on(
-    make_world: MakeWorld,
-) -> None:
-    async with make_world(max_in_flight=2) as world:
-        alice = await world.login(1001)
+async def test_what_is_sent_ahead_waits_and_then_is_not_even_read(make_world: MakeWorld) -> None:
+    """Reading stops in the middle of what has come, and goes on there."""
+    async with make_world(max_in_flight=2, send_ahead=4) as world:
+        alice, bob = await world.login(1001), await world.login(1002)
+        client = world.gateway.hub.get(1001)
+        assert client is not None
         await world.stop_services()
-        for number in range(3):
-            await alice.send("chat", toUserId=1002, content="x", msgId=f"m-{number}")
-        await failure(alice, "busy", 30010, "m-2")
+        for number in range(40):
+            await alice.send("chat", toUserId=1002, content=str(number), msgId=f"m-{number}")
+        await until(lambda: client.reading_paused)
+        assert world.gateway.sending.window.waiting == 4
+        assert world.gateway.sending.under_way == 2
         await world.start_services()
-        for number in range(2):
+        for number in range(40):
             await alice.expect("ack", msgId=f"m-{number}", status="sent")
-        await alice.chat(1002, "x", msgId="m-2")
-        assert await count(world) == 3
+        received = [(await bob.expect("chat"))["content"] for _ in range(40)]
+        assert received == [str(number) for number in range(40)]
+        assert world.gateway.sending.window.waiting == 0
+        assert await count(world) == 40
+
+
+@pytest.mark.gen_test
+async def test_what_was_sent_before_a_close_is_stored_after_it(make_world: MakeWorld) -> None:
+    async with make_world(max_in_flight=2, send_ahead=100) as world:
+        alice, bob = await world.login(1001), await world.login(1002)
+        await world.stop_services()
+        for number in range(40):
+            await alice.send("chat", toUserId=1002, content=str(number), msgId=f"m-{number}")
+        await alice.connection.close()
+        await world.start_services()
+        received = [(await bob.expect("chat"))["content"] for _ in range(40)]
+        assert received == [str(number) for number in range(40)]
 
 
 @pytest.mark.gen_test

@@ -191,3 +191,19 @@ async def test_searching_finds_what_is_the_users_own(redis_server: Server, tmp_p
         assert await found("/message/at-me?groupId=g_team") == ["all"]
         assert (await world.get("/message/at-me?groupId=g_foreign", 1002)).code == 403
         assert await found("/message/conversations") == []
+
+
+@pytest.mark.gen_test
+async def test_a_burst_of_one_sender_is_stored_in_order(
+    redis_server: Server, tmp_path: Path
+) -> None:
+    """Each call has its own time: waiting for the one before does not use it up."""
+    async with deployment(redis_server, tmp_path) as (world, go):
+        alice, bob = await world.login(1001), await world.login(1002)
+        go.shed["SendMessage"] = 5
+        for number in range(300):
+            await alice.send("chat", toUserId=1002, content=str(number), msgId=f"b{number}")
+        acks = [await alice.expect("ack", msgId=f"b{number}") for number in range(300)]
+        assert {ack["status"] for ack in acks} == {"sent"}
+        received = [(await bob.expect("chat"))["content"] for _ in range(300)]
+        assert received == [str(number) for number in range(300)]

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Sequence
-from types import SimpleNamespace
 from typing import Any, cast
 
 from skyeim_ws.conn.client import Client, State
@@ -11,6 +10,7 @@ from skyeim_ws.conn.messages import Chat
 from skyeim_ws.logic.acks import Acks
 from skyeim_ws.logic.chat import Sending
 from skyeim_ws.logic.outgoing import Outgoing, SendOutcome, Stored
+from skyeim_ws.logic.session_state import Session
 
 ALICE = 1
 BOB = 2
@@ -23,6 +23,7 @@ class Person:
     def __init__(self, user_id: int) -> None:
         self.user_id = user_id
         self.state = State.OPEN
+        self.session = Session()
         self.told: list[str] = []
 
     def send(self, frame: bytes) -> None:
@@ -54,7 +55,8 @@ class Outside:
             writer=port,
             delivery=port,
             router=port,
-            requests=cast(Any, SimpleNamespace(admit=lambda _: True, done=lambda _: None)),
+            max_in_flight=10,
+            send_ahead=10,
             recent_acks=10,
         )
 
