@@ -11,12 +11,13 @@ JOBS ?= 2
 
 FAULT_TESTS := tests/chaos tests/redis_kinds tests/gateway/test_login_race.py \
 	tests/process/test_ghosts.py tests/process/test_half_open.py tests/process/test_workers.py
+FUZZ_TESTS := $(wildcard tests/*/test_fuzz*.py)
 # What a user sees of Redis; `make chaos` has the whole of tests/gateway run on these.
 KINDS := cluster sentinel
 KIND_TESTS := $(addprefix tests/gateway/test_, cluster.py groups.py offline.py order.py \
 	private.py receipts.py social.py)
 
-.PHONY: help run test chaos bench autobahn format lint proto clean
+.PHONY: help run test chaos bench autobahn fuzz format lint proto clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +60,9 @@ bench: $(BENCH_STAMP) ## Measure against the goals, 10 minutes; with QUICK=1 a l
 autobahn: $(STAMP) ## Run the Autobahn testsuite against our connections, plain and TLS; 2 minutes
 	tools/install-autobahn $(VENV)/autobahn $(abspath $(BIN))/python
 	$(BIN)/python -m tests.autobahn --suite $(VENV)/autobahn/wstest
+
+fuzz: $(STAMP) ## Feed every parser with what is nearly right, fifty times as much as in all tests
+	LONG_TESTS=1 $(BIN)/python -m pytest -n $(JOBS) --timeout=3600 --async-test-timeout=3600 $(FUZZ_TESTS)
 
 format: $(STAMP) ## Format the code and mend what the linter can
 	$(BIN)/ruff format .

@@ -3,3 +3,8 @@
 import os
 
 LONG = bool(os.environ.get("LONG_TESTS"))
+
+
+def examples(short: int) -> int:
+    """Return how many examples a property is tried with, `short` of them in the short form."""
+    return short * 50 if LONG else short

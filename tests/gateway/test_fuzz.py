@@ -14,9 +14,11 @@ from structlog.testing import capture_logs
 from tornado.ioloop import IOLoop
 from websockets.frames import Close, Frame, Opcode
 
-from skyeim_ws.contract.codes import UNKNOWN_TYPE
+from skyeim_ws.contract.codes import UNKNOWN_TYPE, CloseCode
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.raw import raw_user
+from tests.long import examples
+from tests.waiting import until
 from tests.world import User, World
 
 T = TypeVar("T")
@@ -27,13 +29,14 @@ ANSWERS = {
     "group_chat": {"ack", "error"},
     "presence": {"presence", "error"},
     "offline_pull": {"offline_messages", "error"},
+    "token": {"error"},
 }
 """What is answered, and how; the types that are not here may go without a word."""
 
 DEADLINE = 15.0
 """Seconds for one example; after a failure many more are tried."""
 
-fuzzed = settings(max_examples=100, deadline=None)
+fuzzed = settings(max_examples=examples(100), deadline=None)
 
 
 class Errors(logging.Handler):
@@ -76,6 +79,7 @@ def served(io_loop: IOLoop, make_world: MakeWorld) -> Iterator[Served]:
         served = Served(io_loop, chat, logs, errors)
         yield served
         served.run(_another_is_served(chat))
+        served.run(_nothing_is_left(chat))
         io_loop.run_sync(partial(running.__aexit__, None, None, None))
     logging.getLogger().removeHandler(errors)
 
@@ -85,6 +89,17 @@ async def _another_is_served(chat: World) -> None:
     await alice.chat(1003, "hello", msgId="afterwards")
     await bob.expect("chat", msgId="afterwards")
     assert json.loads((await chat.get("/health")).body)["status"] == "ok"
+
+
+async def _nothing_is_left(chat: World) -> None:
+    """Whatever was said, it holds no memory when all have gone."""
+    running = chat.gateway
+    for client in running.hub:
+        context = client.context
+        client.disconnect(CloseCode.NORMAL, "end of the test")
+    await until(lambda: not running.hub and not running.sending.under_way)
+    await until(lambda: not len(running.router) and not running.router.queued)
+    await until(lambda: not len(context.timer_wheel) and not context.awaiting_confirmation)
 
 
 # JSON, of every kind that a text frame can carry.
@@ -108,12 +123,13 @@ json_texts = values.map(json.dumps) | nested
 valid_data: dict[str, dict[str, Any]] = {
     "chat": {"toUserId": 1002, "content": "hello", "contentType": 1, "msgId": "m-1"},
     "group_chat": {"groupId": "g_demo", "content": "hello", "atUserIds": [-1], "msgId": "g-1"},
-    "ack": {"msgId": "m-1", "status": "delivered"},
+    "ack": {"msgId": "m-1", "msgIds": ["m-2"], "status": "delivered"},
     "read": {"peerId": 1002, "msgIds": ["m-1"]},
     "group_read": {"groupId": "g_demo", "readSeq": 1},
     "typing": {"toUserId": 1002, "groupId": "g_demo"},
     "presence": {"userIds": [1001, 1002]},
     "offline_pull": {"limit": 20},
+    "token": {"token": "none"},
     "ping": {"any": "thing"},
 }
 
@@ -178,7 +194,7 @@ def test_text_that_is_no_frame_is_answered_with_an_error(served: Served) -> None
 def test_near_valid_frames_are_answered_and_close_nothing(served: Served) -> None:
     user = served.run(served.world.login(1001))
 
-    @settings(fuzzed, max_examples=150)
+    @settings(fuzzed, max_examples=examples(150))
     @given(near_valid())
     def check(drawn: tuple[str, str]) -> None:
         served.run(_send(user, *drawn))
@@ -243,7 +259,9 @@ def test_bytes_that_are_no_frames_end_with_a_defined_close_code_if_any(served: S
             if opcode is Opcode.TEXT:
                 assert json.loads(payload)["type"]
             elif opcode is Opcode.CLOSE and payload:
-                Close.parse(payload).check()
+                close = Close.parse(payload)
+                close.check()
+                assert close.code != CloseCode.INTERNAL_ERROR
 
     check()
 
@@ -301,7 +319,7 @@ async def _request(chat: World, data: bytes) -> bytes:
 def test_requests_that_are_none_are_refused_and_no_fault_of_ours(served: Served) -> None:
     token = served.world.token(1001).encode()
 
-    @settings(fuzzed, max_examples=200)
+    @settings(fuzzed, max_examples=examples(200))
     @given(near_requests() | st.binary(max_size=200))
     @example(b"OPTIONS /ws?token=TOKEN HTTP/1.1\r\nHost: x\r\n\r\n")
     @example(b"GET /ws?token=%ff HTTP/1.1\r\nHost: x\r\n\r\n")
