@@ -1,6 +1,8 @@
 """Which connections are to be looked at next, so that nobody looks at all of them; pure."""
 
 from collections import defaultdict
+from collections.abc import Iterator
+from itertools import chain
 from typing import Generic, Protocol, TypeVar
 
 _SLOT_SECONDS = 1.0
@@ -23,6 +25,9 @@ class TimerWheel(Generic[S]):
 
     def __len__(self) -> int:
         return sum(map(len, self._slots.values()))
+
+    def __iter__(self) -> Iterator[S]:
+        return chain.from_iterable(self._slots.values())
 
     def add(self, client: S) -> None:
         """Enter a connection."""

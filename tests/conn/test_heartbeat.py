@@ -25,6 +25,14 @@ async def sign_of_life(user: RawUser, client: Client, clock: Clock) -> None:
     await until(lambda: client.last_seen == clock.now)
 
 
+def pass_time(heartbeat: Heartbeat, clock: Clock, seconds: float) -> None:
+    """Let time pass, with a sweep at each second of it and at its end."""
+    end = clock.now + seconds
+    while clock.now < end:
+        clock.now = min(end, clock.now + 1)
+        heartbeat.sweep()
+
+
 @pytest.mark.gen_test
 async def test_pings_of_a_crowd_that_came_at_once_are_spread_over_the_interval() -> None:
     clock = Clock()
@@ -56,9 +64,8 @@ async def test_an_unanswered_ping_is_not_followed_by_another() -> None:
         user, client = await running.dial(1)
         heartbeat = Heartbeat(running.context)
         for _ in range(5):
-            clock.now += 10
             client.deliver(delivery(int(clock.now)))
-            heartbeat.sweep()
+            pass_time(heartbeat, clock, 10)
         user.send("marker")
         await until(lambda: running.notes.received_texts)
         client.disconnect(CloseCode.NORMAL, "end of the test")
@@ -74,8 +81,7 @@ async def test_an_answered_ping_is_followed_by_another_after_the_interval() -> N
         user, client = await running.dial(1)
         heartbeat = Heartbeat(running.context)
         for number in range(1, 4):
-            clock.now += 10
-            heartbeat.sweep()
+            pass_time(heartbeat, clock, 10)
             ping = await user.next_ping()
             assert ping == b"%d" % number
             heartbeat.sweep()
@@ -90,20 +96,42 @@ async def test_who_gives_no_sign_of_life_is_closed_and_whoever_gives_one_is_not(
         silent, lost = await running.dial(1)
         alive, kept = await running.dial(2)
         heartbeat = Heartbeat(running.context)
-        clock.now += 59.9
-        heartbeat.sweep()
+        pass_time(heartbeat, clock, 59.9)
         assert (lost.state, kept.state) == (State.OPEN, State.OPEN)
         await sign_of_life(alive, kept, clock)
         lost.deliver(delivery(1))
-        clock.now += 0.1
-        heartbeat.sweep()
+        pass_time(heartbeat, clock, 0.1)
         assert (lost.state, kept.state) == (State.DRAINING, State.OPEN)
         assert (await silent.close_frame()).code == CloseCode.HEARTBEAT_TIMEOUT
         assert running.notes.returned == {1: ["m-1"]}
         assert running.stats.heartbeat_timeouts == 1
-        clock.now += 59.9
-        heartbeat.sweep()
+        pass_time(heartbeat, clock, 59.9)
         assert kept.state is State.DRAINING
+
+
+@pytest.mark.gen_test
+async def test_a_standstill_of_the_process_is_no_silence_of_its_clients() -> None:
+    """Whoever had so many seconds left before it has them after it, and frames are read first."""
+    clock = Clock()
+    async with endpoint(clock, ping_interval=54, pong_timeout=60) as running:
+        (user, client), (_, silent) = await running.dial(1), await running.dial(2)
+        heartbeat = Heartbeat(running.context)
+        pass_time(heartbeat, clock, 50)
+        user.send_frame(Opcode.TEXT, b"in the kernel")
+        clock.now += 3_000
+        heartbeat.sweep()
+        assert (client.state, silent.state) == (State.OPEN, State.OPEN)
+        await until(lambda: running.notes.received_texts == ["in the kernel"])
+        states = []
+        for seconds in (9, 2, 48, 2):
+            pass_time(heartbeat, clock, seconds)
+            states.append((client.state, silent.state))
+        assert states == [
+            (State.OPEN, State.OPEN),
+            (State.OPEN, State.DRAINING),
+            (State.OPEN, State.DRAINING),
+            (State.DRAINING, State.DRAINING),
+        ]
 
 
 @pytest.mark.gen_test
@@ -125,11 +153,9 @@ async def test_a_connection_ends_with_its_token() -> None:
     async with endpoint(clock, pong_timeout=2 * TOKEN_SECONDS) as running:
         user, client = await running.dial(1)
         heartbeat = Heartbeat(running.context)
-        clock.now = client.expires_at - 1
-        heartbeat.sweep()
+        pass_time(heartbeat, clock, TOKEN_SECONDS - 1)
         assert client.state is State.OPEN
-        clock.now = client.expires_at
-        heartbeat.sweep()
+        pass_time(heartbeat, clock, 1)
         assert (await user.close_frame()).code == CloseCode.TOKEN_EXPIRED
 
 
