@@ -13,7 +13,8 @@ from skyeim_ws.cli.admin import arguments as admin
 from skyeim_ws.cli.chat import terminal as chat_client
 from skyeim_ws.cli.chat.conversation import Target
 from skyeim_ws.config.check import Loaded, load, require_reachable, warnings
-from skyeim_ws.config.loader import ConfigError, parse_duration
+from skyeim_ws.config.errors import ConfigError
+from skyeim_ws.config.loader import parse_duration
 from skyeim_ws.config.tree import Config
 from skyeim_ws.contract.names import DEFAULT_URL
 from skyeim_ws.handler import tokens

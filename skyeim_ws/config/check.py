@@ -5,9 +5,11 @@ import ipaddress
 import re
 from dataclasses import dataclass, replace
 
-from skyeim_ws.config.loader import ConfigError, bind, read
+from skyeim_ws.config.errors import ConfigError
+from skyeim_ws.config.loader import bind
 from skyeim_ws.config.redis import check_redis
 from skyeim_ws.config.tree import Config, RpcConf
+from skyeim_ws.config.yaml_file import read
 from skyeim_ws.contract.names import LONGEST_FRAME, MAX_BATCH, MAX_CONTENT
 from skyeim_ws.contract.origins import OriginList
 

@@ -1,4 +1,4 @@
-"""Reading YAML into frozen dataclasses in the manner of go-zero: any key case, strict types.
+"""Parsed YAML becomes frozen dataclasses in the manner of go-zero: any key case, strict types.
 
 A dataclass is a section of the file and its fields are the keys: `pong_timeout` is `PongTimeout`
 unless the field's metadata names another `key`. A field without a default is required. The field's
@@ -10,34 +10,22 @@ holds the keys, in lower case, that go-zero knows and that have no effect here.
 
 import dataclasses
 import math
-import os
 import re
 import types
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-import yaml
+from skyeim_ws.config.errors import ConfigError, shown
 
 T = TypeVar("T")
 
-_ENV = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h|d)", re.ASCII)
 _UNIT_SECONDS = {
     **{"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3},
     **{"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0},
 }
 _KINDS = {bool: "a boolean", int: "an integer", float: "a number", str: "a string", list: "a list"}
-_SHOWN_CHARACTERS = 60
-
-
-class ConfigError(Exception):
-    """What is wrong with a configuration file: which file, which key, what was wanted."""
-
-    def __init__(self, path: str, problem: str, *, field: str = "", line: int = 0) -> None:
-        place = f'field "{field}" ' if field else f"line {line}: " if line else ""
-        super().__init__(f"config file {path}, {place}{problem}")
-        self.field = field
+_MAX_DURATION_CHARACTERS = 40
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -67,81 +55,12 @@ def parse_duration(text: str) -> float:
     """
     if text == "0":
         return 0.0
+    if len(text) > _MAX_DURATION_CHARACTERS:
+        raise ValueError("not a duration such as 500ms, 5s or 1m30s")
     parts = list(_DURATION_PART.finditer(text))
     if not parts or "".join(part.group() for part in parts) != text:
         raise ValueError("not a duration such as 500ms, 5s or 1m30s")
     return math.fsum(float(part[1]) * _UNIT_SECONDS[part[2]] for part in parts)
-
-
-def read(path: str, *, env: bool = False) -> dict[str, Any]:
-    """Parse a YAML file whose top level is a mapping; with `env`, `${NAME}` is replaced.
-
-    Replacement works on single values, never on the structure, so that no variable can add a key.
-    An unquoted value is typed after it: `Port: ${PORT}` is an integer. Raises ConfigError.
-    """
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise ConfigError(path, f"cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(path, "is not UTF-8 text") from error
-    try:
-        loader = yaml.SafeLoader(text)
-        node = loader.get_single_node()
-        if node is None:
-            return {}
-        _prepare(path, loader, node, env)
-        document = loader.construct_document(node)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else 1
-        raise ConfigError(path, f"{error.problem or error.context}", line=line) from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        # Taken from the first line: what follows repeats the file's text, secrets included.
-        raise ConfigError(path, f"is not valid YAML: {str(error).splitlines()[0]}") from error
-    if not isinstance(document, dict):
-        raise ConfigError(path, f"must be a mapping of keys, found {_describe(document)}", line=1)
-    return document
-
-
-def _prepare(path: str, loader: yaml.SafeLoader, root: yaml.Node, env: bool) -> None:
-    """Refuse keys that stand twice and put the environment's values in, in place."""
-    pending, seen = [root], set()
-    while pending:
-        node = pending.pop()
-        if id(node) in seen:  # an alias leads to a node that was visited
-            continue
-        seen.add(id(node))
-        if isinstance(node, yaml.SequenceNode):
-            pending.extend(node.value)
-        elif isinstance(node, yaml.MappingNode):
-            keys: set[str] = set()
-            for key, value in node.value:
-                name = key.value.lower() if isinstance(key, yaml.ScalarNode) else ""
-                if name and name != "<<" and name in keys:
-                    raise ConfigError(path, f'"{key.value}" is set twice', line=_line(key))
-                keys.add(name)
-                pending.append(value)
-        elif isinstance(node, yaml.ScalarNode) and env and "${" in node.value:
-            node.value = _expand(path, node)
-            if node.style is None:  # unquoted
-                resolve: Any = loader.resolve
-                node.tag = resolve(yaml.ScalarNode, node.value, (True, False))
-
-
-def _expand(path: str, node: yaml.ScalarNode) -> str:
-    def value(match: re.Match[str]) -> str:
-        found = os.environ.get(match[1])
-        if found is None:
-            problem = f"environment variable {match[1]} is not set"
-            raise ConfigError(path, problem, line=_line(node))
-        return found
-
-    return _ENV.sub(value, node.value)
-
-
-def _line(node: yaml.Node) -> int:
-    return int(node.start_mark.line) + 1
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -169,8 +88,8 @@ class _Binder:
     path: str
     leftover: Leftover
 
-    def section(self, cls: type[T], values: Mapping[Any, Any], prefix: str) -> T:
-        given = {str(key).lower(): (str(key), value) for key, value in values.items()}
+    def section(self, cls: type[T], values: Mapping[str, Any], prefix: str) -> T:
+        given = {key.lower(): (key, value) for key, value in values.items()}
         hints = get_type_hints(cls, include_extras=True)
         bound: dict[str, Any] = {}
         for spec in dataclasses.fields(cls):  # type: ignore[arg-type]  # T is a dataclass
@@ -192,7 +111,7 @@ class _Binder:
         ignored: frozenset[str] = getattr(cls, "IGNORED", frozenset())
         for low, (key, _) in given.items():
             kind = self.leftover.ignored if low in ignored else self.leftover.unknown
-            kind.append(prefix + key)
+            kind.append(prefix + shown(key))
         return cls(**bound)
 
     def value(self, hint: Any, raw: Any, name: str, *, secret: bool) -> Any:
@@ -202,7 +121,8 @@ class _Binder:
             marks = tuple(rest)
         if dataclasses.is_dataclass(hint) and isinstance(hint, type):
             if not isinstance(raw, dict):
-                raise self.wanted("a section", raw, name, secret)
+                # What was found is not shown: a secret may stand where its section should be.
+                raise self.wanted("a section", raw, name, secret=True)
             return self.section(hint, raw, name + ".")
         if get_origin(hint) is Literal:
             options = get_args(hint)
@@ -274,6 +194,5 @@ def _describe(raw: object) -> str:
     if isinstance(raw, int | float):
         return f"{raw} ({kind})"
     if isinstance(raw, str):
-        shown = raw if len(raw) <= _SHOWN_CHARACTERS else raw[:_SHOWN_CHARACTERS] + "..."
-        return f'"{shown}" ({kind})'
+        return f'"{shown(raw)}" ({kind})'
     return kind

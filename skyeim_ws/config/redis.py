@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
-from skyeim_ws.config.loader import ConfigError, NonEmpty
+from skyeim_ws.config.errors import ConfigError
+from skyeim_ws.config.loader import NonEmpty
 from skyeim_ws.contract.redis_address import RedisAddress
 
 

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from skyeim_ws.config.check import load, require_reachable, warnings
-from skyeim_ws.config.loader import ConfigError
+from skyeim_ws.config.errors import ConfigError
 from skyeim_ws.config.redis import RedisConf
 from skyeim_ws.config.tree import Config, EmbeddedConf, EtcdConf, WebSocketConf
 from skyeim_ws.contract.names import LONGEST_FRAME
@@ -222,7 +222,7 @@ class TestRefusals:
             ({"Name": ""}, '"Name" must not be empty'),
             ({"Name": 7}, '"Name" must be a string, found 7 (an integer)'),
             ({"Mode": "prod"}, '"Mode" must be one of dev, test, rt, pre, pro, found "prod"'),
-            ({"Auth": "x"}, '"Auth" must be a section, found "x" (a string)'),
+            ({"Auth": "x"}, '"Auth" must be a section, found a string'),
             ({"Auth": {"AccessSecret": 123}}, '"Auth.AccessSecret" must be a string, found an int'),
             ({"Auth": {"AccessSecret": " "}}, '"Auth.AccessSecret" must not be empty'),
             ({"DevServer": {"Enabled": 1}}, '"DevServer.Enabled" must be a boolean, found 1'),

@@ -11,7 +11,7 @@ from grpc import StatusCode
 from grpc_health.v1.health_pb2 import HealthCheckRequest
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from skyeim_ws.config.loader import ConfigError
+from skyeim_ws.config.errors import ConfigError
 from skyeim_ws.config.tree import Config
 from skyeim_ws.process.embedded import services_address
 from skyeim_ws.process.valkey import EmbeddedError
