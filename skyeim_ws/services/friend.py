@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from skyeim_ws.contract.codes import Reason
 from skyeim_ws.contract.pb import friend_pb2, friend_pb2_grpc
+from skyeim_ws.services import notices
 from skyeim_ws.services.checks import (
     MESSAGE_LENGTH,
     check_action,
@@ -31,6 +32,7 @@ from skyeim_ws.services.tables import (
     REFUSED,
     friend_requests,
     friends,
+    unix_now,
 )
 
 REMARK_LENGTH = 64
@@ -56,7 +58,8 @@ class FriendService(friend_pb2_grpc.FriendServicer):
             if await _are_friends(connection, sender, receiver):
                 raise already_exists("already_friends", "you are friends already")
             asked_before = await _pending_id(connection, sender, receiver)
-            request_id = asked_before or await _insert_request(connection, request)
+            now = unix_now()
+            request_id = asked_before or await _insert_request(connection, request, now)
             # Inserted first and looked for second: of two requests that cross on a database with
             # several writers, at least one then waits for the other and sees it.
             answered_id = await _pending_id(connection, receiver, sender)
@@ -68,12 +71,14 @@ class FriendService(friend_pb2_grpc.FriendServicer):
                 _handled(request_id, sender, receiver, ACCEPTED),
             )
         elif not asked_before:
-            data = {
-                "requestId": request_id,
-                "fromUserId": sender,
-                "toUserId": receiver,
-                "message": request.message,
-            }
+            data = notices.asked(
+                request_id,
+                "requestId",
+                now,
+                fromUserId=sender,
+                toUserId=receiver,
+                message=request.message,
+            )
             self._events.publish(to_user(receiver, "friend_request", data))
         return friend_pb2.AddFriendRequestResp(request_id=request_id)
 
@@ -218,7 +223,7 @@ async def _pending_id(connection: AsyncConnection, sender: int, receiver: int) -
 
 
 async def _insert_request(
-    connection: AsyncConnection, request: friend_pb2.AddFriendRequestReq
+    connection: AsyncConnection, request: friend_pb2.AddFriendRequestReq, now: int
 ) -> int:
     return await insert_row(
         connection,
@@ -226,6 +231,7 @@ async def _insert_request(
         from_user_id=request.from_user_id,
         to_user_id=request.to_user_id,
         message=request.message,
+        created_at=now,
     )
 
 
@@ -249,12 +255,7 @@ async def _befriend(connection: AsyncConnection, one: int, other: int) -> None:
 
 
 def _handled(request_id: int, sender: int, receiver: int, status: int) -> Push:
-    data = {
-        "requestId": request_id,
-        "fromUserId": sender,
-        "toUserId": receiver,
-        "status": status,
-    }
+    data = notices.answered(request_id, "requestId", status, fromUserId=sender, toUserId=receiver)
     return to_user(sender, "friend_request_handled", data)
 
 

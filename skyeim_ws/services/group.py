@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Row, and_, or_, select, update
 
 from skyeim_ws.contract.pb import group_pb2, group_pb2_grpc
+from skyeim_ws.services import notices
 from skyeim_ws.services.checks import check_text, check_users, insert_row, page_of
 from skyeim_ws.services.errors import invalid
 from skyeim_ws.services.events import to_group
@@ -77,7 +78,7 @@ class GroupService(MemberRpcs, InvitationRpcs, group_pb2_grpc.GroupServicer):
             "groupId": group_id,
             "operatorId": request.owner_id,
             "memberIds": [request.owner_id, *sorted(others)],
-            "group": group_json(group),
+            "group": notices.group_json(group),
         }
         self._events.publish(to_group(group_id, "createGroup", data), members_of=group_id)
         return group_pb2.CreateGroupResp(group=group_info(group))
@@ -114,11 +115,7 @@ class GroupService(MemberRpcs, InvitationRpcs, group_pb2_grpc.GroupServicer):
                 )
                 group = await find_group(connection, group_id)
         if changed:
-            data = {
-                "groupId": group_id,
-                "operatorId": request.operator_id,
-                "group": group_json(group),
-            }
+            data = notices.updated(group, request.operator_id, changed)
             self._events.publish(to_group(group_id, "updateGroup", data))
         return group_pb2.UpdateGroupResp(group=group_info(group))
 
@@ -185,22 +182,6 @@ def group_info(row: Row[Any]) -> group_pb2.GroupInfo:
         created_at=row.created_at,
         updated_at=row.updated_at,
     )
-
-
-def group_json(row: Row[Any]) -> dict[str, object]:
-    """Return a group as pushes show it."""
-    return {
-        "groupId": row.group_id,
-        "name": row.name,
-        "avatar": row.avatar,
-        "ownerId": row.owner_id,
-        "description": row.description,
-        "maxMembers": row.max_members,
-        "memberCount": row.member_count,
-        "status": row.status,
-        "createdAt": row.created_at,
-        "updatedAt": row.updated_at,
-    }
 
 
 def _check_fields(request: group_pb2.CreateGroupReq | group_pb2.UpdateGroupReq) -> None:

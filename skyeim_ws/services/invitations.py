@@ -3,10 +3,11 @@
 
 from typing import Any
 
-from sqlalchemy import Row, Table, select, update
+from sqlalchemy import ColumnElement, Row, Table, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from skyeim_ws.contract.pb import group_pb2
+from skyeim_ws.services import notices
 from skyeim_ws.services.checks import (
     MESSAGE_LENGTH,
     check_action,
@@ -30,11 +31,14 @@ from skyeim_ws.services.members import (
 )
 from skyeim_ws.services.tables import (
     ACCEPTED,
+    ACTIVE,
     ADMIN,
     PENDING,
     group_invitations,
     group_join_requests,
     group_members,
+    groups,
+    unix_now,
 )
 
 
@@ -57,17 +61,20 @@ class InvitationRpcs:
             await require_member(connection, group_id, inviter)
             await _refuse_member(connection, group_id, invitee)
             pending_id = await _pending_id(connection, group_invitations, key)
+            now = unix_now()
             invitation_id = pending_id or await insert_row(
-                connection, group_invitations, **key, message=request.message
+                connection, group_invitations, **key, message=request.message, created_at=now
             )
         if pending_id is None:
-            data = {
-                "invitationId": invitation_id,
-                "groupId": group_id,
-                "groupName": group.name,
-                "inviterId": inviter,
-                "message": request.message,
-            }
+            data = notices.asked(
+                invitation_id,
+                "invitationId",
+                now,
+                groupId=group_id,
+                groupName=group.name,
+                inviterId=inviter,
+                message=request.message,
+            )
             self._events.publish(to_user(invitee, "group_invitation", data))
         return group_pb2.SendGroupInvitationResp(invitation_id=invitation_id)
 
@@ -84,12 +91,9 @@ class InvitationRpcs:
                 raise denied("not_receiver", "only the invited user may answer an invitation")
             await _answer(connection, group_invitations, asked.id, status=status)
             joined = status == ACCEPTED and await _admit(connection, group, user_id)
-        data = {
-            "invitationId": asked.id,
-            "groupId": group_id,
-            "inviteeId": user_id,
-            "status": status,
-        }
+        data = notices.answered(
+            asked.id, "invitationId", status, groupId=group_id, inviteeId=user_id
+        )
         pushes = [to_user(asked.inviter_id, "group_invitation_handled", data)]
         self._publish_answer(group_id, pushes, user_id if joined else 0, operator=user_id)
         return group_pb2.HandleGroupInvitationResp()
@@ -106,8 +110,9 @@ class InvitationRpcs:
             await lock_group(connection, group_id)
             await _refuse_member(connection, group_id, user_id)
             pending_id = await _pending_id(connection, group_join_requests, key)
+            now = unix_now()
             request_id = pending_id or await insert_row(
-                connection, group_join_requests, **key, message=request.message
+                connection, group_join_requests, **key, message=request.message, created_at=now
             )
             ranked = await connection.scalars(
                 select(group_members.c.user_id).where(
@@ -116,12 +121,14 @@ class InvitationRpcs:
             )
             judges = ranked.all()
         if pending_id is None:
-            data = {
-                "requestId": request_id,
-                "groupId": group_id,
-                "userId": user_id,
-                "message": request.message,
-            }
+            data = notices.asked(
+                request_id,
+                "requestId",
+                now,
+                groupId=group_id,
+                userId=user_id,
+                message=request.message,
+            )
             self._events.publish(*(to_user(judge, "group_join_request", data) for judge in judges))
         return group_pb2.SendJoinRequestResp(request_id=request_id)
 
@@ -139,7 +146,7 @@ class InvitationRpcs:
                 connection, group_join_requests, asked.id, status=status, handler_id=operator
             )
             joined = status == ACCEPTED and await _admit(connection, group, asked.user_id)
-        data = {"requestId": asked.id, "groupId": group_id, "status": status}
+        data = notices.answered(asked.id, "requestId", status, groupId=group_id)
         pushes = [to_user(asked.user_id, "group_join_request_handled", data)]
         self._publish_answer(group_id, pushes, asked.user_id if joined else 0, operator=operator)
         return group_pb2.HandleJoinRequestResp(success=True)
@@ -148,24 +155,16 @@ class InvitationRpcs:
         self, request: group_pb2.GetReceivedInvitationsReq, context: object
     ) -> group_pb2.GetReceivedInvitationsResp:
         """List the invitations to the user, newest first."""
-        check_users(request.user_id)
         where = group_invitations.c.invitee_id == request.user_id
-        async with self._database.read() as connection:
-            rows, total = await connection.run_sync(
-                page_of, group_invitations, where, request.page, request.page_size
-            )
+        rows, total = await self._page(group_invitations, where, request)
         return group_pb2.GetReceivedInvitationsResp(list=map(_invitation, rows), total=total)
 
     async def GetSentInvitations(
         self, request: group_pb2.GetSentInvitationsReq, context: object
     ) -> group_pb2.GetSentInvitationsResp:
         """List the invitations from the user, newest first."""
-        check_users(request.user_id)
         where = group_invitations.c.inviter_id == request.user_id
-        async with self._database.read() as connection:
-            rows, total = await connection.run_sync(
-                page_of, group_invitations, where, request.page, request.page_size
-            )
+        rows, total = await self._page(group_invitations, where, request)
         return group_pb2.GetSentInvitationsResp(list=map(_invitation, rows), total=total)
 
     async def GetGroupJoinRequests(
@@ -180,6 +179,41 @@ class InvitationRpcs:
                 page_of, group_join_requests, where, request.page, request.page_size
             )
         return group_pb2.GetGroupJoinRequestsResp(list=map(_join_request, rows), total=total)
+
+    async def GetSentJoinRequests(
+        self, request: group_pb2.GetSentJoinRequestsReq, context: object
+    ) -> group_pb2.GetSentJoinRequestsResp:
+        """List the requests of the user to join groups, newest first."""
+        where = group_join_requests.c.user_id == request.user_id
+        rows, total = await self._page(group_join_requests, where, request)
+        return group_pb2.GetSentJoinRequestsResp(list=map(_join_request, rows), total=total)
+
+    async def GetAllManagedGroupJoinRequests(
+        self, request: group_pb2.GetAllManagedGroupJoinRequestsReq, context: object
+    ) -> group_pb2.GetAllManagedGroupJoinRequestsResp:
+        """List the requests to join any group of which the user is owner or admin, newest first."""
+        managed = (
+            select(group_members.c.group_id)
+            .join(groups, groups.c.group_id == group_members.c.group_id)
+            .where(
+                group_members.c.user_id == request.user_id,
+                group_members.c.role <= ADMIN,
+                groups.c.status == ACTIVE,
+            )
+        )
+        where = group_join_requests.c.group_id.in_(managed)
+        rows, total = await self._page(group_join_requests, where, request)
+        return group_pb2.GetAllManagedGroupJoinRequestsResp(
+            list=map(_join_request, rows), total=total
+        )
+
+    async def _page(
+        self, table: Table, where: ColumnElement[bool], request: Any
+    ) -> tuple[list[Row[Any]], int]:
+        check_users(request.user_id)
+        return await self._database.run_read(
+            lambda connection: page_of(connection, table, where, request.page, request.page_size)
+        )
 
     async def _group_of(self, table: Table, request_id: int) -> str:
         """Return the group of a request, so that the group is locked before the request is."""
@@ -197,7 +231,7 @@ class InvitationRpcs:
         if not joined:
             self._events.publish(*pushes)
             return
-        data = {"groupId": group_id, "operatorId": operator, "memberId": joined}
+        data = notices.about_member(group_id, operator, joined)
         self._events.publish(
             *pushes,
             to_group(group_id, "joinGroup", data),

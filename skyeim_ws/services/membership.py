@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import Row, select, update
 
 from skyeim_ws.contract.pb import group_pb2
+from skyeim_ws.services import notices
 from skyeim_ws.services.checks import check_users, page_of
 from skyeim_ws.services.db import Database
 from skyeim_ws.services.errors import denied, invalid
@@ -44,7 +45,7 @@ class MemberRpcs:
             group = await lock_group(connection, group_id)
             await require_member(connection, group_id, inviter)
             added = await add_members(connection, group, request.member_ids)
-        data = {"groupId": group_id, "operatorId": inviter, "memberIds": added}
+        data = notices.invited(group_id, inviter, added)
         if added:
             self._events.publish(
                 to_group(group_id, "inviteMember", data),
@@ -63,7 +64,7 @@ class MemberRpcs:
             await lock_group(connection, group_id)
             await require_below(connection, group_id, operator, member_id)
             await remove_member(connection, group_id, member_id)
-        data = {"groupId": group_id, "operatorId": operator, "memberId": member_id}
+        data = notices.about_member(group_id, operator, member_id)
         self._events.publish(
             to_group(group_id, "kickMember", data),
             to_user(member_id, "kickMember", data),
@@ -82,7 +83,7 @@ class MemberRpcs:
             if member.role == OWNER:
                 raise denied("owner_cannot_quit", "hand the group over or dismiss it")
             await remove_member(connection, group_id, user_id)
-        data = {"groupId": group_id, "operatorId": user_id, "memberId": user_id}
+        data = notices.about_member(group_id, user_id, user_id)
         self._events.publish(to_group(group_id, "quitGroup", data), members_of=group_id)
         return group_pb2.QuitGroupResp(success=True)
 
@@ -178,11 +179,6 @@ class MemberRpcs:
 
 
 def _member_update(operator: int, member: Row[Any], **changed: int) -> Push:
-    data = {
-        "groupId": member.group_id,
-        "operatorId": operator,
-        "memberId": member.user_id,
-        "role": member.role,
-        "mute": member.mute,
-    }
-    return to_group(member.group_id, "memberUpdate", data | changed)
+    shown = {"role": member.role, "mute": member.mute} | changed
+    data = notices.about_member(member.group_id, operator, member.user_id, **shown)
+    return to_group(member.group_id, "memberUpdate", data)

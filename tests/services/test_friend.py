@@ -1,6 +1,7 @@
 """The Friend service over real gRPC and SQLite, its notifications over real HTTP."""
 
 import asyncio
+import time
 from pathlib import Path
 
 import grpc
@@ -125,19 +126,24 @@ async def test_receiver_and_sender_are_told(tmp_path: Path) -> None:
         request_id = await ask(services, 1, 2, "hello")
         await answer(services, 2, request_id, REFUSE)
         await gateway.heard("friend_request_handled")
-        parties = {"requestId": request_id, "fromUserId": 1, "toUserId": 2}
+        parties = {"requestId": request_id, "id": request_id, "fromUserId": 1, "toUserId": 2}
+        [request] = (
+            await services.friend.GetSentRequestList(pb.GetSentRequestListReq(user_id=1))
+        ).list
+        handled_at = gateway.calls[1]["data"]["handledAt"]
+        assert request.created_at <= handled_at <= time.time()
         assert gateway.calls == [
             {
                 "type": "user",
                 "userId": 2,
                 "notificationType": "friend_request",
-                "data": parties | {"message": "hello"},
+                "data": parties | {"message": "hello", "createdAt": request.created_at},
             },
             {
                 "type": "user",
                 "userId": 1,
                 "notificationType": "friend_request_handled",
-                "data": parties | {"status": 2},
+                "data": parties | {"status": 2, "action": "rejected", "handledAt": handled_at},
             },
         ]
 

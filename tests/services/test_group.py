@@ -1,5 +1,6 @@
 """The Group service over real gRPC and SQLite: the life of a group, and who hears of it."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -191,7 +192,7 @@ async def test_everyone_concerned_is_told(tmp_path: Path) -> None:
         await answer_join(services, 1, await ask_to_join(services, group_id, 5), ACCEPT)
         await mute(services, group_id, 1, 4)
         await set_role(services, group_id, 1, 5, OWNER)
-        await update(services, group_id, 5, name="Coffee")
+        await update(services, group_id, 5, name="Coffee", max_members=7)
         await dismiss(services, group_id, 5)
         await gateway.heard("dismissGroup")
         heard = [
@@ -224,13 +225,39 @@ async def test_everyone_concerned_is_told(tmp_path: Path) -> None:
         data = {kind: gateway.of_kind(kind)[0]["eventData"] for kind, _ in heard[:6]}
         assert data["createGroup"]["memberIds"] == [1, 2]
         assert data["createGroup"]["group"]["memberCount"] == 2
-        assert data["inviteMember"] == {"groupId": group_id, "operatorId": 2, "memberIds": [3]}
-        assert data["kickMember"] == {"groupId": group_id, "operatorId": 1, "memberId": 3}
-        assert data["quitGroup"]["memberId"] == 2
+        common = {"groupId": group_id, "operatorId": 2}
+        assert data["inviteMember"] == common | {"inviterId": 2, "memberIds": [3]}
+        assert data["quitGroup"] == common | {"userId": 2, "memberId": 2}
+        common["operatorId"] = 1
+        assert data["kickMember"] == common | {"userId": 3, "memberId": 3}
+        joined = [call["eventData"] for call in gateway.of_kind("joinGroup")[::2]]
+        assert [(each["userId"], each["operatorId"]) for each in joined] == [(4, 4), (5, 1)]
+        told = {kind: gateway.of_kind(kind)[0]["data"] for kind, _ in heard if "_" in kind}
+        invitation, answer = told["group_invitation"], told["group_invitation_handled"]
+        assert invitation == {
+            "id": invitation["invitationId"],
+            "invitationId": answer["id"],
+            "groupId": group_id,
+            "groupName": "Tea",
+            "inviterId": 1,
+            "message": "",
+            "createdAt": invitation["createdAt"],
+        }
+        assert answer["id"] == answer["invitationId"] == invitation["id"]
+        assert (answer["action"], answer["status"]) == ("accepted", 1)
+        assert invitation["createdAt"] <= answer["handledAt"] <= time.time()
+        request, answer = told["group_join_request"], told["group_join_request_handled"]
+        assert request["id"] == request["requestId"] == answer["id"]
+        assert (request["userId"], request["message"]) == (5, "let me in")
+        assert request["createdAt"] <= answer["handledAt"]
         updates = [call["eventData"] for call in gateway.of_kind("memberUpdate")]
-        assert [(each["memberId"], each["role"], each["mute"]) for each in updates] == [
+        assert all(each["userId"] == each["memberId"] for each in updates)
+        assert [(each["userId"], each["role"], each["mute"]) for each in updates] == [
             (4, MEMBER, 1),
             (5, OWNER, 0),
             (1, ADMIN, 0),
         ]
-        assert gateway.of_kind("updateGroup")[0]["eventData"]["group"]["name"] == "Coffee"
+        update_ = gateway.of_kind("updateGroup")[0]["eventData"]
+        assert update_["group"]["name"] == update_["name"] == "Coffee"
+        assert update_.keys() == {"groupId", "operatorId", "name", "maxMembers", "group"}
+        assert update_["maxMembers"] == 7

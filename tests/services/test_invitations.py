@@ -10,6 +10,7 @@ from tests.services.group_calls import (
     answer_invitation,
     answer_join,
     ask_to_join,
+    dismiss,
     invite,
     kick,
     leave,
@@ -23,6 +24,7 @@ from tests.services.serving import (
     ACCEPT,
     DENIED,
     EXISTS,
+    INVALID,
     NOT_FOUND,
     NOT_MEMBER,
     REFUSE,
@@ -85,9 +87,31 @@ async def test_join_request_is_answered_once_by_owner_or_admin(tmp_path: Path) -
         listed = await services.group.GetGroupJoinRequests(request)
         assert [(each.status, each.handler_id) for each in listed.list] == [(1, 1), (2, 2)]
         assert {each.message for each in listed.list} == {"let me in"}
+        sent = await services.group.GetSentJoinRequests(pb.GetSentJoinRequestsReq(user_id=5))
+        assert (list(sent.list), sent.total) == (list(listed.list), 2)
         request.operator_id = 3
         with refused(*ROLE_TOO_LOW):
             await services.group.GetGroupJoinRequests(request)
+
+
+@pytest.mark.gen_test
+async def test_requests_to_all_groups_that_a_user_manages_are_listed(tmp_path: Path) -> None:
+    async with serving(tmp_path) as services:
+        owned, managed = await make_group(services, 1), await make_group(services, 2, 1)
+        await set_role(services, managed, 2, 1, ADMIN)
+        member_only, foreign = await make_group(services, 2, 1), await make_group(services, 2)
+        gone = await make_group(services, 1)
+        groups = (owned, managed, member_only, foreign, gone)
+        asked = [await ask_to_join(services, group_id, 5) for group_id in groups]
+        await dismiss(services, gone, 1)
+        ask = services.group.GetAllManagedGroupJoinRequests
+        found = await ask(pb.GetAllManagedGroupJoinRequestsReq(user_id=1))
+        assert [each.id for each in found.list] == [asked[1], asked[0]]
+        second = await ask(pb.GetAllManagedGroupJoinRequestsReq(user_id=1, page=2, page_size=1))
+        assert ([each.id for each in second.list], second.total) == ([asked[0]], 2)
+        assert not (await ask(pb.GetAllManagedGroupJoinRequestsReq(user_id=5))).list
+        with refused(*INVALID):
+            await ask(pb.GetAllManagedGroupJoinRequestsReq())
 
 
 @pytest.mark.gen_test

@@ -1157,6 +1157,104 @@ class GetGroupJoinRequestsResp(_message.Message):
 Global___GetGroupJoinRequestsResp: _TypeAlias = GetGroupJoinRequestsResp  # noqa: Y015
 
 @_typing.final
+class GetSentJoinRequestsReq(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: _builtins.int
+    PAGE_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    user_id: _builtins.int
+    page: _builtins.int
+    page_size: _builtins.int
+    def __init__(
+        self,
+        *,
+        user_id: _builtins.int = ...,
+        page: _builtins.int = ...,
+        page_size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page", b"page", "page_size", b"page_size", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetSentJoinRequestsReq: _TypeAlias = GetSentJoinRequestsReq  # noqa: Y015
+
+@_typing.final
+class GetSentJoinRequestsResp(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIST_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    total: _builtins.int
+    @_builtins.property
+    def list(self) -> _containers.RepeatedCompositeFieldContainer[Global___JoinRequestInfo]: ...
+    def __init__(
+        self,
+        *,
+        list: _abc.Iterable[Global___JoinRequestInfo] | None = ...,
+        total: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["list", b"list", "total", b"total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetSentJoinRequestsResp: _TypeAlias = GetSentJoinRequestsResp  # noqa: Y015
+
+@_typing.final
+class GetAllManagedGroupJoinRequestsReq(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: _builtins.int
+    PAGE_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    user_id: _builtins.int
+    page: _builtins.int
+    page_size: _builtins.int
+    def __init__(
+        self,
+        *,
+        user_id: _builtins.int = ...,
+        page: _builtins.int = ...,
+        page_size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page", b"page", "page_size", b"page_size", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetAllManagedGroupJoinRequestsReq: _TypeAlias = GetAllManagedGroupJoinRequestsReq  # noqa: Y015
+
+@_typing.final
+class GetAllManagedGroupJoinRequestsResp(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIST_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    total: _builtins.int
+    @_builtins.property
+    def list(self) -> _containers.RepeatedCompositeFieldContainer[Global___JoinRequestInfo]:
+        """to all groups of which the user is owner or admin"""
+
+    def __init__(
+        self,
+        *,
+        list: _abc.Iterable[Global___JoinRequestInfo] | None = ...,
+        total: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["list", b"list", "total", b"total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetAllManagedGroupJoinRequestsResp: _TypeAlias = GetAllManagedGroupJoinRequestsResp  # noqa: Y015
+
+@_typing.final
 class SearchGroupReq(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -139,6 +139,16 @@ class GroupStub:
                 request_serializer=skyeim__ws_dot_contract_dot_pb_dot_group__pb2.GetGroupJoinRequestsReq.SerializeToString,
                 response_deserializer=skyeim__ws_dot_contract_dot_pb_dot_group__pb2.GetGroupJoinRequestsResp.FromString,
                 _registered_method=True)
+        self.GetSentJoinRequests = channel.unary_unary(
+                '/group.Group/GetSentJoinRequests',
+                request_serializer=skyeim__ws_dot_contract_dot_pb_dot_group__pb2.GetSentJoinRequestsReq.SerializeToString,
+                response_deserializer=skyeim__ws_dot_contract_dot_pb_dot_group__pb2.GetSentJoinRequestsResp.FromString,
+                _registered_method=True)
+        self.GetAllManagedGroupJoinRequests = channel.unary_unary(
+                '/group.Group/GetAllManagedGroupJoinRequests',
+                request_serializer=skyeim__ws_dot_contract_dot_pb_dot_group__pb2.GetAllManagedGroupJoinRequestsReq.SerializeToString,
+                response_deserializer=skyeim__ws_dot_contract_dot_pb_dot_group__pb2.GetAllManagedGroupJoinRequestsResp.FromString,
+                _registered_method=True)
         self.SearchGroup = channel.unary_unary(
                 '/group.Group/SearchGroup',
                 request_serializer=skyeim__ws_dot_contract_dot_pb_dot_group__pb2.SearchGroupReq.SerializeToString,
@@ -275,6 +285,18 @@ class GroupServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetSentJoinRequests(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetAllManagedGroupJoinRequests(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SearchGroup(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -388,6 +410,16 @@ def add_GroupServicer_to_server(servicer, server):
                     servicer.GetGroupJoinRequests,
                     request_deserializer=skyeim__ws_dot_contract_dot_pb_dot_group__pb2.GetGroupJoinRequestsReq.FromString,
                     response_serializer=skyeim__ws_dot_contract_dot_pb_dot_group__pb2.GetGroupJoinRequestsResp.SerializeToString,
+            ),
+            'GetSentJoinRequests': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSentJoinRequests,
+                    request_deserializer=skyeim__ws_dot_contract_dot_pb_dot_group__pb2.GetSentJoinRequestsReq.FromString,
+                    response_serializer=skyeim__ws_dot_contract_dot_pb_dot_group__pb2.GetSentJoinRequestsResp.SerializeToString,
+            ),
+            'GetAllManagedGroupJoinRequests': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAllManagedGroupJoinRequests,
+                    request_deserializer=skyeim__ws_dot_contract_dot_pb_dot_group__pb2.GetAllManagedGroupJoinRequestsReq.FromString,
+                    response_serializer=skyeim__ws_dot_contract_dot_pb_dot_group__pb2.GetAllManagedGroupJoinRequestsResp.SerializeToString,
             ),
             'SearchGroup': grpc.unary_unary_rpc_method_handler(
                     servicer.SearchGroup,
@@ -962,6 +994,60 @@ class Group:
             '/group.Group/GetGroupJoinRequests',
             skyeim__ws_dot_contract_dot_pb_dot_group__pb2.GetGroupJoinRequestsReq.SerializeToString,
             skyeim__ws_dot_contract_dot_pb_dot_group__pb2.GetGroupJoinRequestsResp.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSentJoinRequests(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/group.Group/GetSentJoinRequests',
+            skyeim__ws_dot_contract_dot_pb_dot_group__pb2.GetSentJoinRequestsReq.SerializeToString,
+            skyeim__ws_dot_contract_dot_pb_dot_group__pb2.GetSentJoinRequestsResp.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAllManagedGroupJoinRequests(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/group.Group/GetAllManagedGroupJoinRequests',
+            skyeim__ws_dot_contract_dot_pb_dot_group__pb2.GetAllManagedGroupJoinRequestsReq.SerializeToString,
+            skyeim__ws_dot_contract_dot_pb_dot_group__pb2.GetAllManagedGroupJoinRequestsResp.FromString,
             options,
             channel_credentials,
             insecure,

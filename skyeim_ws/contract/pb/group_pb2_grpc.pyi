@@ -52,6 +52,8 @@ class GroupStub:
     GetReceivedInvitations: _grpc.UnaryUnaryMultiCallable[_group_pb2.GetReceivedInvitationsReq, _group_pb2.GetReceivedInvitationsResp]
     GetSentInvitations: _grpc.UnaryUnaryMultiCallable[_group_pb2.GetSentInvitationsReq, _group_pb2.GetSentInvitationsResp]
     GetGroupJoinRequests: _grpc.UnaryUnaryMultiCallable[_group_pb2.GetGroupJoinRequestsReq, _group_pb2.GetGroupJoinRequestsResp]
+    GetSentJoinRequests: _grpc.UnaryUnaryMultiCallable[_group_pb2.GetSentJoinRequestsReq, _group_pb2.GetSentJoinRequestsResp]
+    GetAllManagedGroupJoinRequests: _grpc.UnaryUnaryMultiCallable[_group_pb2.GetAllManagedGroupJoinRequestsReq, _group_pb2.GetAllManagedGroupJoinRequestsResp]
     SearchGroup: _grpc.UnaryUnaryMultiCallable[_group_pb2.SearchGroupReq, _group_pb2.SearchGroupResp]
 
 @_typing.type_check_only
@@ -78,6 +80,8 @@ class GroupAsyncStub(GroupStub):
     GetReceivedInvitations: _aio.UnaryUnaryMultiCallable[_group_pb2.GetReceivedInvitationsReq, _group_pb2.GetReceivedInvitationsResp]  # type: ignore[assignment]
     GetSentInvitations: _aio.UnaryUnaryMultiCallable[_group_pb2.GetSentInvitationsReq, _group_pb2.GetSentInvitationsResp]  # type: ignore[assignment]
     GetGroupJoinRequests: _aio.UnaryUnaryMultiCallable[_group_pb2.GetGroupJoinRequestsReq, _group_pb2.GetGroupJoinRequestsResp]  # type: ignore[assignment]
+    GetSentJoinRequests: _aio.UnaryUnaryMultiCallable[_group_pb2.GetSentJoinRequestsReq, _group_pb2.GetSentJoinRequestsResp]  # type: ignore[assignment]
+    GetAllManagedGroupJoinRequests: _aio.UnaryUnaryMultiCallable[_group_pb2.GetAllManagedGroupJoinRequestsReq, _group_pb2.GetAllManagedGroupJoinRequestsResp]  # type: ignore[assignment]
     SearchGroup: _aio.UnaryUnaryMultiCallable[_group_pb2.SearchGroupReq, _group_pb2.SearchGroupResp]  # type: ignore[assignment]
 
 class GroupServicer(metaclass=_abc_1.ABCMeta):
@@ -227,6 +231,20 @@ class GroupServicer(metaclass=_abc_1.ABCMeta):
         request: _group_pb2.GetGroupJoinRequestsReq,
         context: _ServicerContext,
     ) -> _typing.Union[_group_pb2.GetGroupJoinRequestsResp, _abc.Awaitable[_group_pb2.GetGroupJoinRequestsResp]]: ...
+
+    @_abc_1.abstractmethod
+    def GetSentJoinRequests(
+        self,
+        request: _group_pb2.GetSentJoinRequestsReq,
+        context: _ServicerContext,
+    ) -> _typing.Union[_group_pb2.GetSentJoinRequestsResp, _abc.Awaitable[_group_pb2.GetSentJoinRequestsResp]]: ...
+
+    @_abc_1.abstractmethod
+    def GetAllManagedGroupJoinRequests(
+        self,
+        request: _group_pb2.GetAllManagedGroupJoinRequestsReq,
+        context: _ServicerContext,
+    ) -> _typing.Union[_group_pb2.GetAllManagedGroupJoinRequestsResp, _abc.Awaitable[_group_pb2.GetAllManagedGroupJoinRequestsResp]]: ...
 
     @_abc_1.abstractmethod
     def SearchGroup(
