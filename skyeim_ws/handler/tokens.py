@@ -36,7 +36,6 @@ class Identity:
     """Whom a token names, and until when, in Unix seconds."""
 
     user_id: int
-    username: str
     expires_at: int
 
 
@@ -76,12 +75,7 @@ def verify(token: str, secrets: Sequence[str]) -> Identity:
     token_type = claims.get("tokenType", ACCESS)
     if type(token_type) is not int or token_type != ACCESS:
         raise TokenError("this is not an access token")
-    username = claims.get("username")
-    return Identity(
-        user_id=_user_id(claims.get("userId")),
-        username=username if isinstance(username, str) else "",
-        expires_at=_expiry(claims["exp"]),
-    )
+    return Identity(_user_id(claims.get("userId")), _expiry(claims["exp"]))
 
 
 def lifetime(token: str, secrets: Sequence[str]) -> tuple[int, int]:

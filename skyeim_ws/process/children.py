@@ -49,7 +49,6 @@ class Child:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
-        self.restarts = 0
         self._command = command
         self._ready = ready
         self._ready_timeout = ready_timeout
@@ -131,7 +130,6 @@ class Child:
             while True:
                 await asyncio.sleep(backoff)
                 backoff = min(backoff * 2, BACKOFF_LIMIT)
-                self.restarts += 1
                 try:
                     process = await self._launch()
                     break

@@ -50,8 +50,7 @@ class Batcher:
     server that knows no batches the order holds per sender and per group; what waits for its turn
     has its `timeout` from then on, as long as the server answers at all.
 
-    `items` counts the messages taken, `failures` those answered with Unavailable, `batches` the
-    batches sent, `pending` the messages not yet answered.
+    `batches` counts the batches sent, `pending` the messages not yet answered.
     """
 
     def __init__(
@@ -65,8 +64,6 @@ class Batcher:
         timeout: float | None = None,
     ) -> None:
         self.batches = 0
-        self.items = 0
-        self.failures = 0
         self.pending = 0
         self.batching = True
         # Whether the last single call has found no server that works.
@@ -99,7 +96,6 @@ class Batcher:
             return False
         loop = asyncio.get_running_loop()
         self.pending += 1
-        self.items += 1
         self._waiting.append(Item(message, done, loop.time() + self._timeout))
         self._wake.set()
         return True
@@ -304,8 +300,6 @@ class Batcher:
 
     def _answer(self, item: Item, outcome: SendOutcome) -> None:
         self.pending -= 1
-        if isinstance(outcome, Unavailable):
-            self.failures += 1
         try:
             item.done(item.message, outcome)
         except Exception:  # one receiver of answers must not stop the others

@@ -131,11 +131,6 @@ class Pool:
         return sum([endpoint.is_ready() for endpoint in self._endpoints])
 
     @property
-    def is_ready(self) -> bool:
-        """Tell whether any endpoint is connected; see `ready`."""
-        return self.ready > 0
-
-    @property
     def throttled(self) -> int:
         """Count the methods of which calls are refused for failing."""
         return sum(breaker.is_open for breaker in self._breakers.values())

@@ -10,9 +10,10 @@ import structlog
 from skyeim_ws.logic.ports import Unavailable
 from skyeim_ws.store import scripts
 from skyeim_ws.store.cancellation import cancel_and_wait
-from skyeim_ws.store.pipeline import Command, Pipeline
+from skyeim_ws.store.pipeline import Pipeline
 from skyeim_ws.store.presence import CHUNK, USERS_KEY, group_key
 from skyeim_ws.store.sessions import RedisSessions
+from skyeim_ws.store.shard import Command
 
 log = structlog.get_logger()
 

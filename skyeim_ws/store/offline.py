@@ -11,7 +11,8 @@ from skyeim_ws.logic.ports import QueuedMessage, Window
 from skyeim_ws.store import scripts
 from skyeim_ws.store.keys import NODE_PREFIX, missed_key, new_mark, queue_key, session_key
 from skyeim_ws.store.messages import PrivateMessage, encode
-from skyeim_ws.store.pipeline import Command, Pipeline
+from skyeim_ws.store.pipeline import Pipeline
+from skyeim_ws.store.shard import Command
 
 log = structlog.get_logger()
 

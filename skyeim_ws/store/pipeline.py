@@ -10,7 +10,6 @@ import inspect
 import random
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -18,8 +17,9 @@ import structlog
 from skyeim_ws.logic.ports import Unavailable
 from skyeim_ws.store.cancellation import cancel_and_wait
 from skyeim_ws.store.client import Client, link
+from skyeim_ws.store.operation import Operation, Outcome, text
 from skyeim_ws.store.read_only import is_read_only
-from skyeim_ws.store.shard import Command as Command  # noqa: PLC0414 - re-exported
+from skyeim_ws.store.shard import Command
 
 log = structlog.get_logger()
 
@@ -33,23 +33,6 @@ MAX_BATCH = 512
 PING_INTERVAL, BACKOFF_FIRST, BACKOFF_LIMIT = 1.0, 0.1, 2.0
 REFUSED_LIMIT = 0.5
 """The longest pause while a part of Redis still answers, and others wait for it."""
-
-_ERROR_LENGTH = 120
-
-Outcome = list[Any] | Unavailable | None
-"""The answers; why Redis never gets it; or None: not in time, and the operation goes on waiting."""
-
-
-@dataclass(slots=True, eq=False)
-class _Operation:
-    number: int
-    commands: tuple[Command, ...]
-    answer: asyncio.Future[list[Any]] | None = None
-    durable: bool = False
-    done: Callable[[Outcome], None] | None = None
-    since: float = 0.0
-    dropped: Callable[[], None] | None = None
-    expiry: asyncio.TimerHandle | None = None
 
 
 class Pipeline:
@@ -69,14 +52,13 @@ class Pipeline:
         self.healthy = True
         self.dropped = 0
         self.failed = 0
-        self.shed = 0
         self.on_recovered: list[Callable[[], Awaitable[None] | None]] = []
         self.on_room: list[Callable[[], None]] = []
         self._link = link(client)
         self._buffer_size = buffer_size
         self._timeout = timeout
-        self._durable: deque[_Operation] = deque()
-        self._calls: OrderedDict[int, _Operation] = OrderedDict()
+        self._durable: deque[Operation] = deque()
+        self._calls: OrderedDict[int, Operation] = OrderedDict()
         self._number = 0
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -109,7 +91,7 @@ class Pipeline:
         """
         self._number += 1
         now = 0.0 if done is None else asyncio.get_running_loop().time()
-        operation = _Operation(self._number, commands, None, True, done, now, dropped)
+        operation = Operation(self._number, commands, None, True, done, now, dropped)
         if self._closed:
             self._drop([operation])
             return
@@ -120,13 +102,12 @@ class Pipeline:
     def publish(self, *commands: Command) -> None:
         """Send once, in order, and care no further: for what can be missed.
 
-        Nothing is sent while Redis is away, nor beyond the bound of calls; `shed` counts that.
+        Nothing is sent while Redis is away, nor beyond the bound of calls.
         """
         if self._closed or self._away or len(self._calls) >= MAX_CALLS:
-            self.shed += 1
             return
         self._number += 1
-        self._calls[self._number] = _Operation(self._number, commands)
+        self._calls[self._number] = Operation(self._number, commands)
         self._wake.set()
 
     def call(self, *commands: Command, timeout: float | None = None) -> asyncio.Future[list[Any]]:
@@ -141,7 +122,7 @@ class Pipeline:
             answer.set_exception(Unavailable("Redis is not reached, too many calls wait"))
             return answer
         self._number += 1
-        call = _Operation(self._number, commands, answer)
+        call = Operation(self._number, commands, answer)
         call.expiry = loop.call_later(
             self._timeout if timeout is None else timeout, self._expire, call
         )
@@ -157,7 +138,7 @@ class Pipeline:
             await asyncio.wait({self._task}, timeout=timeout)
             await cancel_and_wait(self._task)
         for call in self._calls.values():
-            _fail(call, "closed")
+            call.fail("closed")
         self._calls.clear()
         for recovery in self._recoveries:
             recovery.cancel()
@@ -193,9 +174,9 @@ class Pipeline:
         except TimeoutError:
             return
 
-    def _take(self) -> list[_Operation]:
+    def _take(self) -> list[Operation]:
         """Take the oldest operations out of the two queues, in the order of their coming."""
-        batch: list[_Operation] = []
+        batch: list[Operation] = []
         while len(batch) < MAX_BATCH and (self._durable or self._calls):
             call = next(iter(self._calls), None)
             if self._durable and (call is None or self._durable[0].number < call):
@@ -206,7 +187,7 @@ class Pipeline:
                 batch.append(operation)
         return batch
 
-    async def _write(self, batch: list[_Operation]) -> Exception | None:
+    async def _write(self, batch: list[Operation]) -> Exception | None:
         """Write the batch and hand out the answers; return why Redis is to be called lost."""
         commands = [command for operation in batch for command in operation.commands]
         durable = any(operation.durable for operation in batch)
@@ -229,9 +210,9 @@ class Pipeline:
         refusal = self._dispatch(batch, answers)
         return pong if isinstance(pong, Exception) else refusal
 
-    def _dispatch(self, batch: list[_Operation], answers: list[Any]) -> Exception | None:
+    def _dispatch(self, batch: list[Operation], answers: list[Any]) -> Exception | None:
         refusal: Exception | None = None
-        again: list[_Operation] = []
+        again: list[Operation] = []
         failures: list[tuple[str, Exception]] = []
         position = 0
         for operation in batch:
@@ -244,40 +225,40 @@ class Pipeline:
                 again.append(operation)
             elif errors:
                 failures.append((str(operation.commands[own.index(errors[0])][0]), errors[0]))
-                _fail(operation, _text(errors[0]))
+                operation.fail(text(errors[0]))
             else:
-                _settle(operation, own)
+                operation.settle(own)
         self._put_back(again)
         if failures:
             # One line for a write: a key of the wrong type would give one for each message.
             self.failed += len(failures)
             command, error = failures[0]
             log.error(
-                "redis_command_failed", command=command, error=_text(error), count=len(failures)
+                "redis_command_failed", command=command, error=text(error), count=len(failures)
             )
         return refusal
 
-    def _put_back(self, batch: list[_Operation]) -> None:
+    def _put_back(self, batch: list[Operation]) -> None:
         """Put durable operations back in their order; calls fail, they are sent once only."""
         self._durable.extendleft(op for op in reversed(batch) if op.durable)
         for operation in batch:
             if not operation.durable:
-                _fail(operation, "Redis was lost")
+                operation.fail("Redis was lost")
         self._trim()
 
-    def _expire(self, call: _Operation) -> None:
+    def _expire(self, call: Operation) -> None:
         self._calls.pop(call.number, None)
-        _fail(call, "Redis did not answer in time")
+        call.fail("Redis did not answer in time")
 
     def _trim(self) -> None:
         excess = len(self._durable) - self._buffer_size
         if excess > 0:
             self._drop([self._durable.popleft() for _ in range(excess)])
 
-    def _drop(self, operations: Collection[_Operation]) -> None:
+    def _drop(self, operations: Collection[Operation]) -> None:
         self.dropped += len(operations)
         for operation in operations:
-            _fail(operation, "too many operations wait for Redis")
+            operation.fail("too many operations wait for Redis")
         if not self._overflowed:
             # Once for each outage; how many they were is told with the recovery.
             self._overflowed = True
@@ -286,13 +267,13 @@ class Pipeline:
     def _lost(self, error: Exception) -> None:
         if self.healthy:
             self.healthy = False
-            log.warning("redis_lost", error=_text(error))
+            log.warning("redis_lost", error=text(error))
         # No timer for each: while Redis takes them in time there is nothing to be said.
         late = asyncio.get_running_loop().time() - self._timeout
         for operation in self._durable:
             if operation.since > late:
                 break
-            _report(operation, None)
+            operation.report(None)
 
     def _recovered(self) -> None:
         if self._overflowed:
@@ -318,33 +299,3 @@ class Pipeline:
         self._recoveries.discard(recovery)
         if not recovery.cancelled() and (error := recovery.exception()) is not None:
             log.error("redis_recovery_callback_failed", exc_info=error)
-
-
-def _text(error: Exception) -> str:
-    # Cut, because Redis may quote arguments behind its own words.
-    return f"{type(error).__name__}: {str(error).split(', with args', 1)[0]}"[:_ERROR_LENGTH]
-
-
-def _settle(operation: _Operation, answers: list[Any]) -> None:
-    if operation.expiry is not None:
-        operation.expiry.cancel()
-    if operation.answer is not None and not operation.answer.done():
-        operation.answer.set_result(answers)
-    _report(operation, answers)
-
-
-def _fail(operation: _Operation, why: str) -> None:
-    if operation.expiry is not None:
-        operation.expiry.cancel()
-    if operation.answer is not None and not operation.answer.done():
-        operation.answer.set_exception(Unavailable(why))
-    if operation.dropped is not None:
-        asyncio.get_running_loop().call_soon(operation.dropped)
-    _report(operation, Unavailable(why))
-
-
-def _report(operation: _Operation, outcome: Outcome) -> None:
-    """Say once what became of a durable operation; in a turn of its own, where it may fail."""
-    done, operation.done = operation.done, None
-    if done is not None:
-        asyncio.get_running_loop().call_soon(done, outcome)

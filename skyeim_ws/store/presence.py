@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from itertools import islice
 from typing import TypeVar
 
-from skyeim_ws.store.pipeline import Command, Pipeline
+from skyeim_ws.store.pipeline import Pipeline
+from skyeim_ws.store.shard import Command
 
 _T = TypeVar("_T")
 

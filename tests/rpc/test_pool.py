@@ -133,7 +133,7 @@ async def test_a_call_waits_for_a_server_that_starts_within_its_deadline(tmp_pat
     address = unix(tmp_path, "s")
     async with pooling(address, timeout=20) as pool:
         waiting = asyncio.ensure_future(call(pool))
-        await until(lambda: not pool.is_ready)
+        await until(lambda: not pool.ready)
         async with serving(address, group=named("late")):
             assert await waiting == ["late"]
 
@@ -180,7 +180,7 @@ async def test_a_server_that_hangs_costs_one_deadline_and_is_then_avoided(
         pooling(hung, timeout=30) as pool,
     ):
         for _ in range(2):
-            await until(lambda: pool.is_ready)
+            await until(lambda: pool.ready)
             with pytest.raises(RpcFailed) as caught:
                 await call(pool, timeout=0.1)
             # Also the second time: with no other endpoint, it is asked all the same.
@@ -217,7 +217,7 @@ async def test_closing_fails_what_is_under_way_and_what_comes_after(tmp_path: Pa
     async with serving(address, group={"GetJoinedGroups": hang}):
         pool = Pool("test", [address], 20)
         waiting = asyncio.ensure_future(call(pool))
-        await until(lambda: pool.is_ready)
+        await until(lambda: pool.ready)
         await pool.close()
         for attempt in (waiting, call(pool)):
             with pytest.raises(RpcFailed) as caught:
@@ -298,7 +298,7 @@ async def test_a_failing_service_is_spared_and_the_log_says_so_twice(
         serving(address, group={"GetJoinedGroups": joined}),
         pooling(address) as pool,
     ):
-        await until(lambda: pool.is_ready)
+        await until(lambda: pool.ready)
         with capture_logs() as logs:
             for _ in range(400):
                 assert not await served()
@@ -325,7 +325,7 @@ async def test_a_service_that_is_away_is_called_as_soon_as_it_is_back(tmp_path: 
             with pytest.raises(RpcFailed):
                 await call(pool, timeout=0.02)
         async with serving(address, group=named("back")):
-            await until(lambda: pool.is_ready)
+            await until(lambda: pool.ready)
             assert [await call(pool) for _ in range(20)] == [["back"]] * 20
 
 
@@ -340,7 +340,7 @@ async def optional_call(pool: Pool) -> list[str]:
 async def test_an_optional_method_is_asked_of_the_servers_that_have_it(tmp_path: Path) -> None:
     old, new = unix(tmp_path, "old"), unix(tmp_path, "new")
     async with serving(old), pooling(old, new) as pool:
-        await until(lambda: pool.is_ready)
+        await until(lambda: pool.ready)
         with capture_logs() as logs:
             for _ in range(3):
                 with pytest.raises(RpcFailed) as caught:
@@ -361,9 +361,9 @@ async def test_a_server_that_was_renewed_is_asked_again_for_what_it_lacked(tmp_p
     address = unix(tmp_path, "s")
     async with pooling(address) as pool:
         async with serving(address):
-            await until(lambda: pool.is_ready)
+            await until(lambda: pool.ready)
             with pytest.raises(RpcFailed):
                 await optional_call(pool)
-        await until(lambda: not pool.is_ready)
+        await until(lambda: not pool.ready)
         async with serving(address, group=named("new")):
             assert await optional_call(pool) == ["new"]
