@@ -127,11 +127,11 @@ class Cluster:
         After Redis was away, after the subscription was, or after the others took this node for
         dead: in between messages may have been queued of which nobody has told us.
         """
-        self._delivery.reconnected()
         self._presence.resync({c.user_id: session_of(c).group_ids for c in self._hub})
         for client in self._hub:
             self._catch_up.pause(client, Wait.RECLAIM)
-            session_of(client).in_node_sessions = False
+            session = session_of(client)
+            session.in_node_sessions = session.brought_unread = False
         self._claim_again(self._hub)
 
     def claim_later(self, client: Client) -> None:
@@ -217,6 +217,7 @@ class Cluster:
 
     def _reclaimed(self, client: Client, missed: str) -> None:
         """Bring the client what was queued or missed while nobody told this node."""
+        session_of(client).brought_unread = False
         if missed:
             self._catch_up.fetch(client, missed)
         else:

@@ -37,8 +37,6 @@ class PrivateDelivery:
         self._queue = queue
         self._node_sessions = node_sessions
         self._stats = stats
-        # Who has been brought what was unread when Redis went away.
-        self._brought: set[Client] = set()
 
     def is_safe_with(self, client: Client) -> bool:
         """Whether a message for the client is safe without a queue.
@@ -72,7 +70,7 @@ class PrivateDelivery:
             self._hand_over(client, replace(delivery, state=state, queue_entry=delivery.data))
 
     def _hand_over(self, client: Client, delivery: Delivery) -> None:
-        if self._user_router.redis_down and client not in self._brought:
+        if self._user_router.redis_down and not session_of(client).brought_unread:
             # An earlier message of the same sender may be in the queue, unheard: the sender was on
             # another node. It is unread in the Message service as well, and goes first.
             self.replay_unread(client)
@@ -85,12 +83,8 @@ class PrivateDelivery:
 
     def replay_unread(self, client: Client, after_id: int | None = None) -> None:
         """Bring what the Message service has unread, or after an id, before all that is live."""
-        self._brought.add(client)
+        session_of(client).brought_unread = True
         self._catch_up.fetch(client, "", after_id)
-
-    def reconnected(self) -> None:
-        """Note that Redis, or what it tells, was away and is back."""
-        self._brought.clear()
 
     def deliver_queued(self, user_id: int, entry: bytes) -> None:
         """Deliver a message that another node has queued, if its receiver is still here."""

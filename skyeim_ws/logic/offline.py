@@ -29,8 +29,8 @@ class OfflineMessages:
         if session.pulling or too_early:
             refuse(client, "offline_pull", Reason.BUSY, "read what was pushed first")
             return
-        session.pulling = True
-        self._requests.run(client, "offline_pull", self._pull(client, data.limit))
+        work = self._pull(client, data.limit)
+        session.pulling = self._requests.run(client, "offline_pull", work)
 
     async def newest(self, client: Client) -> Window:
         """Return the newest window of the client's queue; raises Unavailable."""

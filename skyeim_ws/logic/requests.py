@@ -32,13 +32,17 @@ class Requests:
         """Count a request as answered."""
         client.in_flight -= 1
 
-    def run(self, client: Client, kind: str, work: Coroutine[Any, Any, None]) -> None:
-        """Start the work of a request, or refuse it as busy."""
-        if self.admit(client):
-            self._tasks.spawn(self._guard(client, kind, work), client)
-        else:
+    def run(self, client: Client, kind: str, work: Coroutine[Any, Any, None]) -> bool:
+        """Start the work of a request, from the next turn of the loop on.
+
+        If too many are under way it is refused as busy, never begins, and False is returned.
+        """
+        if not self.admit(client):
             work.close()
             refuse(client, kind, Reason.BUSY)
+            return False
+        self._tasks.spawn(self._guard(client, kind, work), client)
+        return True
 
     async def _guard(self, client: Client, kind: str, work: Coroutine[Any, Any, None]) -> None:
         try:
