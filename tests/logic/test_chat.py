@@ -1,36 +1,18 @@
 """When the senders of messages that have to be queued are answered, and in which order."""
 
-import json
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
-from skyeim_ws.conn.client import Client, State
 from skyeim_ws.conn.ledger import Delivery
 from skyeim_ws.conn.messages import Chat
 from skyeim_ws.logic.acks import Acks
 from skyeim_ws.logic.chat import Sending
 from skyeim_ws.logic.outgoing import Outgoing, SendOutcome, Stored
-from skyeim_ws.logic.session_state import Session
+from tests.logic.fakes import Person
 
 ALICE = 1
 BOB = 2
 CAROL = 3
-
-
-class Person:
-    """A connection that takes notes of what it is sent."""
-
-    def __init__(self, user_id: int) -> None:
-        self.user_id = user_id
-        self.state = State.OPEN
-        self.session = Session()
-        self.told: list[str] = []
-
-    def send(self, frame: bytes) -> None:
-        # A failed ack has an error behind it, in the same bytes.
-        answer, _ = json.JSONDecoder().raw_decode(frame[frame.index(b"{") :].decode("latin-1"))
-        if answer["type"] == "ack":
-            self.told.append(f"{answer['data']['status']} {answer['data']['msgId']}")
 
 
 class Outside:
@@ -62,8 +44,7 @@ class Outside:
 
     def say(self, msg_id: str, to: int = CAROL) -> None:
         """Send a message of Alice's, and store it."""
-        client = cast(Client, self.alice)
-        self.sending.chat(client, Chat(to_user_id=to, content="hello", msg_id=msg_id))
+        self.sending.chat(self.alice.client, Chat(to_user_id=to, content="hello", msg_id=msg_id))
         message, done = self.stored.pop()
         done(message, Stored(id=len(self.queued) + 1, msg_id=msg_id, created_at=1))
 
@@ -94,12 +75,12 @@ def test_delivered_never_comes_before_sent() -> None:
     outside = Outside()
     outside.say("m1")
     outside.say("m2")
-    assert outside.alice.told == []
+    assert outside.alice.acks == []
     assert outside.acks.told(ALICE, ["m1"], "delivered")
-    assert outside.alice.told == ["sent m1", "delivered m1"]
+    assert outside.alice.acks == ["sent m1", "delivered m1"]
     for answered in outside.queued:
         answered(True)
-    assert outside.alice.told == ["sent m1", "delivered m1", "sent m2"]
+    assert outside.alice.acks == ["sent m1", "delivered m1", "sent m2"]
 
 
 def test_a_sender_who_is_elsewhere_is_told_there_and_once() -> None:
@@ -116,7 +97,7 @@ def test_of_two_answers_the_first_one_counts() -> None:
     [answered] = outside.queued
     answered(False)
     answered(True)
-    assert outside.alice.told == ["failed m1"]
+    assert outside.alice.acks == ["failed m1"]
 
 
 def test_a_confirmation_of_the_first_attempt_answers_the_second() -> None:
@@ -126,9 +107,9 @@ def test_a_confirmation_of_the_first_attempt_answers_the_second() -> None:
     outside.queued[0](False)
     outside.say("m1")
     outside.acks.tell(ALICE, ["m1"], "delivered")
-    assert outside.alice.told == ["failed m1", "sent m1", "delivered m1"]
+    assert outside.alice.acks == ["failed m1", "sent m1", "delivered m1"]
     outside.queued[1](True)
-    assert outside.alice.told == ["failed m1", "sent m1", "delivered m1"]
+    assert outside.alice.acks == ["failed m1", "sent m1", "delivered m1"]
 
 
 def test_receiver_and_sender_are_looked_up_once_each() -> None:
@@ -137,5 +118,5 @@ def test_receiver_and_sender_are_looked_up_once_each() -> None:
     outside.say("m1", to=BOB)
     assert outside.delivered == ["m1 to 2"]
     outside.acks.tell(ALICE, ["m1"], "delivered")
-    assert outside.alice.told == ["sent m1", "delivered m1"]
+    assert outside.alice.acks == ["sent m1", "delivered m1"]
     assert outside.looked_up == [BOB, ALICE]
