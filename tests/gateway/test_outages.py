@@ -323,6 +323,9 @@ class FailingMembers:
         members = [pb.MemberInfo(user_id=user_id) for user_id in (1001, 1002, 1003)]
         return pb.GetMemberListResp(members=members, total=len(members))
 
+    async def check_membership(self, request: Any, context: Any) -> pb.CheckMembershipResp:
+        return pb.CheckMembershipResp(is_member=True)
+
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize(
@@ -336,7 +339,10 @@ async def test_a_look_up_of_members_may_fail_for_a_while(
     make_world: MakeWorld, tmp_path: Path, failures: int, received: list[int]
 ) -> None:
     members = FailingMembers(failures)
-    methods = {"GetMemberList": members.get_member_list}
+    methods = {
+        "GetMemberList": members.get_member_list,
+        "CheckMembership": members.check_membership,
+    }
     async with (
         serving(f"unix:{tmp_path}/groups.sock", group=methods) as address,
         make_world(group_rpc=RpcConf(endpoints=(address,), timeout=5_000)) as world,
