@@ -21,6 +21,7 @@ class Person:
     def __init__(self, user_id: int, state: State = State.OPEN) -> None:
         self.user_id = user_id
         self.conn_id = f"c-{user_id}"
+        self.connected_at = 1
         self.state = state
         self.session = Session()
         self.ledger = Ledger(1_000)

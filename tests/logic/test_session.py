@@ -1,0 +1,183 @@
+"""A session from its login to its end: who takes whose place, and what happens in which order."""
+
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from skyeim_ws.conn.client import Client, State
+from skyeim_ws.contract.codes import CloseCode
+from skyeim_ws.logic.offline import OfflineMessages
+from skyeim_ws.logic.ports import Claim, Unavailable, Window
+from skyeim_ws.logic.session import Sessions
+from skyeim_ws.logic.tasks import Tasks
+from tests.logic.fakes import People, Person, Queue, live, queued
+from tests.waiting import until
+
+BOB = 2
+EMPTY = Window([], 0)
+
+
+class Outside:
+    """What `Sessions` needs: notes in `calls` what it is told, and answers with `claim`."""
+
+    def __init__(self, max_connections: int = 10) -> None:
+        self.calls: list[str] = []
+        self.claim_answer: Claim | Exception = Claim(EMPTY, own=f"c-{BOB}")
+        self.people = People()
+        self.claim_failed: list[Client] = []
+        self.tasks = Tasks()
+        port = cast(Any, self)
+        self.sessions = Sessions(
+            hub=cast(Any, self.people),
+            registry=port,
+            node_sessions=cast(
+                Any,
+                SimpleNamespace(
+                    enter=self.note("enter node sessions"), leave=self.note("leave node sessions")
+                ),
+            ),
+            bus=port,
+            presence=cast(
+                Any, SimpleNamespace(enter=self.online, leave=self.note("leave presence"))
+            ),
+            groups=cast(Any, SimpleNamespace(joined=self.joined)),
+            social=cast(Any, SimpleNamespace(announce=self.announce)),
+            offline=OfflineMessages(queue=Queue(), requests=port, push_limit=20, max_bytes=1_000),
+            delivery=cast(
+                Any,
+                SimpleNamespace(
+                    return_undelivered=self.note("return undelivered"),
+                    replay_unread=self.note("replay unread"),
+                ),
+            ),
+            catch_up=cast(
+                Any,
+                SimpleNamespace(
+                    pause=self.note("pause"),
+                    resume=self.note("resume"),
+                    forget=lambda _client: [live(7)],
+                ),
+            ),
+            tasks=self.tasks,
+            receive=lambda _client, _text: None,
+            server_name="here",
+            max_connections=max_connections,
+        )
+        self.sessions.on_claim_failed = self.claim_failed.append
+
+    def note(self, what: str) -> Callable[..., None]:
+        return lambda *_args, **_more: self.calls.append(what)
+
+    async def claim(self, _user_id: int, _conn_id: str, _limit: int) -> Claim:
+        self.calls.append("claim")
+        if isinstance(self.claim_answer, Exception):
+            raise self.claim_answer
+        return self.claim_answer
+
+    def release(self, _user_id: int, _conn_id: str, done: Callable[[bool], None]) -> None:
+        self.calls.append("release")
+        done(True)
+
+    async def online(self, _user_id: int, _group_ids: Sequence[str]) -> int:
+        return 1
+
+    async def joined(self, _user_id: int) -> list[str]:
+        return ["g"]
+
+    async def announce(self, _user_id: int, *, online: bool) -> None:
+        self.calls.append(f"announce {'online' if online else 'offline'}")
+
+    async def login(self, person: Person) -> None:
+        await self.sessions.opened(person.client)
+        await until(lambda: not len(self.tasks))
+
+
+def arriving() -> Person:
+    return Person(BOB, State.CONNECTING)
+
+
+@pytest.mark.gen_test
+async def test_a_login_is_known_to_the_others_before_it_is_claimed() -> None:
+    """So that whoever cleans up after this node finds everyone who was here."""
+    outside, bob = Outside(), arriving()
+    outside.claim_answer = Claim(Window([queued(8), queued(9)], 3), own="c-2")
+    await outside.login(bob)
+    assert outside.calls[:3] == ["pause", "enter node sessions", "claim"]
+    assert [frame["type"] for frame in bob.frames] == ["connected", "offline_messages"]
+    assert bob.delivered == ["m8", "m9"]
+    assert bob.session.group_ids == ("g",)
+    assert outside.calls[-2:] == ["enter node sessions", "announce online"]
+
+
+@pytest.mark.gen_test
+async def test_a_login_that_redis_does_not_answer_gets_what_is_unread_and_is_claimed_later() -> (
+    None
+):
+    outside, bob = Outside(), arriving()
+    outside.claim_answer = Unavailable("no answer in time")
+    await outside.login(bob)
+    assert [frame["type"] for frame in bob.frames] == ["connected"]
+    assert outside.calls.index("replay unread") < outside.calls.index("resume")
+    assert outside.claim_failed == [bob.client]
+
+
+@pytest.mark.gen_test
+async def test_a_newer_login_takes_the_place_and_nobody_is_told_of_either() -> None:
+    outside, older, newer = Outside(), arriving(), arriving()
+    await outside.login(older)
+    outside.claim_answer = Claim(EMPTY, conn_id="c-2", here=True, own="c-3")
+    outside.calls.clear()
+    await outside.login(newer)
+    assert older.closed == [CloseCode.KICKED]
+    assert newer.conn_id == "c-3"
+    assert newer.session.group_ids == ("g",)
+    outside.sessions.ended(older.client, [])
+    assert outside.people == {BOB: newer}
+    assert not {"announce online", "announce offline", "release"} & set(outside.calls)
+
+
+@pytest.mark.gen_test
+async def test_a_kick_may_name_a_connection_before_its_own_claim_does() -> None:
+    outside, bob = Outside(), arriving()
+    bob.session.kicked_as = "c-3"
+    outside.claim_answer = Claim(EMPTY, own="c-3")
+    await outside.login(bob)
+    assert bob.closed == [CloseCode.KICKED]
+    assert bob.frames == []
+
+
+@pytest.mark.gen_test
+async def test_at_the_end_what_is_held_is_put_back_before_the_session_is_released() -> None:
+    """Should this node die in between, the session still tells that something may be missed."""
+    outside, bob = Outside(), arriving()
+    await outside.login(bob)
+    outside.calls.clear()
+    undelivered = [live(5)]
+    outside.sessions.ended(bob.client, undelivered)
+    await until(lambda: not len(outside.tasks))
+    assert outside.calls == [
+        "return undelivered",
+        "release",
+        "leave presence",
+        "leave node sessions",
+        "announce offline",
+    ]
+    assert [delivery.msg_id for delivery in undelivered] == ["m5", "m7"]
+    assert not outside.people
+
+
+@pytest.mark.gen_test
+async def test_a_full_node_takes_no_further_user_and_one_that_stops_none_at_all() -> None:
+    outside = Outside(max_connections=1)
+    bob, again, carol = arriving(), arriving(), Person(3, State.CONNECTING)
+    for person in (bob, carol, again):
+        await outside.login(person)
+    assert (carol.closed, again.closed) == ([CloseCode.OVERLOADED], [])
+    outside.sessions.drain()
+    assert again.closed == [CloseCode.GOING_AWAY]
+    late = arriving()
+    await outside.login(late)
+    assert late.closed == [CloseCode.GOING_AWAY]
+    assert 3 not in outside.people
