@@ -120,7 +120,7 @@ class Client(WebSocketHandler, ClientFields):
             self.context.awaiting_confirmation.add(self)
 
     def on_peer_close(self) -> None:
-        """Leave the service; what answers the frames before the peer's close frame goes first."""
+        """Leave the service; the answers to what came before the close frame are written first."""
         if self.state is _OPEN and self.outbox:
             self._leave(self.outbox.take(self.outbox.size))
         elif self.state < _DRAINING:
@@ -228,7 +228,7 @@ class Client(WebSocketHandler, ClientFields):
         return confirmed
 
     def renew(self, expires_at: float) -> None:
-        """Let the connection live until then, on the context's clock, instead of until before."""
+        """Let the connection live until `expires_at`, on the context's clock."""
         self.context.timer_wheel.discard(self)
         self.expires_at = expires_at
         self.next_check = min(self.next_check, expires_at)
@@ -260,11 +260,11 @@ class Client(WebSocketHandler, ClientFields):
 
     @property
     def reading_paused(self) -> bool:
-        """Whether nothing is read of the client for now, so that its silence means nothing."""
+        """Whether reading is paused, so that the client's silence means nothing."""
         return self._wire is not None and self._wire.paused
 
     def set_reading(self, *, on: bool) -> None:
-        """Read nothing of the client for now, or go on."""
+        """Read from the client, or pause."""
         if self._wire is not None:
             (self._wire.resume if on else self._wire.pause)()
 

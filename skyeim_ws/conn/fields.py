@@ -1,4 +1,4 @@
-"""What is kept for each connection, in slots: memory is what ten thousand idle ones cost."""
+"""What is kept for each connection; ten thousand idle ones cost memory and nothing else."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,9 +12,9 @@ from skyeim_ws.conn.stats import Stats
 
 
 class ClientFields:
-    """Found without the dictionary that a handler has from Tornado.
+    """In slots, beside the dictionary that a handler has from Tornado.
 
-    With a thousand receivers of a message it is the memory touched that costs.
+    When a message goes to a thousand receivers, most of its cost is the memory that is touched.
     """
 
     __slots__ = (
@@ -64,7 +64,7 @@ class ClientFields:
         self.next_check = now
         self.next_ping = now
         self.last_ping = now - limits.confirm_interval
-        # Of whoever hears the events: nobody looks at it here, and its type is theirs.
+        # Belongs to whoever implements `SessionEvents`, and has a type of theirs.
         self.session: Any = None
 
     def identify(

@@ -38,11 +38,11 @@ class GroupFrame(msgspec.Struct, frozen=True):
 
     frame: bytes
     sender_id: int = 0
-    """Who sent it, and gets no copy; 0 for an event of the services."""
+    """The sender, who gets no copy; 0 for an event of the services."""
     seq: int = 0
-    """Its place among the group's messages; 0 for what has none, and goes on as it comes."""
+    """Its place among the group's messages; 0 for a frame that has none and waits for nothing."""
     ephemeral: bool = False
-    """May be shed, and is only forwarded for a sender who is a member."""
+    """Whether it may be shed; such a frame is forwarded only if its sender is a member."""
 
 
 class _Group:

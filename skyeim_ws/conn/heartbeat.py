@@ -70,7 +70,7 @@ class Heartbeat:
             client.request_confirmation()
 
     def _grant(self, seconds: float, now: float) -> None:
-        """Take a standstill of ours out of everybody's silence."""
+        """Do not count a standstill of this process as silence of the clients."""
         log.warning("stalled", seconds=round(seconds, 1))
         for client in self._context.timer_wheel:
             client.last_seen = min(now, client.last_seen + seconds)
@@ -79,7 +79,7 @@ class Heartbeat:
 def check(client: Client, now: float) -> None:
     """Ping a client if it is time, close its connection if it or its token is dead.
 
-    To be called once `next_check` has passed, when the client is in no timer_wheel.
+    The caller has taken the client out of the timer wheel, since its `next_check` has passed.
     """
     limits = client.context.limits
     if client.reading_paused:

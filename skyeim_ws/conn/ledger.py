@@ -9,10 +9,10 @@ from msgspec.structs import replace
 class DeliveryState(Enum):
     """Who has a private message, besides the connection that it is written to."""
 
-    LIVE = auto()  # nobody: if it stays unconfirmed it goes into the offline queue
-    QUEUEING = auto()  # perhaps the queue, which has not said so: it goes there, once more maybe
+    LIVE = auto()  # nobody: if it stays unconfirmed, it goes into the offline queue
+    QUEUEING = auto()  # perhaps the queue, which has not answered: it goes there once more
     QUEUED = auto()  # the queue
-    FETCHED = auto()  # the Message service; it is queued, or noted as missed, where it has to be
+    FETCHED = auto()  # the Message service: whatever has to bring it again knows that already
 
 
 class Delivery(msgspec.Struct, frozen=True):
@@ -93,7 +93,7 @@ class Ledger:
         self.wants_ping = self.pongs_confirm and self._ping_covers is None
 
     def merge(self, delivery: Delivery) -> None:
-        """Let an unconfirmed delivery of the same msg_id answer for this one as well."""
+        """Let the unconfirmed delivery with the same msg_id stand for this one as well."""
         position, older = self._entries[delivery.msg_id]
         state, entry = older.state, older.queue_entry or delivery.queue_entry
         if not (older.safe and delivery.safe):

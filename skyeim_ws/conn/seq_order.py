@@ -1,4 +1,4 @@
-"""Messages of a group that come over several ways, put into the order of their seq; pure."""
+"""Puts messages of a group that come from several nodes into the order of their seq; pure."""
 
 from collections import OrderedDict
 from typing import Generic, TypeVar

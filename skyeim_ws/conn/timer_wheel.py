@@ -9,7 +9,7 @@ _SLOT_SECONDS = 1.0
 
 
 class Scheduled(Protocol):
-    """What is to be looked at, and when: in seconds, on a clock of its owner."""
+    """What is to be looked at, and when, in seconds on the clock of whoever takes it out."""
 
     next_check: float
 

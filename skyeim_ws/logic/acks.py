@@ -16,7 +16,7 @@ class Acks:
         self._waiting: dict[tuple[int, str], Callable[[bool], None]] = {}
 
     def wait(self, sender_id: int, msg_id: str, answer: Callable[[bool], None]) -> None:
-        """Have `answer` called once: as soon as it is known whether a stored message is kept."""
+        """Call `answer` once, later: with whether a stored message is kept."""
         self._waiting[sender_id, msg_id] = answer
 
     def kept(self, sender_id: int, msg_id: str, kept: bool) -> None:
@@ -26,12 +26,12 @@ class Acks:
             answer(kept)
 
     def tell(self, sender_id: int, msg_ids: Sequence[str], status: str) -> None:
-        """Tell a sender, on whichever node, that its receiver has or has read messages."""
+        """Tell a sender, on whichever node, that its messages are `delivered` or `read`."""
         if not self.told(sender_id, msg_ids, status):
             self._bus.ack(sender_id, msg_ids, status)
 
     def told(self, sender_id: int, msg_ids: Sequence[str], status: str) -> bool:
-        """Tell a sender the same if it is here; False if it is not.
+        """Tell a sender the same, if it is here; return whether it is.
 
         What a receiver has cannot be lost, so `sent` need not wait any longer, and goes first.
         """

@@ -1,14 +1,18 @@
-"""What nodes tell each other, as the logic asks for it and hears it; `store` implements it."""
+"""What nodes tell each other: how the logic says it, and how it hears it."""
 
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
 
 class Bus(Protocol):
-    """What nodes tell each other. Nothing here is durable, but for a kick."""
+    """Tells other nodes; `store` implements it.
+
+    All but `kick` return at once and raise nothing. What they tell may be lost; of `catch_up` alone
+    it is tried until Redis has taken it.
+    """
 
     def to_user(self, user_id: int, frame: bytes, *, ephemeral: bool = False) -> None:
-        """Send a frame to a user of another node; dropped if the user is nowhere."""
+        """Send a frame to a user of another node; it is dropped if the user is nowhere."""
 
     def to_users(self, user_ids: Collection[int], frame: bytes) -> None:
         """Send a frame to those of the users who are on other nodes."""
@@ -23,24 +27,27 @@ class Bus(Protocol):
 
     @property
     def not_subscribed(self) -> bool:
-        """Whether others may be telling what this node does not hear."""
+        """Whether this node does not hear the others, though Redis is there."""
 
     @property
     def redis_down(self) -> bool:
-        """Whether nothing that others tell arrives for now."""
+        """Whether Redis is away, and with it what the others tell."""
 
     async def kick(self, node: str, user_id: int, conn_id: str) -> bool:
-        """Tell a node that a newer login has taken its connection's place; whether it listens."""
+        """Tell a node that a newer login has taken the place of its connection.
+
+        Returns whether that node listens. Raises Unavailable.
+        """
 
     def handed_over(self, node: str, user_id: int) -> None:
-        """Tell a node that all is in the queue that a connection held whose place it has taken."""
+        """Tell the node of a newer login that the queue has all that the older connection held."""
 
     def catch_up(self, user_id: int) -> None:
-        """Tell the node of the user that messages may have been lost with another node."""
+        """Tell the node of the user that another node may have died with messages for it."""
 
 
 class BusEvents(Protocol):
-    """What the other nodes tell this one."""
+    """Hears what the other nodes tell this one. None of it waits or raises."""
 
     def private(self, user_id: int, entry: bytes) -> None:
         """Deliver a message that has been queued for a user of this node."""
@@ -60,7 +67,7 @@ class BusEvents(Protocol):
         """End the connection: a newer login on that node has taken its place."""
 
     def handed_over(self, user_id: int) -> None:
-        """Note that the session before this one's has put back what it held."""
+        """Note that the older session of a user has put back what it held."""
 
     def node_died(self, user_id: int) -> None:
         """Bring the user what the Message service has unread: another node died with it."""

@@ -35,7 +35,7 @@ MAX_HELD = 1000
 many unread ones are kept for the next pages: the service tells of all of them each time."""
 
 _AT_ONCE = 32
-"""Clients that are being served at a time: after the death of a node all of its users come."""
+"""Clients that are served at a time: after the death of a node all of its users come at once."""
 
 _RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0)
 """Pauses while the service is away; the last one repeats for as long as the client is here."""
@@ -70,9 +70,9 @@ class CatchUp:
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
     def pause(self, client: Client, wait: Wait) -> None:
-        """Hold live messages back from now on, until `resume`; `reread` or `fetch` may precede it.
+        """Hold live messages back until `resume`; in between `reread` or `fetch` may be called.
 
-        Also if other older messages are on their way: these may have been asked for too early.
+        This is needed also while a catch-up is running: it may have begun too early to find all.
         """
         self._progress(client).waits.add(wait)
 
@@ -90,7 +90,7 @@ class CatchUp:
             self._release(client, progress)
 
     def reread(self, client: Client) -> None:
-        """Bring the client what was queued while nobody told us."""
+        """Bring the client what was queued while nobody told this node."""
         progress = self._progress(client)
         progress.due.add(Step.READ_QUEUE)
         self._start(client, progress)
@@ -98,8 +98,8 @@ class CatchUp:
     def fetch(self, client: Client, missed: str, after_id: int | None = None) -> None:
         """Bring the client all private messages with a larger id, or all unread.
 
-        When the client has them, the note `missed` is forgotten. So with a note and an id it gets
-        both: what was missed may be older than what has come to it since.
+        When the client has them, the note `missed` is taken away. With a note and an id it gets
+        both, for what was missed may be older than that id.
         """
         progress = self._progress(client)
         progress.due.add(Step.FETCH_NEWER)
@@ -125,7 +125,7 @@ class CatchUp:
         return Hold.FULL
 
     def step(self, client: Client) -> Step:
-        """Return what is done for the client; END also if nothing had to be."""
+        """Return what is done for the client now; END also if it needed no catch-up."""
         progress = self._under_way.get(client)
         return Step.END if progress is None else progress.step
 
@@ -232,7 +232,7 @@ class CatchUp:
         unread: list[HistoryMessage] = []
         count = 0
         if last is not None:
-            # Before they are told: what comes in between is no reason to take them for a part.
+            # Before the list: a message that comes in between must not make it look like a part.
             count_all = partial(self._messages.unread_count, client.user_id)
             count = await self._asked(client, count_all) or 0
         more = True
@@ -288,8 +288,8 @@ class CatchUp:
 def _fetched(message: HistoryMessage, live: Delivery | None) -> Delivery:
     """Return the delivery of a stored message; that of the live one, if it was held back.
 
-    What was fetched need not go into the queue should the connection end: whatever of it the client
-    does not have stands there, or is noted as missed.
+    If the connection ends, a fetched message need not go into the queue: if the client does not
+    have it, it stands there already or is noted as missed.
     """
     if live is not None:
         # Whoever routed it before may have queued it.

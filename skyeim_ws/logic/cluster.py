@@ -110,7 +110,7 @@ class Cluster:
             self._bus.handed_over(node, user_id)
 
     def handed_over(self, user_id: int) -> None:
-        """Note that the session before this one's has put back what it held."""
+        """Note that the older session has put back what it held."""
         self._sessions.handed_over(user_id)
 
     def node_died(self, user_id: int) -> None:
@@ -124,8 +124,8 @@ class Cluster:
     def reclaim(self) -> None:
         """Write sessions and presence of this node again, and read the queues of its users.
 
-        After Redis was away, after the subscription was, or after the others took this node for
-        dead: in between messages may have been queued of which nobody has told us.
+        It is called when Redis or the subscription is back, and when the others have taken this
+        node for dead: messages may have been queued of which nobody has told this node.
         """
         self._presence.resync({c.user_id: session_of(c).group_ids for c in self._hub})
         for client in self._hub:
@@ -185,7 +185,7 @@ class Cluster:
 
     async def _reclaim(self, clients: Sequence[Client]) -> None:
         if self._bus.redis_down:
-            raise Unavailable("Redis is away")  # nobody's messages are held back for a try
+            raise Unavailable("Redis is away")  # holding messages back would help nobody
         for client in clients:
             self._catch_up.pause(client, Wait.RECLAIM)
         # First: whoever cleans up after this node should it die must know of everyone.

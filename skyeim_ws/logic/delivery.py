@@ -17,7 +17,7 @@ from skyeim_ws.logic.user_router import UserRouter
 
 
 class PrivateDelivery:
-    """Route or queue, return, confirm. None of it waits; the offline queue keeps the order."""
+    """Delivers or queues a message, puts it back, confirms it. No method waits."""
 
     def __init__(
         self,
@@ -52,7 +52,8 @@ class PrivateDelivery:
     def deliver(self, client: Client, delivery: Delivery) -> None:
         """Deliver a stored message to its receiver, who was here just now."""
         if client.state >= State.DRAINING:
-            self._queue.route(client.user_id, delivery.data)  # the answer to itself was too much
+            # It wrote to itself, and was too slow for the answer.
+            self._queue.route(client.user_id, delivery.data)
         else:
             self._hand_over(client, delivery)
 
@@ -82,7 +83,7 @@ class PrivateDelivery:
                 self._queue.push(client.user_id, [delivery.data])
 
     def replay_unread(self, client: Client, after_id: int | None = None) -> None:
-        """Bring what the Message service has unread, or after an id, before all that is live."""
+        """Bring what the Message service has unread, or has after an id, before anything live."""
         session_of(client).brought_unread = True
         self._catch_up.fetch(client, "", after_id)
 
@@ -106,7 +107,7 @@ class PrivateDelivery:
             )
 
     def return_undelivered(self, user_id: int, deliveries: Sequence[Delivery]) -> None:
-        """Put back what a connection leaves unconfirmed, but for what is safe."""
+        """Put back what a connection leaves unconfirmed, unless it is safe already."""
         live = [delivery.data for delivery in deliveries if not delivery.safe]
         if not live:
             return

@@ -1,8 +1,8 @@
-"""What the logic asks of the outside: small protocols that store and rpc implement.
+"""What the logic asks of the outside: small protocols that `store` and `rpc` implement.
 
-Every method that waits has a deadline of its own and raises `Refused` when the other side says
-no, `Unavailable` when it could not be asked in time. No implementation lets an exception of
-redis-py or grpcio through.
+Each `async` method has a deadline of its own. It raises `Unavailable` when the other side cannot
+be reached in time, and if a business service stands behind it, `Refused` when that says no. The
+other methods return at once and raise nothing. No exception of redis-py or grpcio gets through.
 """
 
 from collections.abc import Callable, Mapping, Sequence, Set
@@ -46,89 +46,129 @@ class Messages(Protocol):
     """The reading side of the Message service."""
 
     async def mark_read(self, user_id: int, peer_id: int, msg_ids: Sequence[str]) -> int:
-        """Mark messages from the peer to the user as read, all if none is named; their count."""
+        """Mark messages from the peer to the user as read; return how many were unread.
+
+        With no `msg_ids` all of them are marked. Raises Refused, Unavailable.
+        """
 
     async def unread(self, user_id: int, peer_id: int = 0) -> list[HistoryMessage]:
-        """Return the unread private messages to the user, oldest first; from anyone if peer 0."""
+        """Return unread private messages to the user, oldest first; a `peer_id` of 0 is anyone.
+
+        If there are very many it returns the oldest part. Raises Refused, Unavailable.
+        """
 
     async def unread_count(self, user_id: int, peer_id: int = 0) -> int:
-        """Count the unread private messages to the user; from anyone if peer 0."""
+        """Return how many private messages to the user are unread; a `peer_id` of 0 is anyone.
+
+        Raises Refused, Unavailable.
+        """
 
     async def group_since(self, user_id: int, group_id: str, seq: int) -> list[HistoryMessage]:
-        """Return at most 200 messages of the group with a larger seq, ascending."""
+        """Return at most 200 messages of the group with a larger seq, ascending.
+
+        Raises Refused, Unavailable.
+        """
 
     async def history(
         self, user_id: int, peer_id: int, last_msg_id: int, limit: int
     ) -> tuple[list[HistoryMessage], bool]:
         """Return a page of a conversation, newest first, and whether there is more.
 
-        Its messages have ids below `last_msg_id`; 0 asks for the newest.
+        Its messages have ids below `last_msg_id`; 0 asks for the newest. Raises Refused,
+        Unavailable.
         """
 
     async def since(
         self, user_id: int, after_id: int, limit: int
     ) -> tuple[list[HistoryMessage], bool]:
-        """Return private messages to the user with larger ids, ascending, and if there are more."""
+        """Return private messages to the user with larger ids, ascending, and if there are more.
+
+        Raises Refused, Unavailable.
+        """
 
     async def group_history(
         self, user_id: int, group_id: str, last_msg_id: int, limit: int
     ) -> tuple[list[HistoryMessage], bool]:
-        """Return a page of a group, likewise."""
+        """Return a page of a group, newest first, and whether there is more.
+
+        `last_msg_id` is as in `history`. Raises Refused, Unavailable.
+        """
 
 
 class Friends(Protocol):
     """The Friend service."""
 
     async def friends(self, user_id: int) -> frozenset[int]:
-        """Return the friends of the user, without those that the user has blocked."""
+        """Return the friends of the user, without those whom the user has blocked.
+
+        Raises Refused, Unavailable.
+        """
 
 
 class Groups(Protocol):
     """The Group service."""
 
     async def joined(self, user_id: int) -> list[str]:
-        """Return the ids of the groups that the user is in."""
+        """Return the ids of the groups that the user is in. Raises Refused, Unavailable."""
 
     async def fetch_members(self, group_id: str, asker_id: int) -> frozenset[int]:
-        """Return all members; `asker_id` is a member, or 0 when no user stands behind the call."""
+        """Return the ids of all members. Raises Refused, Unavailable.
+
+        `asker_id` is a member, or 0 when no user stands behind the call.
+        """
 
     async def update_read_seq(self, user_id: int, group_id: str, seq: int) -> None:
-        """Move the user's read mark of the group."""
+        """Move the user's read mark of the group. Raises Refused, Unavailable."""
 
 
 class Members(Protocol):
     """The cached members of groups."""
 
     async def members(self, group_id: str, asker_id: int = 0) -> frozenset[int]:
-        """Return the members, from the nearest cache that is known to be fresh."""
+        """Return the ids of the members, from the nearest cache that is known to be fresh.
+
+        Raises Refused, Unavailable.
+        """
 
     def cached(self, group_id: str) -> frozenset[int] | None:
-        """Return the members if they are at hand without waiting."""
+        """Return the members if they are at hand without waiting, else None."""
 
     def is_member(self, group_id: str, user_id: int) -> bool | None:
-        """Whether the user is in the group; None if that is not at hand without waiting."""
+        """Return whether the user is in the group; None if that is not at hand without waiting."""
 
     async def require_member(self, group_id: str, user_id: int) -> None:
-        """Return if the user is in the group, else raise Refused; asks for this user alone."""
+        """Return if the user is in the group; asks for this user alone.
+
+        Raises Refused if the user is not, Unavailable.
+        """
 
 
 class Presence(Protocol):
     """Who is online, over all nodes."""
 
     async def enter(self, user_id: int, group_ids: Sequence[str]) -> int:
-        """Write the user and its groups as online; return how many users are."""
+        """Write the user as online, also in its groups; return how many users are online.
+
+        Raises Unavailable.
+        """
 
     def leave(self, user_id: int, group_ids: Sequence[str]) -> None:
-        """Take the user out; kept and retried while Redis is away."""
+        """Take the user out; while Redis is away this waits in a bounded buffer."""
 
     async def online(self, user_ids: Sequence[int]) -> list[int]:
-        """Return those of the users who are online, in the order given."""
+        """Return those of the users who are online, in the order given. Raises Unavailable."""
 
     async def sync_group(self, group_id: str, members: Set[int], here: Set[int]) -> None:
-        """Write who of the members is connected here; take out who is no member any more."""
+        """Enter the members who are `here`, and take out who is no member any more.
+
+        Raises Unavailable.
+        """
 
     def resync(self, users: Mapping[int, Sequence[str]]) -> None:
-        """Write all users of this node, with their groups, again after an outage."""
+        """Write users of this node, with their groups, again.
+
+        While Redis is away this does nothing: the recovery asks for it anew.
+        """
 
 
 class Window(msgspec.Struct, frozen=True):
@@ -185,34 +225,38 @@ class SessionRegistry(Protocol):
     """The one session of each user, over all nodes."""
 
     async def claim(self, user_id: int, conn_id: str, limit: int) -> Claim:
-        """Take the session over and read the newest `limit` entries of the queue, in one step."""
+        """Take the session over and read the newest `limit` entries of the queue, in one step.
+
+        Raises Unavailable; then Redis may have done it or not.
+        """
 
     async def reclaim(self, connections: Sequence[tuple[int, str]]) -> list[Reclaimed]:
         """Write the sessions of open connections again, but never over that of a newer login.
 
-        Connection ids are ordered by time.
+        `connections` are user ids with connection ids, which are ordered by time. Returns an answer
+        for each, in the same order. Raises Unavailable.
         """
 
     def release(self, user_id: int, conn_id: str, done: Callable[[bool], None]) -> None:
-        """End the session if it is still this connection's; kept while Redis is away.
+        """End the session if it is still this connection's; while Redis is away this waits.
 
-        `done` is called once, later: whether it was, as far as is known.
+        `done` is called once, later, with whether the session was ended, as far as is known.
         """
 
     def note_missed(self, user_id: int, *, for_now: bool = False) -> str:
-        """Note, until it is forgotten, that the user may have missed messages; return how.
+        """Note that the user may have missed messages; return the note, for `forget_missed`.
 
         A note `for_now`, which may prove wrong, does not take the place of another.
         """
 
     def forget_missed(self, user_id: int, missed: str) -> None:
-        """Note that the user has what was missed, but for what was noted later."""
+        """Take the note away, unless a later one stands there: the user has what was missed."""
 
     def forget_replaced(self, user_id: int, node: str, conn_id: str) -> None:
-        """Note that the node has been told that its session was taken over."""
+        """Forget whose place was taken: that node has been told."""
 
     async def anywhere(self, user_id: int) -> bool:
-        """Whether the user has a session on any node."""
+        """Return whether the user has a session on any node. Raises Unavailable."""
 
 
 class NodeSessions(Protocol):
@@ -220,7 +264,7 @@ class NodeSessions(Protocol):
 
     @property
     def listed(self) -> bool:
-        """Whether the others take this node to be alive."""
+        """Whether the other nodes take this one to be alive."""
 
     def enter(
         self,
@@ -231,11 +275,15 @@ class NodeSessions(Protocol):
     ) -> None:
         """Note a user with its connection and groups.
 
-        `done` is called once, later: whether it is noted; if not by some seconds, it may be later.
+        `done` is called once, later: with True when it is noted, with False if that takes more than
+        some seconds; then it may be noted later.
         """
 
     async def enter_again(self, users: Sequence[tuple[int, str, Sequence[str]]]) -> None:
-        """Note users with their connections and groups, after an outage."""
+        """Note users with their connections and groups again, after an outage.
+
+        Raises Unavailable.
+        """
 
     def leave(self, user_id: int) -> None:
         """Forget a user."""
@@ -245,20 +293,27 @@ class OfflineQueue(Protocol):
     """The undelivered private messages of users, by id. A window sees every earlier push."""
 
     def push(self, user_id: int, entries: Sequence[bytes]) -> None:
-        """Add messages, each in its place; kept in a bounded buffer, or noted as missed."""
+        """Add messages, each in its place by its id.
+
+        While Redis is away they wait in a bounded buffer. If one is dropped from that, it is noted
+        that its user has missed something.
+        """
 
     def route(self, user_id: int, entry: bytes, done: Callable[[bool], None] | None = None) -> None:
         """Add a message and tell the node of the user's session, if there is one.
 
-        `done` is called once, later: with True when the queue has it, with False if it has not by
-        some seconds; then it may have it later.
+        `done` is called once, later: with True when the queue has it, with False if that takes more
+        than some seconds; then the queue may have it later.
         """
 
     def read(self, entry: bytes) -> QueuedMessage | None:
         """Return what an entry says; None if it cannot be read."""
 
     def remove(self, user_id: int, entries: Sequence[bytes]) -> None:
-        """Take out entries that the user has confirmed; kept likewise."""
+        """Take out entries that the user has confirmed; while Redis is away this waits."""
 
     async def window(self, user_id: int, before_id: int | None, limit: int) -> Window:
-        """Return the newest entries with an id below `before_id`, at most `limit`."""
+        """Return the newest entries with an id below `before_id`, at most `limit`.
+
+        None asks for the newest of all. Raises Unavailable.
+        """

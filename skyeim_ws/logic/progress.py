@@ -21,10 +21,10 @@ class Step(Enum):
     """What is done for a client whose live messages are held back."""
 
     HOLD = auto()  # nothing: it is not time yet
-    START = auto()  # the next turn of the loop begins with what is due
-    READ_QUEUE = auto()  # brings what was queued while nobody told us
-    FETCH_UNREAD = auto()  # brings what the Message service has unread
-    FETCH_NEWER = auto()  # brings all with a larger id than the client has
+    START = auto()  # what is due begins with the next turn of the loop
+    READ_QUEUE = auto()  # the client gets what was queued while nobody told this node
+    FETCH_UNREAD = auto()  # it gets what the Message service has unread
+    FETCH_NEWER = auto()  # it gets all messages with an id above those that it has
     END = auto()  # nothing is held back any more
 
 
@@ -38,8 +38,8 @@ class Progress:
         self.due: set[Step] = set()
         self.held: dict[str, Delivery] = {}
         self.waits: set[Wait] = set()
-        # Of what is unread the client has all up to `unread_since`. All that has a larger id than
-        # `since` is fetched behind it; that is not known if it is what follows the unread ones.
+        # The client has all unread messages up to `unread_since`. Then it gets all messages with
+        # an id above `since`; None means that the unread ones have yet to show where that is.
         self.unread_since = 0
         self.since: int | None = None
         self.missed = ""

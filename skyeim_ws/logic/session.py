@@ -107,7 +107,7 @@ class Sessions:
         self._catch_up.progressed(client)
 
     def ended(self, client: Client, undelivered: list[Delivery]) -> None:
-        """Leave the map first, so that nothing is routed here; then return and clean up."""
+        """Take the client out of the hub, then put back what it held, then clean up."""
         was_current = self._hub.unregister(client)
         undelivered += self._catch_up.forget(client)
         # First of all: should this node die before the rest, the session still tells of it.
@@ -130,7 +130,7 @@ class Sessions:
         client.disconnect(CloseCode.KICKED, reason, farewell)
 
     def handed_over(self, user_id: int) -> None:
-        """Note that the session before this one's has put back what it held."""
+        """Note that the older session has put back what it held."""
         handover = self._handovers.get(user_id)
         if handover is not None:
             handover.set()
@@ -222,11 +222,11 @@ class Sessions:
     ) -> tuple[Window, str]:
         """End the session on another node, and return the queue with what it has put back.
 
-        Beside it the note of what is missed: the given one, or another if that node is dead or out
-        of user_router.
+        With it comes the note of what is missed: `missed`, or a new one if that node is dead or
+        cannot be reached.
         """
-        # Noted before the answer is known: a login that takes the place of this one meanwhile would
-        # find a session that is well, and nothing of the one that may have died.
+        # The note is made before the answer is known: a still newer login would find this session,
+        # which is well, and would not hear of the older one, which may have died.
         noted = missed or self._registry.note_missed(client.user_id, for_now=True)
         try:
             window = await self._hand_over(client, node, conn_id)
@@ -298,7 +298,7 @@ class Sessions:
 
     async def _sync_group(self, group_id: str, members: frozenset[int]) -> None:
         try:
-            # Who is here now: whoever has just left would stay online for good.
+            # The hub is asked here, not earlier: whoever left since would stay online for good.
             await self._presence.sync_group(group_id, members, self._hub.users & members)
         except Unavailable as error:
             log.debug("group_presence_not_written", group=group_id, error=str(error))

@@ -9,7 +9,7 @@ from skyeim_ws.logic.outgoing import Outgoing
 
 
 class Session(msgspec.Struct, eq=False, gc=False):
-    """The state of one session; whoever admits a connection puts one into `Client.session`."""
+    """The state of one session; the handshake puts one into `Client.session`."""
 
     resume_after: int | None = None
     """The largest message id that the client said it holds."""
@@ -22,7 +22,7 @@ class Session(msgspec.Struct, eq=False, gc=False):
     in_node_sessions: bool = False
     """Whether the other nodes would clean up after this connection, should this node die."""
     brought_unread: bool = False
-    """Whether it was brought what is unread since Redis, or what that tells, went away."""
+    """Whether it was brought what is unread, since Redis or the subscription went away."""
     replaced: bool = False
     """Whether a newer login has taken its place."""
     sending: int = 0
@@ -30,7 +30,7 @@ class Session(msgspec.Struct, eq=False, gc=False):
     ahead: deque[Outgoing] | None = None
     """Messages that wait for those; None while there are none."""
     kicked_as: str = ""
-    """The id under which it was kicked before it knew that this is its own."""
+    """The id under which it was kicked, before the answer to its claim gave it that id."""
 
 
 def session_of(client: Client) -> Session:

@@ -25,7 +25,7 @@ class Tasks:
     def spawn(self, work: Coroutine[Any, Any, None], client: Client | None = None) -> None:
         """Run a coroutine; an exception of it is logged, and ends the connection it was for.
 
-        Who waits for what will not come any more would wait for good; a new connection begins anew.
+        Else the client would wait for good for what will not come; a new connection begins anew.
         """
         task = asyncio.get_running_loop().create_task(work)
         # The loop itself holds only a weak reference.

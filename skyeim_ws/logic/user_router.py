@@ -17,12 +17,12 @@ class UserRouter:
 
     @property
     def not_subscribed(self) -> bool:
-        """Whether other nodes may be telling what this one does not hear."""
+        """Whether this node does not hear the others, though Redis is there."""
         return self._bus.not_subscribed
 
     @property
     def redis_down(self) -> bool:
-        """Whether nothing that other nodes tell arrives for now."""
+        """Whether Redis is away, and with it what other nodes tell."""
         return self._bus.redis_down
 
     def send(self, user_id: int, frame: bytes) -> None:
