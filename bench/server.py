@@ -60,12 +60,16 @@ def gateway(
     friends: Sequence[tuple[int, int]] = (),
     workers: int = 1,
     ping_interval: float = NEVER,
+    limited: bool = False,
 ) -> Iterator[Gateway]:
-    """Run a gateway, in a new folder, with these groups and friends in its database."""
+    """Run a gateway, in a new folder, with these groups and friends in its database.
+
+    Where it is not `limited`, its clients may send as fast as they can.
+    """
     with tempfile.TemporaryDirectory(prefix="skyeim-bench-") as name:
         folder = Path(name)
         secret = secrets.token_hex(32)
-        (folder / "ws.yaml").write_text(_config(folder, secret, workers, ping_interval))
+        (folder / "ws.yaml").write_text(_config(folder, secret, workers, ping_interval, limited))
         asyncio.run(seed(str(folder / "skyeim.db"), groups or {}, friends))
         with (folder / "output").open("wb") as output:
             process = subprocess.Popen(
@@ -95,7 +99,7 @@ def resident_bytes(pid: int) -> int:
     raise ValueError("smaps_rollup has no Rss")
 
 
-def _config(folder: Path, secret: str, workers: int, ping_interval: float) -> str:
+def _config(folder: Path, secret: str, workers: int, ping_interval: float, limited: bool) -> str:
     # A production mode and its log; only what would limit the load is out of the way.
     return f"""
 Name: bench
@@ -108,7 +112,7 @@ Auth: {{AccessSecret: "{secret}"}}
 Embedded: {{DataDir: "{folder}"}}
 Database: {{DataSource: "{folder}/skyeim.db"}}
 WebSocket:
-  RateLimit: 0
+  {"" if limited else "RateLimit: 0"}
   PingInterval: {ping_interval:.1f}
   PongTimeout: {ping_interval + 60:.1f}
 Log: {{Encoding: json, Level: info}}

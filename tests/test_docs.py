@@ -109,7 +109,7 @@ def test_every_configuration_key_is_documented_with_its_default() -> None:
 
 
 def test_every_message_type_is_documented() -> None:
-    in_code = re.findall(r'"(\w+)": route\(', (ROOT / "skyeim_ws/gateway/app.py").read_text())
+    in_code = re.findall(r'"(\w+)": route\(', (ROOT / "skyeim_ws/gateway/frames.py").read_text())
     assert set(in_code) == INBOUND.keys()
     assert rows(section(PROTOCOL, "From the client")).keys() >= INBOUND.keys()
     assert rows(section(PROTOCOL, "From the server")).keys() >= OUTBOUND.keys()
@@ -152,8 +152,9 @@ def test_every_metric_is_documented() -> None:
     parts: dict[str, Any] = {
         "hub": [],
         "sending": types.SimpleNamespace(under_way=0, window=types.SimpleNamespace(waiting=0)),
+        "requests": types.SimpleNamespace(looking_up=0),
         "router": type("Router", (), {"__len__": lambda _: 0, "queued": 0})(),
-        "members": types.SimpleNamespace(seats=0),
+        "members": types.SimpleNamespace(seats=0, look_ups=0),
         "pipeline": types.SimpleNamespace(healthy=True, waiting=0, dropped=0, failed=0),
     }
     counters = {f"skyeim_ws_{field.name}_total" for field in dataclasses.fields(Stats)}

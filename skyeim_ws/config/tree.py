@@ -86,13 +86,16 @@ class WebSocketConf:
     offline_ttl: Seconds = field(default=720 * 3600.0, metadata={"key": "OfflineTTL"})
     offline_buffer_size: Count = 10000
     group_queue_size: Count = 256
+    max_active_groups: Count = 10000
     ledger_size: Count = 1024
     max_in_flight: Count = 128
     send_ahead: Count = 1000
+    max_look_ups: Count = 8
     send_batch_size: Count = 256
     send_backlog: Count = 10000
     recent_acks: Count = 10000
     member_cache_size: Count = 10000
+    member_look_ups: Count = 64
     member_refusal_ttl: Seconds = field(default=5.0, metadata={"key": "MemberRefusalTTL"})
     confirm_interval: Seconds = 0.5
     node_renew_interval: Seconds = 5.0

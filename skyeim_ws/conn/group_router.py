@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -14,13 +14,13 @@ from skyeim_ws.conn.stats import Stats
 
 log = structlog.get_logger()
 
-_RETRY_DELAYS = (0.1, 0.5, 1.0)
-"""Seconds between look-ups of the members, while they fail."""
-
 _GAP_SECONDS = 0.5
 """How long messages wait for one that is missing before them."""
 
 _REMEMBERED_GROUPS = 10_000
+
+_MAX_ASKERS = 8
+"""In whose names the members of a group are asked for, one after the other."""
 
 
 class MemberSource(Protocol):
@@ -29,8 +29,11 @@ class MemberSource(Protocol):
     def cached(self, group_id: str) -> frozenset[int] | None:
         """Return the members if they are at hand without waiting."""
 
-    async def members(self, group_id: str, asker_id: int = 0) -> frozenset[int]:
-        """Return the members; has a deadline of its own."""
+    async def find(self, group_id: str, asker_ids: Sequence[int]) -> frozenset[int] | None:
+        """Return the members, as the first of the askers who may know them sees them.
+
+        None if they cannot be had; it has a deadline of its own, and never raises.
+        """
 
 
 class GroupFrame(msgspec.Struct, frozen=True):
@@ -72,13 +75,13 @@ class GroupRouter:
         stats: Stats,
         *,
         queue_size: int,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        max_groups: int,
     ) -> None:
         self._hub = hub
         self._source = source
         self._stats = stats
         self._queue_size = queue_size
-        self._sleep = sleep
+        self._max_groups = max_groups
         self._groups: dict[str, _Group] = {}
         # Messages stored by other nodes come over the bus and may overtake, or be overtaken.
         self._order: SeqOrder[GroupFrame] = SeqOrder(_REMEMBERED_GROUPS)
@@ -93,11 +96,9 @@ class GroupRouter:
         return sum(len(group.queue) for group in self._groups.values())
 
     def reserve(self, group_id: str) -> bool:
-        """Reserve a place for a message; False if the queue is full."""
-        group = self._groups.get(group_id)
-        if group is None:
-            group = self._groups[group_id] = _Group()
-        if self._load(group_id, group) >= self._queue_size:
+        """Reserve a place for a message; False if the queue is full, or too many are active."""
+        group = self._activate(group_id)
+        if group is None or self._load(group_id, group) >= self._queue_size:
             return False
         group.reserved += 1
         return True
@@ -115,13 +116,13 @@ class GroupRouter:
         self._enqueue(group_id, group, item)
 
     def publish(self, group_id: str, item: GroupFrame) -> bool:
-        """Queue a frame without a reservation; False if the queue is full.
+        """Queue a frame without a reservation; False if the queue is full, or too many are active.
 
         Ephemeral frames are refused once the queue is half full.
         """
-        group = self._groups.get(group_id)
+        group = self._activate(group_id)
         if group is None:
-            group = self._groups[group_id] = _Group()
+            return False
         limit = self._queue_size // 2 if item.ephemeral else self._queue_size
         if self._load(group_id, group) >= limit:
             self._forget_if_idle(group_id, group)
@@ -139,6 +140,15 @@ class GroupRouter:
             if group.gap_timer is not None:
                 group.gap_timer.cancel()
         self._groups.clear()
+
+    def _activate(self, group_id: str) -> _Group | None:
+        group = self._groups.get(group_id)
+        if group is None:
+            if len(self._groups) >= self._max_groups:
+                self._stats.groups_refused += 1
+                return None
+            group = self._groups[group_id] = _Group()
+        return group
 
     def _load(self, group_id: str, group: _Group) -> int:
         return group.reserved + len(group.queue) + self._order.held(group_id)
@@ -183,7 +193,7 @@ class GroupRouter:
             while group.queue:
                 members = self._source.cached(group_id)
                 if members is None:
-                    members = await self._look_up(group_id, group.queue[0].sender_id)
+                    members = await self._source.find(group_id, _askers(group.queue))
                 # A frame leaves the queue when its members are known, not before: while the
                 # look-up waits, later frames must queue up behind it.
                 item = group.queue.popleft()
@@ -194,18 +204,6 @@ class GroupRouter:
         finally:
             group.worker = None
             self._forget_if_idle(group_id, group)
-
-    async def _look_up(self, group_id: str, asker_id: int) -> frozenset[int] | None:
-        """Return the members; None after the last of some tries, with a warning."""
-        for delay in (*_RETRY_DELAYS, None):
-            try:
-                return await self._source.members(group_id, asker_id)
-            except Exception as error:
-                if delay is None:
-                    log.warning("group_members_unknown", group=group_id, error=str(error))
-                    return None
-                await self._sleep(delay)
-        return None
 
     def _fan_out(self, group_id: str, members: frozenset[int], item: GroupFrame) -> None:
         self._stats.group_routed += 1
@@ -221,3 +219,12 @@ class GroupRouter:
         idle = group.worker is None and group.gap_timer is None
         if idle and not group.queue and not group.reserved:
             self._groups.pop(group_id, None)
+
+
+def _askers(queue: Iterable[GroupFrame]) -> list[int]:
+    """Return in whose names to ask for the members: of who has sent a stored message first.
+
+    Who is only typing may be in the group no more, and must not decide for the others.
+    """
+    found = sorted(queue, key=lambda item: (item.ephemeral, not item.sender_id))
+    return list(dict.fromkeys(item.sender_id for item in found))[:_MAX_ASKERS]

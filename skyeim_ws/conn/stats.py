@@ -23,3 +23,5 @@ class Stats:
     deliveries_returned: int = 0
     group_routed: int = 0
     group_dropped: int = 0
+    groups_refused: int = 0
+    typing_refused: int = 0

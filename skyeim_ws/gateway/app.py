@@ -17,21 +17,12 @@ from skyeim_ws.conn.group_router import GroupRouter
 from skyeim_ws.conn.heartbeat import Heartbeat
 from skyeim_ws.conn.hub import Hub
 from skyeim_ws.conn.limits import Limits
-from skyeim_ws.conn.messages import (
-    Chat,
-    ClientAck,
-    GroupChat,
-    GroupRead,
-    OfflinePull,
-    PresenceQuery,
-    Read,
-    TokenRenewal,
-    TypingNotice,
-)
 from skyeim_ws.conn.stats import Stats
 from skyeim_ws.gateway import http
 from skyeim_ws.gateway.backends import forget_everyone, open_services, open_store
+from skyeim_ws.gateway.frames import dispatcher
 from skyeim_ws.gateway.gauges import gauges, service_gauges
+from skyeim_ws.gateway.groups import group_routing
 from skyeim_ws.gateway.supervisor import Supervisor
 from skyeim_ws.handler import tokens
 from skyeim_ws.handler.health_handler import Health
@@ -40,7 +31,6 @@ from skyeim_ws.logic.catch_up import CatchUp
 from skyeim_ws.logic.chat import Sending
 from skyeim_ws.logic.cluster import Cluster
 from skyeim_ws.logic.delivery import PrivateDelivery
-from skyeim_ws.logic.dispatch import Dispatcher, route
 from skyeim_ws.logic.events import EventPublisher
 from skyeim_ws.logic.offline import OfflineMessages
 from skyeim_ws.logic.receipts import Receipts
@@ -49,11 +39,11 @@ from skyeim_ws.logic.requests import Requests
 from skyeim_ws.logic.session import Sessions
 from skyeim_ws.logic.social import Social
 from skyeim_ws.logic.tasks import Tasks
+from skyeim_ws.logic.typing_notices import TypingNotices
 from skyeim_ws.logic.user_router import UserRouter
 from skyeim_ws.ops import metrics
 from skyeim_ws.rpc.batcher import Batcher
 from skyeim_ws.store.bus import RedisBus
-from skyeim_ws.store.members import MemberCache
 from skyeim_ws.store.pipeline import Pipeline
 
 log = structlog.get_logger()
@@ -120,21 +110,13 @@ async def gateway(
         services = open_services(stack, config, where)
         messages, groups, friends = services.messages, services.groups, services.friends
 
-        members = MemberCache(
-            store.pipeline,
-            store.redis,
-            groups.fetch_members,
-            groups.is_member,
-            capacity=ws.member_cache_size,
-            refused_ttl=ws.member_refusal_ttl,
-        )
+        members, router = group_routing(ws, store, groups, hub, stats)
         supervisor.keep("member_cache", members.start(), members.close)
-        router = GroupRouter(hub, members, stats, queue_size=ws.group_queue_size)
         stack.push_async_callback(router.close)
         supervisor.keep("batcher", services.writer.start(), services.writer.close)
         stack.push_async_callback(tasks.close)
 
-        requests = Requests(tasks, ws.max_in_flight)
+        requests = Requests(tasks, ws.max_in_flight, ws.max_look_ups)
         user_router = UserRouter(hub, router, store.bus)
         offline = OfflineMessages(
             queue=store.queue,
@@ -172,6 +154,13 @@ async def gateway(
             user_router=user_router,
             requests=requests,
         )
+        typing = TypingNotices(
+            friends=friends,
+            members=members,
+            user_router=user_router,
+            requests=requests,
+            stats=stats,
+        )
         receipts = Receipts(
             user_router=user_router,
             acks=acks,
@@ -194,7 +183,14 @@ async def gateway(
             delivery=delivery,
             catch_up=catch_up,
             tasks=tasks,
-            receive=_dispatcher(sending, receipts, social, offline, renewal).dispatch,
+            receive=dispatcher(
+                sending=sending,
+                receipts=receipts,
+                social=social,
+                typing=typing,
+                offline=offline,
+                renewal=renewal,
+            ).dispatch,
             server_name=config.name,
             max_connections=config.max_conns or sys.maxsize,
         )
@@ -268,7 +264,14 @@ async def gateway(
             config,
             metrics.registry(
                 lambda: asdict(stats),
-                lambda: gauges(hub, sending, router, members, store.pipeline),
+                lambda: gauges(
+                    hub=hub,
+                    requests=requests,
+                    sending=sending,
+                    router=router,
+                    members=members,
+                    pipeline=store.pipeline,
+                ),
                 lambda: service_gauges(services.pools),
             ),
             serving=lambda: not sessions.draining and not supervisor.failed.is_set(),
@@ -278,29 +281,6 @@ async def gateway(
         server.stop()
         await running.drain(config.shutdown.wrap_up_time, config.shutdown.wait_time)
         log.info("gateway_stopped", connections=len(hub))
-
-
-def _dispatcher(
-    sending: Sending,
-    receipts: Receipts,
-    social: Social,
-    offline: OfflineMessages,
-    renewal: Renewal,
-) -> Dispatcher:
-    return Dispatcher(
-        {
-            "chat": route(Chat, sending.chat),
-            "group_chat": route(GroupChat, sending.group_chat),
-            "ack": route(ClientAck, receipts.ack, acknowledges=True),
-            "read": route(Read, receipts.read),
-            "group_read": route(GroupRead, receipts.group_read),
-            "typing": route(TypingNotice, social.typing),
-            "presence": route(PresenceQuery, social.presence),
-            "offline_pull": route(OfflinePull, offline.pull),
-            "token": route(TokenRenewal, renewal.renew),
-            "ping": route(None, social.pong),
-        }
-    )
 
 
 def _limits(ws: WebSocketConf) -> Limits:

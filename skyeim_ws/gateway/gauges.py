@@ -5,21 +5,30 @@ from collections.abc import Sequence
 from skyeim_ws.conn.group_router import GroupRouter
 from skyeim_ws.conn.hub import Hub
 from skyeim_ws.logic.chat import Sending
+from skyeim_ws.logic.requests import Requests
 from skyeim_ws.rpc.pool import Pool
 from skyeim_ws.store.members import MemberCache
 from skyeim_ws.store.pipeline import Pipeline
 
 
 def gauges(
-    hub: Hub, sending: Sending, router: GroupRouter, members: MemberCache, pipeline: Pipeline
+    *,
+    hub: Hub,
+    requests: Requests,
+    sending: Sending,
+    router: GroupRouter,
+    members: MemberCache,
+    pipeline: Pipeline,
 ) -> dict[str, int | float]:
     """Return the gauges of the gateway itself."""
     return {
         "connections": len(hub),
         "sends_under_way": sending.under_way,
         "sends_ahead": sending.window.waiting,
+        "look_ups_under_way": requests.looking_up,
         "groups_active": len(router),
         "group_frames_queued": router.queued,
+        "member_look_ups_under_way": members.look_ups,
         "memberships_remembered": members.seats,
         "redis_healthy": int(pipeline.healthy),
         "redis_operations_waiting": pipeline.waiting,

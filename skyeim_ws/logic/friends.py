@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
+from math import inf
 
 from skyeim_ws.logic.ports import Friends
 
@@ -19,11 +20,16 @@ class FriendCache:
         self._clock = clock
         self._entries: OrderedDict[int, tuple[float, frozenset[int]]] = OrderedDict()
 
+    def known(self, user_id: int) -> frozenset[int] | None:
+        """Return the same if it is at hand without waiting."""
+        since, friends = self._entries.get(user_id, (-inf, None))
+        return friends if self._clock() - since < _FRESH_SECONDS else None
+
     async def friends(self, user_id: int) -> frozenset[int]:
         """Return the friends of the user whom the user has not blocked; raises as the port."""
-        entry = self._entries.get(user_id)
-        if entry is not None and self._clock() - entry[0] < _FRESH_SECONDS:
-            return entry[1]
+        known = self.known(user_id)
+        if known is not None:
+            return known
         friends = await self._source.friends(user_id)
         self._entries[user_id] = (self._clock(), friends)
         self._entries.move_to_end(user_id)

@@ -1,5 +1,6 @@
 """Requests that wait for a service: bounded per client, with an answer for every failure."""
 
+from collections import Counter
 from collections.abc import Coroutine
 from typing import Any
 
@@ -13,12 +14,20 @@ from skyeim_ws.logic.tasks import Tasks
 class Requests:
     """Runs what a frame of a client asks for, beside its connection.
 
-    A client has at most `max_in_flight` of them under way.
+    A client has at most `max_in_flight` of them under way, and among them `max_look_ups` for what
+    nobody waits for.
     """
 
-    def __init__(self, tasks: Tasks, max_in_flight: int) -> None:
+    def __init__(self, tasks: Tasks, max_in_flight: int, max_look_ups: int) -> None:
         self._tasks = tasks
         self._max_in_flight = max_in_flight
+        self._max_look_ups = max_look_ups
+        self._looking_up: Counter[Client] = Counter()
+
+    @property
+    def looking_up(self) -> int:
+        """Count the look-ups under way, over all clients."""
+        return self._looking_up.total()
 
     def admit(self, client: Client) -> bool:
         """Count one more request of the client; False if it has too many under way."""
@@ -43,6 +52,30 @@ class Requests:
             return False
         self._tasks.spawn(self._guard(client, kind, work), client)
         return True
+
+    def run_if_free(self, client: Client, work: Coroutine[Any, Any, None]) -> None:
+        """Start work to which there is no answer, or leave it out when there is too much of it."""
+        free = self._looking_up[client] < self._max_look_ups
+        if free and client.in_flight < self._max_in_flight:
+            client.in_flight += 1
+            self._looking_up[client] += 1
+            self._tasks.spawn(self._look_up(client, work), client)
+        else:
+            work.close()
+            client.context.stats.frames_shed += 1
+
+    async def _look_up(self, client: Client, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Refused:
+            client.context.stats.typing_refused += 1
+        except Unavailable:
+            client.context.stats.frames_shed += 1
+        finally:
+            self.done(client)
+            self._looking_up[client] -= 1
+            if not self._looking_up[client]:
+                del self._looking_up[client]
 
     async def _guard(self, client: Client, kind: str, work: Coroutine[Any, Any, None]) -> None:
         try:

@@ -1,16 +1,11 @@
 """Signs of life: what friends see of each other, and what a client asks of the server."""
 
-from msgspec import UNSET
-
 from skyeim_ws.conn.client import Client
-from skyeim_ws.conn.group_router import GroupFrame
 from skyeim_ws.conn.hub import Hub
 from skyeim_ws.conn.messages import (
     Pong,
     PresenceAnswer,
     PresenceQuery,
-    Typing,
-    TypingNotice,
     UserStatus,
     frame,
     now_seconds,
@@ -22,7 +17,7 @@ from skyeim_ws.logic.user_router import UserRouter
 
 
 class Social:
-    """Handles `presence` and `typing`, and announces who comes and goes."""
+    """Handles `presence`, and announces who comes and goes."""
 
     def __init__(
         self,
@@ -61,20 +56,6 @@ class Social:
         """Answer which of the users are online; only friends are told of."""
         self._requests.run(client, "presence", self._presence_of(client, data.user_ids))
 
-    def typing(self, client: Client, data: TypingNotice) -> None:
-        """Forward that the user is typing to whoever is online."""
-        notice = Typing(
-            from_user_id=client.user_id,
-            group_id=UNSET if data.group_id is None else data.group_id,
-        )
-        if data.group_id is not None:
-            item = GroupFrame(frame("typing", notice), client.user_id, ephemeral=True)
-            if not self._user_router.publish(data.group_id, item):
-                client.context.stats.frames_shed += 1
-        elif data.to_user_id is not None:
-            work = self._forward_typing(client, data.to_user_id, frame("typing", notice))
-            self._requests.run(client, "typing", work)
-
     async def _presence_of(self, client: Client, user_ids: list[int]) -> None:
         friends = await self._friends.friends(client.user_id)
         asked = [user_id for user_id in dict.fromkeys(user_ids) if user_id in friends]
@@ -84,9 +65,3 @@ class Social:
             # Without Redis this node still knows its own users.
             online = [user_id for user_id in asked if user_id in self._hub]
         client.offer(frame("presence", PresenceAnswer(online=online)))
-
-    async def _forward_typing(self, client: Client, to_user_id: int, notice: bytes) -> None:
-        # The receiver's list, not the sender's: it also leaves out whom the receiver has blocked.
-        friends = await self._friends.friends(to_user_id)
-        if client.user_id in friends:
-            self._user_router.offer(to_user_id, notice)

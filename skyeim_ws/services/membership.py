@@ -15,7 +15,6 @@ from skyeim_ws.services.members import (
     add_members,
     changing,
     find_group,
-    find_member,
     lock_group,
     member_info,
     move_read_mark,
@@ -146,8 +145,13 @@ class MemberRpcs:
         self, request: group_pb2.CheckMembershipReq, context: object
     ) -> group_pb2.CheckMembershipResp:
         """Say whether a user is in a group, and how; nobody is in a group that does not exist."""
-        async with self._database.read() as connection:
-            member = await find_member(connection, request.group_id, request.user_id)
+        seat = select(group_members).where(
+            group_members.c.group_id == request.group_id, group_members.c.user_id == request.user_id
+        )
+        # On one thread: gateways ask it for whatever group a client may name.
+        member = await self._database.run_read(
+            lambda connection: connection.execute(seat).one_or_none()
+        )
         if member is None:
             return group_pb2.CheckMembershipResp(is_member=False)
         return group_pb2.CheckMembershipResp(is_member=True, member=member_info(member))

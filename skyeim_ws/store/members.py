@@ -39,6 +39,12 @@ UNTRACKED_TTL = 1.0
 MAX_FILLS = 64
 """Fills of Redis under way at a time; a group beyond that is filled by a later look-up."""
 
+MAX_LOADS = 64
+"""Lists that the Group service is asked for at a time, for all groups together."""
+
+_LOAD_WAIT = 2.0
+"""Seconds that a look-up waits until it may ask the service."""
+
 REFUSED_TTL = 5.0
 """Seconds that the refusal of a look-up is remembered, unless the group changes before."""
 
@@ -69,6 +75,7 @@ class MemberCache:
         *,
         capacity: int = CAPACITY,
         refused_ttl: float = REFUSED_TTL,
+        max_loads: int = MAX_LOADS,
         on_filled: Callable[[str, frozenset[int]], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -80,6 +87,7 @@ class MemberCache:
         self._capacity = capacity
         self._refused_ttl = refused_ttl
         self._seats = Seats(capacity)
+        self._loads = asyncio.Semaphore(max_loads)
         self.on_filled = on_filled
         self._clock = clock
         self._kept: OrderedDict[str, tuple[frozenset[int], float]] = OrderedDict()
@@ -119,6 +127,11 @@ class MemberCache:
         return members
 
     @property
+    def look_ups(self) -> int:
+        """Count the groups that are being looked up."""
+        return len(self._tasks)
+
+    @property
     def seats(self) -> int:
         """Count the single memberships and refusals that are remembered."""
         return len(self._seats)
@@ -134,7 +147,7 @@ class MemberCache:
     async def require_member(self, group_id: str, user_id: int) -> None:
         """Return if the user is in the group; raises Refused, Unavailable.
 
-        The service is asked for this user alone: a stranger does not have a list looked up.
+        Redis or the service is asked for this user alone: a stranger has no list looked up.
         """
         members = self.cached(group_id)
         if members is not None:
@@ -145,7 +158,8 @@ class MemberCache:
         if self._seats.find(group_id, user_id, self._clock()) is not None:
             return
         try:
-            if not await self._check(group_id, user_id):
+            listed = await self._is_listed(group_id, user_id)
+            if not (await self._check(group_id, user_id) if listed is None else listed):
                 raise Refused(Reason.NOT_MEMBER)
         except Refused as refused:
             self._note_refusal(group_id, user_id, refused)
@@ -195,11 +209,7 @@ class MemberCache:
             members = await self._read(group_id)
             until = inf if self.tracking else self._clock() + UNTRACKED_TTL
             if not members:
-                try:
-                    members = await self._load(group_id, asker_id)
-                except Refused as refused:
-                    self._note_refusal(group_id, asker_id, refused)
-                    raise
+                members = await self._ask(group_id, asker_id)
                 # A change before the list is in Redis is a change to no key, and is not told.
                 until = self._clock() + UNTRACKED_TTL
                 self._start_fill(group_id, members, asker_id)
@@ -216,6 +226,20 @@ class MemberCache:
             self._start_look_up(group_id, asker_id)
         return members
 
+    async def _ask(self, group_id: str, asker_id: int) -> frozenset[int]:
+        try:
+            async with asyncio.timeout(_LOAD_WAIT):
+                await self._loads.acquire()
+        except TimeoutError:
+            raise Unavailable("too many groups are being looked up") from None
+        try:
+            return await self._load(group_id, asker_id)
+        except Refused as refused:
+            self._note_refusal(group_id, asker_id, refused)
+            raise
+        finally:
+            self._loads.release()
+
     def _looked_up(self, task: asyncio.Task[frozenset[int]]) -> None:
         self._tasks.discard(task)
         if not task.cancelled():
@@ -229,6 +253,18 @@ class MemberCache:
         except Unavailable:
             return frozenset()
         return frozenset(_user_ids(members))
+
+    async def _is_listed(self, group_id: str, user_id: int) -> bool | None:
+        """Whether the user is in the set of the group in Redis; None if there is none."""
+        if not self._pipeline.healthy:
+            return None
+        try:
+            there, listed = await self._pipeline.call(
+                ("EXISTS", key(group_id)), ("SISMEMBER", key(group_id), user_id)
+            )
+        except Unavailable:
+            return None
+        return bool(listed) if there else None
 
     def _keep(self, group_id: str, members: frozenset[int], until: float) -> None:
         self._kept[group_id] = (members, until)

@@ -1,6 +1,7 @@
 """Group routing: order per group, isolation between groups, bounded queues."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import cast
 
 import pytest
@@ -36,23 +37,23 @@ class Source:
         self.warm: set[str] = set()
         self.gates: dict[str, asyncio.Event] = {}
         self.failures = 0
-        self.asked: list[tuple[str, int]] = []
+        self.asked: list[tuple[str, list[int]]] = []
 
     def cached(self, group_id: str) -> frozenset[int] | None:
         return self.known if group_id in self.warm else None
 
-    async def members(self, group_id: str, asker_id: int = 0) -> frozenset[int]:
-        self.asked.append((group_id, asker_id))
+    async def find(self, group_id: str, asker_ids: Sequence[int]) -> frozenset[int] | None:
+        self.asked.append((group_id, list(asker_ids)))
         if gate := self.gates.get(group_id):
             await gate.wait()
         if self.failures:
             self.failures -= 1
-            raise RuntimeError("look-up failed")
+            return None
         return self.known
 
 
 class World:
-    def __init__(self, *, queue_size: int = 4) -> None:
+    def __init__(self, *, queue_size: int = 4, max_groups: int = 100) -> None:
         self.stats = Stats()
         self.flusher = Flusher(asyncio.get_running_loop().call_soon, self.stats)
         self.hub = Hub(self.flusher)
@@ -60,13 +61,9 @@ class World:
         for receiver in self.receivers.values():
             self.hub.register(cast(Client, receiver))
         self.source = Source(frozenset({1, 2, 9}))
-        self.slept: list[float] = []
         self.router = GroupRouter(
-            self.hub, self.source, self.stats, queue_size=queue_size, sleep=self.sleep
+            self.hub, self.source, self.stats, queue_size=queue_size, max_groups=max_groups
         )
-
-    async def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
 
     async def settle(self) -> None:
         await until(lambda: not len(self.router))
@@ -150,16 +147,47 @@ async def test_ephemeral_frames_are_for_members_and_shed_first() -> None:
 
 
 @pytest.mark.gen_test
-async def test_a_failing_look_up_is_tried_again_then_the_frame_is_dropped() -> None:
+async def test_a_frame_whose_members_are_not_to_be_had_is_dropped_and_the_next_asks_again() -> None:
     world = World()
-    world.source.failures = 2
-    assert world.router.publish("g", GroupFrame(b"late", sender_id=2))
+    world.source.failures = 1
+    assert world.router.publish("g", GroupFrame(b"lost", sender_id=2))
+    assert world.router.publish("g", GroupFrame(b"kept", sender_id=2))
     await world.settle()
-    assert world.frames(1) == [b"late"]
-    assert world.source.asked == [("g", 2)] * 3
-    world.source.failures = 100
-    assert world.router.publish("g", GroupFrame(b"lost"))
-    await world.settle()
-    assert world.frames(1) == [b"late"]
+    assert world.frames(1) == [b"kept"]
     assert world.stats.group_dropped == 1
-    assert world.slept == [0.1, 0.5, 0.1, 0.5, 1.0]
+    assert world.source.asked == [("g", [2])] * 2
+
+
+@pytest.mark.gen_test
+async def test_members_are_asked_for_as_who_has_sent_a_message_before_who_is_typing() -> None:
+    world = World(queue_size=40)
+    world.source.gates["g"] = gate = asyncio.Event()
+    for sender_id in range(10, 30):
+        typing = GroupFrame(b"typing", sender_id, ephemeral=True)
+        world.router.publish("g", typing)
+    assert world.router.publish("g", GroupFrame(b"event"))
+    assert world.router.publish("g", GroupFrame(b"a", sender_id=1, seq=5))
+    assert world.router.publish("g", GroupFrame(b"b", sender_id=1, seq=6))
+    gate.set()
+    await world.settle()
+    [(_, askers), *_] = world.source.asked
+    assert askers == [1, 0, *range(10, 16)]
+
+
+@pytest.mark.gen_test
+async def test_there_are_no_more_active_groups_than_may_be() -> None:
+    world = World(max_groups=2)
+    gate = world.source.gates["g"] = asyncio.Event()
+    assert world.router.publish("g", GroupFrame(b"x"))
+    assert world.router.reserve("h")
+    assert not world.router.reserve("i")
+    assert not world.router.publish("i", GroupFrame(b"x"))
+    assert (len(world.router), world.stats.groups_refused) == (2, 2)
+    # Those who are active go on, and make room at their end.
+    assert world.router.publish("g", GroupFrame(b"y"))
+    world.router.release("h")
+    assert world.router.reserve("i")
+    world.router.release("i")
+    gate.set()
+    await world.settle()
+    assert world.frames(1) == [b"x", b"y"]

@@ -385,6 +385,16 @@ async def test_a_membership_is_asked_for_alone_and_remembered_for_a_moment(serve
 
 
 @pytest.mark.gen_test
+async def test_a_membership_is_read_from_redis_where_it_has_the_group(server: Server) -> None:
+    service = Service()
+    async with cached(server, service) as (cache, client):
+        await client.sadd(KEY, 7)
+        assert await refusal(cache, 7) is None
+        assert await refusal(cache, 1) is Reason.NOT_MEMBER
+        assert (service.checked, service.askers) == ([], [])
+
+
+@pytest.mark.gen_test
 async def test_a_change_of_the_group_ends_what_is_remembered_of_single_users(
     server: Server,
 ) -> None:
@@ -393,6 +403,7 @@ async def test_a_change_of_the_group_ends_what_is_remembered_of_single_users(
         assert await refusal(cache, 9) is Reason.NOT_MEMBER
         service.members = frozenset({9})
         await client.sadd(KEY, 9)
+        await client.delete(KEY)
         await until(lambda: cache.is_member("g", 9) is None)
         assert cache.seats == 0
         assert await refusal(cache, 9) is None
