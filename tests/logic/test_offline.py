@@ -15,7 +15,7 @@ BUSY = ERROR_CODES[Reason.BUSY]
 
 
 def offline(queue: Queue, tasks: Tasks) -> OfflineMessages:
-    requests = Requests(tasks, 1)
+    requests = Requests(tasks, 1, 1)
     return OfflineMessages(queue=queue, requests=requests, push_limit=20, max_bytes=1_000)
 
 

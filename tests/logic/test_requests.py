@@ -28,7 +28,7 @@ async def test_a_failure_is_an_answer_and_frees_the_place(
     async def fail() -> None:
         raise failure
 
-    Requests(tasks, 1).run(alice.client, "read", fail())
+    Requests(tasks, 1, 1).run(alice.client, "read", fail())
     assert alice.in_flight == 1
     await until(lambda: not len(tasks))
     assert alice.errors == [ERROR_CODES[reason]]
@@ -44,7 +44,7 @@ async def test_one_too_many_is_refused_and_never_begins() -> None:
         begun.append(number)
         await go_on.wait()
 
-    requests = Requests(tasks, 2)
+    requests = Requests(tasks, 2, 1)
     taken = [requests.run(alice.client, "read", work(number)) for number in range(3)]
     assert taken == [True, True, False]
     assert alice.errors == [ERROR_CODES[Reason.BUSY]]
@@ -53,3 +53,31 @@ async def test_one_too_many_is_refused_and_never_begins() -> None:
     await until(lambda: not len(tasks))
     assert begun == [0, 1]
     assert requests.admit(alice.client)
+
+
+@pytest.mark.gen_test
+async def test_what_has_no_answer_is_left_out_when_there_is_too_much_of_it() -> None:
+    alice, bob, tasks, go_on = Person(1), Person(2), Tasks(), asyncio.Event()
+    begun: list[int] = []
+
+    async def look_up(number: int, failure: Exception | None = None) -> None:
+        begun.append(number)
+        await go_on.wait()
+        if failure is not None:
+            raise failure
+
+    requests = Requests(tasks, 3, 2)
+    requests.run_if_free(alice.client, look_up(0, Refused(Reason.NOT_MEMBER)))
+    requests.run_if_free(alice.client, look_up(1, Unavailable("no answer in time")))
+    requests.run_if_free(alice.client, look_up(2))
+    requests.run_if_free(bob.client, look_up(3))
+    await until(lambda: len(begun) == 3)
+    assert (begun, requests.looking_up, alice.in_flight) == ([0, 1, 3], 3, 2)
+    assert alice.context.stats.frames_shed == 1
+    # There is room for what has an answer.
+    assert requests.admit(alice.client)
+    go_on.set()
+    await until(lambda: not len(tasks))
+    assert (requests.looking_up, alice.in_flight) == (0, 1)
+    assert (alice.context.stats.typing_refused, alice.context.stats.frames_shed) == (1, 2)
+    assert alice.errors == []
