@@ -46,6 +46,7 @@ test: $(WEB_STAMP) ## Check format, lint and types, run all tests with branch co
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	@tools/install-test-servers
+	@tools/install-browser
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --cov --cov-report=term --cov-report=
 	for kind in $(KINDS); do REDIS_KIND=$$kind $(BIN)/python -m pytest -n $(JOBS) $(KIND_TESTS) || exit 1; done
 

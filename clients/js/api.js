@@ -5,7 +5,8 @@ import { REASON_CODES, SkyeError } from "./rules.js";
 
 const CALL_DEADLINE = 10000; // ms
 const TOKEN_DEADLINE = 15000;
-const PAGE = 200;
+const PAGE = 200; // messages
+const ROWS = 100; // friends, groups, members: servers give no more at a time
 
 const REASONS = Object.fromEntries(
   Object.entries(REASON_CODES).filter(([reason]) => reason !== "blocked").map(([r, c]) => [c, r]),
@@ -80,7 +81,7 @@ export class Api {
   async #all(path, query = {}) {
     const found = [];
     for (let page = 1; ; page += 1) {
-      const { list, total } = await this.get(path, { ...query, page, pageSize: PAGE });
+      const { list, total } = await this.get(path, { ...query, page, pageSize: ROWS });
       found.push(...list);
       if (!list.length || found.length >= total) return found;
     }

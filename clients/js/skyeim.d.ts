@@ -204,6 +204,8 @@ export class SkyeIM {
 
   /** Resolves when connected, rejects when the client has stopped; then it may be called again. */
   connect(): Promise<void>;
+  /** Tries at once, unless the server has said when to come back. */
+  retry(): void;
   /** Ends the connection for good; what was not sent is rejected with `closed`. */
   close(): void;
   snapshot(): Snapshot;

@@ -67,6 +67,11 @@ export class SkyeIM {
     await opened;
   }
 
+  /** Do not wait for the next attempt, or for the next ping: try now. */
+  retry() {
+    this.#wake();
+  }
+
   /** Close the connection for good; what was not sent is rejected. */
   close() {
     if (this.#closed) return;

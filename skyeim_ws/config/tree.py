@@ -161,6 +161,13 @@ class PrometheusConf:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WebConf:
+    """The chat page; unless said otherwise, there is one in the modes `dev` and `test` alone."""
+
+    enabled: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ShutdownConf:
     """How long a stop takes: announced for `wrap_up_time`, over after `wait_time`."""
 
@@ -192,6 +199,8 @@ class Config:
     )
 
     path: str = field(default="", metadata={"key": None})
+    # Said by the command `demo` alone: there are sample users, and anybody may be one of them.
+    demo: bool = field(default=False, metadata={"key": None})
     name: Text
     host: Text = "0.0.0.0"  # noqa: S104 - what go-zero does; etc/ws.yaml says 127.0.0.1
     port: Port
@@ -213,6 +222,7 @@ class Config:
     dev_server: DevServerConf = DevServerConf()
     prometheus: PrometheusConf = PrometheusConf()
     shutdown: ShutdownConf = ShutdownConf()
+    web: WebConf = WebConf()
     # Where the block stands it counts, also with nothing under it.
     embedded: EmbeddedConf | None = field(default=None, metadata={"bare": True})
     database: DatabaseConf | None = None
@@ -221,6 +231,11 @@ class Config:
     def is_dev(self) -> bool:
         """Whether this is a trial on someone's desk, where an example secret does no harm."""
         return self.mode in ("dev", "test")
+
+    @property
+    def has_page(self) -> bool:
+        """Whether the gateway serves the chat page."""
+        return self.is_dev if self.web.enabled is None else self.web.enabled
 
 
 @dataclass(frozen=True, slots=True)

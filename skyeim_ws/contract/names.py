@@ -25,6 +25,8 @@ DEFAULT_URL = f"ws://127.0.0.1:{DEFAULT_PORT}/ws"
 DEMO_USERS = (1001, 1002, 1003)
 """The users of a demo: friends of each other, and the members of `DEMO_GROUP`."""
 
+DEMO_NAMES = {1001: "Anna Berg", 1002: "Ben Okafor", 1003: "Mei Chen"}
+
 DEMO_GROUP = "g_demo"
 
 LogLevel = Literal["debug", "info", "warn", "error", "severe"]

@@ -44,6 +44,7 @@ from skyeim_ws.handler.push_event_handler import (
     PushEventHandler,
 )
 from skyeim_ws.handler.remote import TrustedProxies
+from skyeim_ws.handler.web_handler import DemoHandler, PageHandler, page_files
 from skyeim_ws.handler.ws_handler import Admission, WSHandler
 from skyeim_ws.logic.archive import Archive
 from skyeim_ws.logic.contacts import FriendPages, GroupPages
@@ -92,6 +93,7 @@ def application(
             (r"/ws", WSHandler, {"context": context, "admission": admission}),
             (r"/health", HealthHandler, {"online": online, "health": health}),
             *_push_routes(config, publisher),
+            *_page_routes(config),
             (_V1 + r"/friend/list", FriendListHandler, contacts),
             (_V1 + r"/group/list", GroupListHandler, contacts),
             (_V1 + r"/group/member/list", MemberListHandler, contacts),
@@ -157,6 +159,16 @@ def serve_operators(
         stack.push_async_callback(server.close_all_connections)
         stack.callback(server.stop)
         log.info("metrics_listening", host=host, port=port)
+
+
+def _page_routes(config: Config) -> list[Rule]:
+    if not config.has_page:
+        return []
+    files = {"files": page_files()}
+    routes: list[Rule] = [url(r"/", PageHandler, files), url(r"/web/(.+)", PageHandler, files)]
+    if config.demo:
+        routes.append(url(r"/demo/users", DemoHandler, {"secret": config.auth.access_secret}))
+    return routes
 
 
 def _push_routes(config: Config, publisher: EventPublisher) -> list[Rule]:

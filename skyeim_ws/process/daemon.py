@@ -60,7 +60,8 @@ def serve(config: Config) -> int:
 def demo(config: Config, port: int | None, data_dir: str | None) -> int:
     """Run a gateway, its services and sample users; print how to chat."""
     embedded = EmbeddedConf(data_dir=data_dir) if data_dir else config.embedded or EmbeddedConf()
-    config = replace(config, port=config.port if port is None else port, embedded=embedded)
+    port = config.port if port is None else port
+    config = replace(config, port=port, embedded=embedded, demo=True)
 
     def announce(listening: int) -> None:
         sys.stdout.write(welcome(replace(config, port=listening)))
@@ -119,6 +120,11 @@ def _become_services(config: Config) -> NoReturn:
 def gateway_url(config: Config) -> str:
     """Return the address to connect to from this machine, as a WebSocket URL."""
     return f"{'wss' if config.cert_file else 'ws'}://{_local(config.host)}:{config.port}/ws"
+
+
+def page_url(config: Config) -> str:
+    """Return the address of the chat page on this machine."""
+    return f"{'https' if config.cert_file else 'http'}://{_local(config.host)}:{config.port}/"
 
 
 def _run(work: Coroutine[Any, Any, int]) -> int:
@@ -275,14 +281,17 @@ def welcome(config: Config) -> str:
     )
     folder = config.embedded.data_dir if config.embedded else ""
     chat = f"{program} chat -f {shlex.quote(config.path)} --url {url}"
+    page = f"Open {page_url(config)} in two browser windows to chat." if config.has_page else ""
     return f"""
+{page}
+
 SkyeIM is listening on {url}
 
 1001, 1002 and 1003 are friends, and the members of the group g_demo. Their tokens, for 7 days:
 
 {users}
 
-To chat, open two more terminals in this folder and type one line into each:
+To chat in terminals, open two more terminals in this folder and type one line into each:
 
   {chat} --user 1001 --to 1002
   {chat} --user 1002 --to 1001

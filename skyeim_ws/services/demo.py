@@ -5,7 +5,7 @@ from itertools import permutations
 import structlog
 from sqlalchemy import insert, select
 
-from skyeim_ws.contract.names import DEMO_GROUP, DEMO_USERS
+from skyeim_ws.contract.names import DEMO_GROUP, DEMO_NAMES, DEMO_USERS
 from skyeim_ws.services.db import Database
 from skyeim_ws.services.tables import MEMBER, OWNER, friends, group_members, groups
 
@@ -20,7 +20,10 @@ async def seed_demo(db: Database) -> None:
                 return
         await connection.execute(
             insert(friends),
-            [{"user_id": one, "friend_id": other} for one, other in permutations(DEMO_USERS, 2)],
+            [
+                {"user_id": one, "friend_id": other, "remark": DEMO_NAMES[other]}
+                for one, other in permutations(DEMO_USERS, 2)
+            ],
         )
         await connection.execute(
             insert(groups).values(
@@ -36,6 +39,7 @@ async def seed_demo(db: Database) -> None:
                 {
                     "group_id": DEMO_GROUP,
                     "user_id": user_id,
+                    "nickname": DEMO_NAMES[user_id],
                     "role": OWNER if user_id == DEMO_USERS[0] else MEMBER,
                 }
                 for user_id in DEMO_USERS
