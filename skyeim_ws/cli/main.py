@@ -12,7 +12,7 @@ from skyeim_ws import __version__
 from skyeim_ws.cli.admin import arguments as admin
 from skyeim_ws.cli.chat import terminal as chat_client
 from skyeim_ws.cli.chat.conversation import Target
-from skyeim_ws.config.check import Loaded, load, require_reachable, warnings
+from skyeim_ws.config.check import Loaded, load, warnings
 from skyeim_ws.config.errors import ConfigError
 from skyeim_ws.config.loader import parse_duration
 from skyeim_ws.config.tree import Config
@@ -60,9 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    config = _load_with_warnings(arguments)
-    require_reachable(config)
-    return _run_daemon("serve", config)
+    return _run_daemon("serve", _load_with_warnings(arguments))
 
 
 def _demo(arguments: argparse.Namespace) -> int:
@@ -81,7 +79,6 @@ def _run_daemon(function: str, *arguments: Any) -> int:
 
 def _check(arguments: argparse.Namespace) -> int:
     loaded = load(arguments.file, env=arguments.env)
-    require_reachable(loaded.config)
     if arguments.strict and loaded.unknown:
         raise ConfigError(arguments.file, "is not known", field=loaded.unknown[0])
     _print_warnings(loaded)

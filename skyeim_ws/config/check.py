@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from skyeim_ws.config.errors import ConfigError
 from skyeim_ws.config.loader import bind
 from skyeim_ws.config.redis import check_redis
+from skyeim_ws.config.rpc import check_etcd, check_rpc
 from skyeim_ws.config.tree import Config, RpcConf
 from skyeim_ws.config.yaml_file import read
 from skyeim_ws.contract.names import LONGEST_FRAME, MAX_BATCH, MAX_CONTENT
@@ -56,20 +57,6 @@ def load(path: str, *, env: bool = False) -> Loaded:
     return Loaded(config, tuple(leftover.unknown), tuple(leftover.ignored))
 
 
-def require_reachable(config: Config) -> None:
-    """Refuse a configuration that loads, but names services in a way that cannot be followed yet.
-
-    Raises ConfigError.
-    """
-    for name, rpc in _rpc_sections(config):
-        if rpc is not None and not rpc.endpoints and not rpc.target:
-            raise ConfigError(
-                config.path,
-                "is not set: discovery through Etcd is not available yet, list host:port here",
-                field=f"{name}.Endpoints",
-            )
-
-
 def warnings(config: Config) -> list[str]:
     """Return what an operator should know about a valid configuration, a sentence each."""
     found = []
@@ -90,6 +77,9 @@ def warnings(config: Config) -> list[str]:
             f'field "WebSocket.MaxMessageSize" is less than {LONGEST_FRAME}: a message of '
             f"{MAX_CONTENT} characters may not fit"
         )
+    for name, rpc in _rpc_sections(config):
+        if rpc is not None and not rpc.non_block:
+            found.append(f'field "{name}.NonBlock" has no effect: no service is waited for')
     if config.log.compress:
         found.append('field "Log.Compress" has no effect: old log files are not compressed')
     return found
@@ -103,12 +93,10 @@ def _check_parts(config: Config) -> None:
     if config.redis is not None:
         check_redis(config.path, config.redis)
     for name, rpc in _rpc_sections(config):
-        if rpc is None:
-            continue
-        if rpc.endpoints and rpc.target:
-            raise ConfigError(config.path, "has both Endpoints and Target: set one", field=name)
-        if not rpc.endpoints and not rpc.target and rpc.etcd is None:
-            raise ConfigError(config.path, "is not set", field=f"{name}.Endpoints")
+        if rpc is not None:
+            check_rpc(config.path, name, rpc)
+    if config.etcd is not None:
+        check_etcd(config.path, "Etcd", config.etcd)
     if bool(config.cert_file) != bool(config.key_file):
         missing = "KeyFile" if config.cert_file else "CertFile"
         raise ConfigError(config.path, "is not set: TLS needs both files", field=missing)

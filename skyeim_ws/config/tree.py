@@ -4,7 +4,7 @@ Sections are dataclasses; `conf_loader` says how their fields are read. Times ar
 name or a comment says milliseconds.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, ClassVar, Literal
 
 from skyeim_ws.config.loader import Duration, NonEmpty, Range
@@ -18,6 +18,9 @@ CountOrOff = Annotated[int, Range(0)]
 MessageSize = Annotated[int, Range(1, 16 * 1024 * 1024)]
 Seconds = Annotated[float, Duration()]
 SecondsOrNone = Annotated[float, Duration(allow_zero=True)]
+
+ETCD_SCHEMES = ("etcd", "discov")
+"""Of a `Target`: `etcd://host:port,host:port/key`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,21 +39,29 @@ class Auth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EtcdConf:
-    """Where go-zero services announce their addresses."""
+    """Where services announce their addresses, as go-zero does: `host:port` under `key/`.
 
-    IGNORED: ClassVar = frozenset({"id", "certfile", "certkeyfile", "cacertfile"}) | {
-        "insecureskipverify"
-    }
+    With a file for its certificate or its CA it is spoken to over TLS. `instance` takes the place
+    of the lease in the name of a key of ours.
+    """
 
     hosts: tuple[str, ...] = ()
     key: str = ""
+    instance: CountOrOff = field(default=0, metadata={"key": "ID"})
     user: str = ""
     password: str = field(default="", repr=False, metadata={"key": "Pass"})
+    cert_file: str = ""
+    cert_key_file: str = ""
+    ca_cert_file: str = field(default="", metadata={"key": "CACertFile"})
+    insecure_skip_verify: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RpcConf:
-    """How one business service is reached; `timeout` in milliseconds."""
+    """How one business service is reached; `timeout` in milliseconds.
+
+    Of `endpoints`, `target` and `etcd` the first one that is set counts.
+    """
 
     IGNORED: ClassVar = frozenset({"app", "token", "keepalivetime", "middlewares"}) | {
         "balancername"
@@ -61,6 +72,24 @@ class RpcConf:
     etcd: EtcdConf | None = None
     timeout: Count = 2000
     non_block: bool = True
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The gRPC targets that are listed; none if `registry` knows them."""
+        if self.target.startswith("direct:///"):
+            return tuple(self.target.removeprefix("direct:///").split(","))
+        return self.endpoints or (() if self.registry or not self.target else (self.target,))
+
+    @property
+    def registry(self) -> EtcdConf | None:
+        """The etcd that knows the addresses, if they are not listed."""
+        if self.endpoints:
+            return None
+        scheme, _, place = self.target.partition("://")
+        if scheme in ETCD_SCHEMES:
+            hosts, _, key = place.partition("/")
+            return replace(self.etcd or EtcdConf(), hosts=tuple(hosts.split(",")), key=key)
+        return None if self.target else self.etcd
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,7 +220,10 @@ class DatabaseConf:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """The whole configuration; `path` is its file, `timeout` in ms, `max_conns` 0 is no limit."""
+    """The whole configuration; `path` is its file, `timeout` in ms, `max_conns` 0 is no limit.
+
+    The gateway announces itself in `etcd`, and what listens on all addresses as `advertise_host`.
+    """
 
     IGNORED: ClassVar = frozenset(
         {"verbose", "maxbytes", "cputhreshold", "signature", "middlewares", "traceignorepaths"}
@@ -212,6 +244,8 @@ class Config:
     cert_file: str = ""
     key_file: str = ""
     auth: Auth
+    etcd: EtcdConf | None = None
+    advertise_host: str = ""
     message_rpc: RpcConf | None = None
     friend_rpc: RpcConf | None = None
     group_rpc: RpcConf | None = None

@@ -107,7 +107,7 @@ async def gateway(
         if where.private_redis:
             await forget_everyone(config, where)
         store = open_store(stack, config, where, supervisor)
-        services = open_services(stack, config, where)
+        services = open_services(config, where, supervisor)
         messages, groups, friends = services.messages, services.groups, services.friends
 
         members, router = group_routing(ws, store, groups, hub, stats)

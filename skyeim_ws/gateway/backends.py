@@ -5,6 +5,8 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from skyeim_ws.config.tree import Backends, Config, RpcConf
+from skyeim_ws.discovery.names import fixed, resolved
+from skyeim_ws.discovery.watch import watched
 from skyeim_ws.gateway.supervisor import Supervisor
 from skyeim_ws.logic.friends import FriendCache
 from skyeim_ws.rpc.archive import ArchiveClient
@@ -94,11 +96,11 @@ class Services:
     pools: tuple[Pool, ...]
 
 
-def open_services(stack: AsyncExitStack, config: Config, where: Backends) -> Services:
-    """Open the channels to the business services."""
-    message_pool = _open_pool(stack, "message", where.message_rpc)
-    friend_pool = _open_pool(stack, "friend", where.friend_rpc)
-    group_pool = _open_pool(stack, "group", where.group_rpc)
+def open_services(config: Config, where: Backends, supervisor: Supervisor) -> Services:
+    """Open the channels to the business services, wherever they are and move to."""
+    message_pool = _open_pool(supervisor, "message", where.message_rpc)
+    friend_pool = _open_pool(supervisor, "friend", where.friend_rpc)
+    group_pool = _open_pool(supervisor, "group", where.group_rpc)
     friends, groups = FriendClient(friend_pool), GroupClient(group_pool)
     writer = Batcher(
         message_pool,
@@ -119,7 +121,9 @@ def open_services(stack: AsyncExitStack, config: Config, where: Backends) -> Ser
     )
 
 
-def _open_pool(stack: AsyncExitStack, name: str, rpc: RpcConf) -> Pool:
-    pool = Pool(name, rpc.endpoints or (rpc.target,), rpc.timeout / 1000)
-    stack.push_async_callback(pool.close)
+def _open_pool(supervisor: Supervisor, name: str, rpc: RpcConf) -> Pool:
+    pool = Pool(name, (), rpc.timeout / 1000)
+    registry = rpc.registry
+    source = resolved(watched(registry) if registry is not None else fixed(rpc.targets))
+    supervisor.keep(f"{name}_endpoints", pool.follow(source), pool.close)
     return pool

@@ -16,9 +16,11 @@ from typing import Any, NoReturn
 import structlog
 from tornado.netutil import bind_sockets
 
+from skyeim_ws.config.errors import ConfigError
 from skyeim_ws.config.redis import RedisConf
 from skyeim_ws.config.tree import Config, EmbeddedConf
 from skyeim_ws.contract.names import DEMO_USERS
+from skyeim_ws.discovery.announce import Announcement, announcing, reached_at
 from skyeim_ws.gateway.app import gateway
 from skyeim_ws.gateway.backends import forget_everyone
 from skyeim_ws.handler import tokens
@@ -29,6 +31,7 @@ from skyeim_ws.process.children import ChildError
 from skyeim_ws.process.embedded import (
     backends,
     services_address,
+    services_announcements,
     services_command,
     services_environment,
 )
@@ -91,7 +94,8 @@ def run_services(config: Config) -> int:
     """Run the business services alone, at the endpoints that the gateway would call.
 
     Without endpoints they listen where a gateway with the same data folder looks for its own, and
-    hold that folder. Returns only if they cannot be started, with the exit code.
+    hold that folder. Returns only if they cannot be started, with the exit code, or raises
+    ConfigError.
     """
     try:
         _become_services(config)
@@ -100,7 +104,16 @@ def run_services(config: Config) -> int:
 
 
 def _become_services(config: Config) -> NoReturn:
-    rpcs = (config.message_rpc, config.friend_rpc, config.group_rpc)
+    sections = {
+        "MessageRpc": config.message_rpc,
+        "FriendRpc": config.friend_rpc,
+        "GroupRpc": config.group_rpc,
+    }
+    for name, section in sections.items():
+        if section is not None and not section.endpoints:
+            problem = "is not set: the services listen there"
+            raise ConfigError(config.path, problem, field=f"{name}.Endpoints")
+    rpcs = sections.values()
     addresses = tuple(dict.fromkeys(e for rpc in rpcs if rpc for e in rpc.endpoints))
     data_dir = Path((config.embedded or EmbeddedConf()).data_dir)
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -112,7 +125,8 @@ def _become_services(config: Config) -> NoReturn:
             lock = stack.enter_context(valkey.locked(data_dir))
             os.set_inheritable(lock, True)
         command = services_command(addresses, push_url, config.log, demo=False)
-        environment = os.environ | services_environment(config, redis)
+        announced = services_announcements(config)
+        environment = os.environ | services_environment(config, redis, announced)
         # This process becomes the services: nothing is left to do here, and a signal reaches them.
         os.execve(command[0], command, environment)  # noqa: S606
 
@@ -196,7 +210,15 @@ async def _start(stack: AsyncExitStack, config: Config, *, demo: bool) -> Starte
     push_url = _push_url(config.host, listeners, pushes)
     where = await stack.enter_async_context(backends(config, push_url, demo=demo))
     running = await stack.enter_async_context(gateway(config, where, listeners, pushes))
+    await _announce(stack, config, running.port)
     return Started(running.port, running.failed)
+
+
+async def _announce(stack: AsyncExitStack, config: Config, port: int) -> None:
+    """Have others find the gateway, if it is to be found; it is withdrawn before it stops."""
+    if config.etcd is not None:
+        address = reached_at(config.host, port, config.advertise_host)
+        await stack.enter_async_context(announcing([Announcement(config.etcd, address)]))
 
 
 async def _start_workers(stack: AsyncExitStack, config: Config, *, demo: bool) -> Started:
@@ -209,6 +231,7 @@ async def _start_workers(stack: AsyncExitStack, config: Config, *, demo: bool) -
         await forget_everyone(config, where)
     told = workers.assignments(config, where, _port(shared), _port(pushes) if pushes else 0)
     await stack.enter_async_context(workers.running(told))
+    await _announce(stack, config, _port(shared))
     log.info("workers_listening", host=config.host, port=_port(shared), workers=len(told))
     # A worker that fails is started again.
     return Started(_port(shared), asyncio.Event())

@@ -10,6 +10,7 @@ import grpc
 
 from skyeim_ws.config.redis import RedisConf
 from skyeim_ws.config.tree import Backends, Config, LogConf, RpcConf
+from skyeim_ws.discovery.announce import Announcement, encode, reached_at
 from skyeim_ws.process import valkey
 from skyeim_ws.process.children import Child, ChildError
 
@@ -26,6 +27,7 @@ _REDIS_LOG = "valkey.log"
 
 _DATA_SOURCE_VARIABLE = "SKYEIM_DATA_SOURCE"
 _REDIS_VARIABLE = "SKYEIM_REDIS"
+_ANNOUNCE_VARIABLE = "SKYEIM_ANNOUNCE"
 _PUSH_SECRET_VARIABLE = "SKYEIM_PUSH_SECRET"  # noqa: S105 - a name
 
 
@@ -71,6 +73,7 @@ def services_command(
     """Return the command line of the services; what is secret is in `services_environment`."""
     command = [sys.executable, "-m", "skyeim_ws.services.server"]
     command += ["--data-source-env", _DATA_SOURCE_VARIABLE, "--redis-env", _REDIS_VARIABLE]
+    command += ["--announce-env", _ANNOUNCE_VARIABLE]
     command += ["--log-encoding", log.encoding, "--log-level", log.level]
     for address in addresses:
         command += ["--listen", address]
@@ -80,9 +83,24 @@ def services_command(
     return command + (["--demo"] if demo else [])
 
 
-def services_environment(config: Config, redis: RedisConf) -> dict[str, str]:
+def services_announcements(config: Config) -> list[Announcement]:
+    """Return what others are to find of the services: the endpoints of sections with an Etcd."""
+    found = []
+    for rpc in (config.message_rpc, config.friend_rpc, config.group_rpc):
+        if rpc is not None and rpc.etcd is not None and rpc.etcd.hosts and rpc.etcd.key:
+            for host, _, port in (endpoint.rpartition(":") for endpoint in rpc.endpoints):
+                if port.isdecimal():  # else it is a socket of this machine
+                    address = reached_at(host, int(port), config.advertise_host)
+                    found.append(Announcement(rpc.etcd, address))
+    return found
+
+
+def services_environment(
+    config: Config, redis: RedisConf, announced: Sequence[Announcement] = ()
+) -> dict[str, str]:
     """Return what the services must know and the list of processes must not show."""
     return {
+        _ANNOUNCE_VARIABLE: encode(announced),
         _DATA_SOURCE_VARIABLE: data_source(config),
         _REDIS_VARIABLE: redis.address.encode(),
         _PUSH_SECRET_VARIABLE: config.push_event.secret or config.push_event.own_secret,

@@ -183,7 +183,10 @@ class Service(Generic[Stub]):
                 wait_for_ready=len(self._pool.endpoints) == 1,
             )
         except grpc.aio.AioRpcError as error:
-            raise failure(error) from None
+            failed = failure(error)
+            if failed.code is StatusCode.CANCELLED:  # by the server, which is being stopped
+                failed.code = StatusCode.UNAVAILABLE
+            raise failed from None
         except grpc.aio.UsageError:  # the channel was closed just now
             raise RpcFailed(StatusCode.UNAVAILABLE) from None
         except asyncio.CancelledError:

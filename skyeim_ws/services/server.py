@@ -22,6 +22,7 @@ from skyeim_ws.contract.pb.friend_pb2_grpc import add_FriendServicer_to_server
 from skyeim_ws.contract.pb.group_pb2_grpc import add_GroupServicer_to_server
 from skyeim_ws.contract.pb.message_pb2_grpc import add_MessageServicer_to_server
 from skyeim_ws.contract.redis_address import RedisAddress
+from skyeim_ws.discovery.announce import announcing, decode
 from skyeim_ws.services.db import Database, DataSourceError, open_database
 from skyeim_ws.services.demo import seed_demo
 from skyeim_ws.services.errors import StatusInterceptor
@@ -123,8 +124,9 @@ async def _serve(arguments: argparse.Namespace) -> None:
         redis = arguments.redis and RedisAddress.decode(arguments.redis)
         events = Events(redis, arguments.push_url, arguments.push_secret)
         try:
-            async with serve_services(
-                database, events, arguments.listen, reflection=arguments.reflection
+            async with (
+                serve_services(database, events, arguments.listen, reflection=arguments.reflection),
+                announcing(decode(arguments.announce) if arguments.announce else []),
             ):
                 await stop.wait()
                 log.info("services_stopping")
@@ -168,12 +170,13 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--push-url", metavar="URL", help="the gateway that hears of changes")
     parser.add_argument("--push-secret-env", metavar="NAME")
+    parser.add_argument("--announce-env", metavar="NAME", help="what is written to etcd, as JSON")
     parser.add_argument("--demo", action="store_true", help="add three friends and a group")
     parser.add_argument("--reflection", action="store_true", help="let clients list the services")
     parser.add_argument("--log-encoding", choices=("json", "plain"), default="json")
     parser.add_argument("--log-level", choices=LOG_LEVELS, default="info")
     arguments = parser.parse_args(argv)
-    for name in ("data_source", "redis", "push_secret"):
+    for name in ("data_source", "redis", "push_secret", "announce"):
         variable = getattr(arguments, f"{name}_env")
         if variable is None:
             vars(arguments).setdefault(name, None)

@@ -87,7 +87,8 @@ def ask(file: Path, question: Callable[[grpc.aio.Channel], Awaitable[T]]) -> T:
     """Speak to the services of a configuration directly."""
 
     async def work() -> T:
-        async with connected(addresses(load(str(file)).config, "message")) as channel:
+        config = load(str(file)).config
+        async with connected(await addresses(config, "message")) as channel:
             return await question(channel)
 
     return asyncio.run(work())
@@ -343,4 +344,4 @@ def test_endpoints_are_tried_in_order(
     assert cli.main(["admin", "unread", "1001", "-f", str(configured)]) == 0
     assert capsys.readouterr().err == ""
     assert f"at {first}: " in failure("friend", "list", "1", file=configured)
-    assert 'field "GroupRpc.Endpoints" is not set' in failure("group", "info", "g", file=configured)
+    assert "cannot ask etcd for the group service" in failure("group", "info", "g", file=configured)

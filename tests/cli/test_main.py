@@ -73,16 +73,6 @@ def test_a_wrong_configuration_exits_1_and_names_the_key(
     assert (captured.out, calls) == ("", [])
 
 
-def test_what_cannot_be_reached_is_not_served_and_fails_the_check(
-    file: Path, capsys: pytest.CaptureFixture[str], calls: list[tuple[Any, ...]]
-) -> None:
-    file.write_text(VALID + "MessageRpc: {Etcd: {Hosts: [e:2379], Key: message.rpc}}\n")
-    for command in ("serve", "check"):
-        assert cli.main([command, "-f", str(file)]) == 1
-        assert 'field "MessageRpc.Endpoints" is not set' in capsys.readouterr().err
-    assert calls == []
-
-
 def test_unknown_keys_are_warned_about_and_refused_only_when_strict(
     file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

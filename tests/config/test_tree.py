@@ -8,7 +8,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from skyeim_ws.config.check import load, require_reachable, warnings
+from skyeim_ws.config.check import load, warnings
 from skyeim_ws.config.errors import ConfigError
 from skyeim_ws.config.redis import RedisConf
 from skyeim_ws.config.tree import Config, EmbeddedConf, EtcdConf, WebSocketConf
@@ -137,7 +137,6 @@ class TestReading:
         for variable in ("ACCESS_SECRET", "REDIS_PASSWORD", "PUSH_SECRET"):
             monkeypatch.setenv(f"SKYEIM_{variable}", SECRET)
         found = load(str(ETC / name), env=True)
-        require_reachable(found.config)
         assert found.unknown == ()
         assert warnings(found.config) == []
 
@@ -286,10 +285,82 @@ class TestRefusals:
     ) -> None:
         assert refused(tmp_path, minimal(Redis=redis)).startswith(said)
 
-    def test_services_known_to_etcd_alone_load_but_cannot_be_reached(self, tmp_path: Path) -> None:
-        config = loaded(tmp_path, GO_GATEWAY)
-        with pytest.raises(ConfigError, match=r'field "MessageRpc.Endpoints" is not set: .*Etcd'):
-            require_reachable(config)
+    @pytest.mark.parametrize(
+        ("rpc", "targets"),
+        [
+            ({"Endpoints": ["a:1", "b:2"]}, ("a:1", "b:2")),
+            ({"Target": "dns:///a:1"}, ("dns:///a:1",)),
+            ({"Target": "direct:///a:1,b:2"}, ("a:1", "b:2")),
+            ({"Endpoints": ["a:1"], "Etcd": {"Hosts": ["e:1"], "Key": "k"}}, ("a:1",)),
+            ({"Target": "a:1", "Etcd": {"Hosts": ["e:1"], "Key": "k"}}, ("a:1",)),
+        ],
+    )
+    def test_services_that_are_listed(
+        self, tmp_path: Path, rpc: dict[str, Any], targets: tuple[str, ...]
+    ) -> None:
+        config = loaded(tmp_path, minimal(MessageRpc=rpc))
+        assert config.message_rpc is not None
+        assert (config.message_rpc.targets, config.message_rpc.registry) == (targets, None)
+
+    def test_services_that_etcd_knows(self, tmp_path: Path) -> None:
+        etcd = {"Hosts": ["e:1", "https://f:2"], "Key": "m", "User": "u", "Pass": "p", "ID": 7}
+        tls = {"CertFile": "c", "CertKeyFile": "k", "CACertFile": "a", "InsecureSkipVerify": True}
+        config = loaded(
+            tmp_path,
+            minimal(
+                MessageRpc={"Etcd": {**etcd, **tls}},
+                FriendRpc={"Target": "etcd://e:1,f:2/friend.rpc", "Etcd": {"User": "u"}},
+            ),
+        )
+        assert config.message_rpc is not None
+        assert config.friend_rpc is not None
+        assert config.message_rpc.registry == EtcdConf(
+            hosts=("e:1", "https://f:2"),
+            key="m",
+            instance=7,
+            user="u",
+            password="p",
+            cert_file="c",
+            cert_key_file="k",
+            ca_cert_file="a",
+            insecure_skip_verify=True,
+        )
+        assert config.friend_rpc.registry == EtcdConf(
+            hosts=("e:1", "f:2"), key="friend.rpc", user="u"
+        )
+        assert config.message_rpc.targets == config.friend_rpc.targets == ()
+
+    @pytest.mark.parametrize(
+        ("rpc", "said"),
+        [
+            ({"Etcd": {"Hosts": ["e:1"]}}, 'field "MessageRpc.Etcd.Key" is not set'),
+            ({"Etcd": {"Key": "k"}}, 'field "MessageRpc.Etcd.Hosts" is not set'),
+            (
+                {"Etcd": {"Hosts": ["e"], "Key": "k"}},
+                'field "MessageRpc.Etcd.Hosts" must be a list of host:port, found "e"',
+            ),
+            (
+                {"Etcd": {"Hosts": ["e:1"], "Key": "k", "CertFile": "c"}},
+                'field "MessageRpc.Etcd.CertKeyFile" is not set',
+            ),
+            ({"Target": "etcd://e:1"}, 'field "MessageRpc.Target.Key" is not set'),
+            ({"Target": "k8s://a/b:1"}, 'field "MessageRpc.Target" has a scheme'),
+        ],
+    )
+    def test_it_has_to_be_clear_where_a_service_is(
+        self, tmp_path: Path, rpc: dict[str, Any], said: str
+    ) -> None:
+        assert refused(tmp_path, minimal(MessageRpc=rpc)).startswith(said)
+
+    def test_the_gateway_can_be_announced(self, tmp_path: Path) -> None:
+        etcd = {"Hosts": ["e:1"], "Key": "ws.api"}
+        config = loaded(tmp_path, minimal(Etcd=etcd, AdvertiseHost="10.0.0.7"))
+        assert (config.etcd, config.advertise_host) == (
+            EtcdConf(hosts=("e:1",), key="ws.api"),
+            "10.0.0.7",
+        )
+        said = refused(tmp_path, minimal(Etcd={"Hosts": ["e:1"]}))
+        assert said.startswith('field "Etcd.Key" is not set')
 
     def test_syntax_errors_name_the_line(self, tmp_path: Path) -> None:
         assert refused(tmp_path, "Name: ws\nMode: dev\nPort: ]\n").startswith("line 3: ")

@@ -14,10 +14,12 @@ from skyeim_ws.config.tree import (
     Config,
     DatabaseConf,
     EmbeddedConf,
+    EtcdConf,
     LogConf,
     PushEventConf,
     RpcConf,
 )
+from skyeim_ws.discovery.announce import Announcement
 from skyeim_ws.process import valkey
 from skyeim_ws.process.children import ChildError
 from skyeim_ws.process.embedded import (
@@ -142,7 +144,10 @@ def test_secrets_are_not_on_the_command_line(config: Config) -> None:
     config = replace(config, database=DatabaseConf(data_source="im:pw@tcp(h)/im"))
     log = LogConf(encoding="plain", level="warn")
     command = services_command(["unix:/s"], "http://h:1", log, demo=True)
-    environment = services_environment(config, redis)
+    etcd = EtcdConf(hosts=("e:1",), key="message.rpc", password="hush")
+    environment = services_environment(config, redis, [Announcement(etcd, "h:1")])
+    announced = environment.pop("SKYEIM_ANNOUNCE")
+    assert ("hush" in announced, "hush" in str(command)) == (True, False)
     assert sorted(environment.values()) == [
         "im:pw@tcp(h)/im",
         "the services' secret",

@@ -11,8 +11,9 @@ from grpc import StatusCode
 from grpc_health.v1.health_pb2 import HealthCheckRequest
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from skyeim_ws.config.errors import ConfigError
 from skyeim_ws.config.tree import Config
+from skyeim_ws.discovery.etcd import EtcdFailed
+from skyeim_ws.discovery.watch import read_once
 from skyeim_ws.process.embedded import services_address
 from skyeim_ws.process.valkey import EmbeddedError
 
@@ -58,10 +59,10 @@ class AdminError(Exception):
     """A command failed; the text, one line, says what was wrong and what to do."""
 
 
-def addresses(config: Config, service: ServiceName) -> tuple[str, ...]:
-    """Return where a service may be: its endpoints, or the socket of the embedded services.
+async def addresses(config: Config, service: ServiceName) -> Sequence[str]:
+    """Return where a service may be: its endpoints, those in etcd, or the embedded socket.
 
-    Raises AdminError or ConfigError.
+    Raises AdminError.
     """
     sections = {
         "message": config.message_rpc,
@@ -71,13 +72,15 @@ def addresses(config: Config, service: ServiceName) -> tuple[str, ...]:
     rpc = sections[service]
     if rpc is None:
         return (_embedded_address(config),)
-    if not rpc.endpoints and not rpc.target:
-        raise ConfigError(
-            config.path,
-            "is not set: the admin commands do not ask Etcd, list host:port here",
-            field=f"{service.capitalize()}Rpc.Endpoints",
-        )
-    return rpc.endpoints or (rpc.target,)
+    if rpc.registry is None:
+        return rpc.targets
+    try:
+        found = await read_once(rpc.registry)
+    except EtcdFailed as error:
+        raise AdminError(f"cannot ask etcd for the {service} service: {error}") from None
+    if not found:
+        raise _nothing_at(f"the key {rpc.registry.key} in etcd")
+    return found
 
 
 @asynccontextmanager

@@ -35,13 +35,10 @@ _COMMANDS: Mapping[str, tuple[ServiceName, _Command]] = {
 
 
 async def execute(config: Config, arguments: Namespace) -> int:
-    """Run the command that the arguments name, print its answer; return the exit code.
-
-    Raises ConfigError.
-    """
+    """Run the command that the arguments name, print its answer; return the exit code."""
     service, command = _COMMANDS[arguments.command]
     try:
-        async with connected(addresses(config, service)) as channel:
+        async with connected(await addresses(config, service)) as channel:
             answer = await command(channel, arguments)
     except AdminError as error:
         write_error(str(error))

@@ -1,0 +1,1 @@
+"""Where services are, and how others find ours: etcd and names."""
