@@ -60,7 +60,8 @@ class Window:
 
     async def texts(self) -> list[str]:
         """Return what is shown, in order."""
-        return await self.log.locator(".content").all_inner_texts()
+        shown: list[str] = await self.log.locator(".content").all_inner_texts()
+        return shown
 
     async def scroll_to_the_beginning(self) -> None:
         """Scroll up, as people do, until there is nothing more."""
