@@ -23,12 +23,10 @@ from skyeim_ws.contract.codes import Reason
 from skyeim_ws.logic.acks import Acks
 from skyeim_ws.logic.answers import failed_frame, refuse, sent_frame
 from skyeim_ws.logic.delivery import PrivateDelivery
-from skyeim_ws.logic.outgoing import MessageWriter, Outgoing, SendOutcome, Stored
+from skyeim_ws.logic.outgoing import Key, MessageWriter, Outgoing, SendOutcome, Stored
 from skyeim_ws.logic.ports import Refused, Unavailable
 from skyeim_ws.logic.send_window import SendWindow
 from skyeim_ws.logic.user_router import UserRouter
-
-_Key = tuple[int, int, str, str]  # sender, receiver or group, msgId
 
 
 class Sending:
@@ -58,10 +56,10 @@ class Sending:
         self._router = router
         self.window = SendWindow(self._begin, max_in_flight=max_in_flight, send_ahead=send_ahead)
         # Whom to answer when a message is stored: one client for each attempt to send it.
-        self._under_way: dict[_Key, list[Client]] = {}
+        self._under_way: dict[Key, list[Client]] = {}
         # What was answered lately, by sender and msgId: a retry is answered from here and routes
         # nothing again.
-        self._answered: OrderedDict[tuple[int, str], tuple[_Key, Stored]] = OrderedDict()
+        self._answered: OrderedDict[tuple[int, str], tuple[Key, Stored]] = OrderedDict()
         self._recent_acks = recent_acks
 
     @property
@@ -98,7 +96,7 @@ class Sending:
 
     def _begin(self, client: Client, message: Outgoing) -> bool:
         """Have a message stored, or answer it at once; tell whether it is under way now."""
-        key = _key(message)
+        key = message.key
         answered = self._answered.get((client.user_id, message.msg_id))
         if answered is not None:
             first, stored = answered
@@ -155,10 +153,11 @@ class Sending:
         self._answer(message, stored if kept else Unavailable("the queue could not take it"))
 
     def _answer(self, message: Outgoing, outcome: SendOutcome) -> None:
-        clients = self._under_way.pop(_key(message))
+        key = message.key
+        clients = self._under_way.pop(key)
         if isinstance(outcome, Stored):
             answer = sent_frame(outcome)
-            self._remember(message, outcome)
+            self._remember(key, outcome)
         elif isinstance(outcome, Refused):
             answer = failed_frame(message.msg_id, outcome.reason, str(outcome))
         else:
@@ -171,10 +170,11 @@ class Sending:
                 self._user_router.send(message.from_user_id, answer)
             self.window.done(client)
 
-    def _remember(self, message: Outgoing, stored: Stored) -> None:
-        # Not with what is stored: that would be the contents of all of them.
-        answer = (_key(message), replace(stored, first=None))
-        self._answered[message.from_user_id, message.msg_id] = answer
+    def _remember(self, key: Key, stored: Stored) -> None:
+        if stored.first is not None:
+            stored = replace(stored, first=None)  # the contents of all of them would be too much
+        sender_id, _, _, msg_id = key
+        self._answered[sender_id, msg_id] = key, stored
         if len(self._answered) > self._recent_acks:
             self._answered.popitem(last=False)
 
@@ -192,10 +192,6 @@ class Sending:
         )
         item = GroupFrame(frame("group_chat", data), message.from_user_id, stored.seq)
         self._user_router.route(message.group_id, item)
-
-
-def _key(message: Outgoing) -> _Key:
-    return (*message.way, message.msg_id)
 
 
 def _delivery(message: Outgoing, stored: Stored) -> Delivery:

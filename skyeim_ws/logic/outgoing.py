@@ -7,6 +7,9 @@ import msgspec
 
 from skyeim_ws.logic.ports import Refused, Unavailable
 
+Key = tuple[int, int, str, str]
+"""Sender, receiver, group and msgId of a message."""
+
 
 class Outgoing(msgspec.Struct, frozen=True):
     """A message on its way into storage; exactly one of `to_user_id` and `group_id` is set."""
@@ -20,9 +23,9 @@ class Outgoing(msgspec.Struct, frozen=True):
     at_user_ids: tuple[int, ...] = ()
 
     @property
-    def way(self) -> tuple[int, int, str]:
-        """From whom to whom it goes; a repeat under the same msgId has the same."""
-        return self.from_user_id, self.to_user_id, self.group_id
+    def key(self) -> Key:
+        """What a repeat of the message has in common with it."""
+        return self.from_user_id, self.to_user_id, self.group_id, self.msg_id
 
 
 class Stored(msgspec.Struct, frozen=True):

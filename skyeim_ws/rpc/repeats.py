@@ -63,7 +63,7 @@ def settle(message: Outgoing, first: pb.MessageInfo) -> Stored | Refused:
         content_type=first.content_type,
         at_user_ids=tuple(first.at_user_ids),
     )
-    if stored.way != message.way:
+    if stored.key != message.key:
         return Refused(Reason.MSG_ID_CONFLICT)
     return Stored(first.id, message.msg_id, first.created_at, first.seq, stored)
 
