@@ -28,6 +28,7 @@ from skyeim_ws.config.tree import (
     ShutdownConf,
     WebSocketConf,
 )
+from skyeim_ws.contract.names import DEMO_USERS
 from skyeim_ws.contract.pb.group_pb2_grpc import GroupStub
 from skyeim_ws.gateway.app import Gateway, gateway
 from skyeim_ws.handler import tokens
@@ -37,6 +38,8 @@ from skyeim_ws.services.events import Events
 from skyeim_ws.services.server import serve_services
 from skyeim_ws.services.shared_redis import open_redis
 from skyeim_ws.services.tables import group_members, groups
+from skyeim_ws.store.keys import session_key
+from skyeim_ws.store.sessions import CLEAN
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -240,12 +243,14 @@ async def world(
     group_rpc: RpcConf | None = None,
     rpc_timeout: int = 5000,
     settings: Mapping[str, Any] | None = None,
+    been_here: bool = True,
     **ws: Any,
 ) -> AsyncIterator[World]:
     """Run a chat on a Redis, or on the one with that socket.
 
     `ws` overrides the WebSocket section, `group_rpc` where groups are asked for,
-    `settings` overrides the top level of the configuration, `rpc_timeout` is in milliseconds.
+    `settings` overrides the top level of the configuration, `rpc_timeout` is in milliseconds. The
+    users have `been_here` before, and left in order: at a first login they get all that is unread.
     """
     async with AsyncExitStack() as stack:
         rpc = RpcConf(endpoints=(f"unix:{folder}/services.sock",), timeout=rpc_timeout)
@@ -277,6 +282,9 @@ async def world(
         # The client of a cluster has the same methods.
         result.redis = cast(Redis, open_redis(redis_conf.address))
         stack.push_async_callback(result.redis.aclose)
+        if been_here:
+            for user_id in DEMO_USERS:
+                await result.redis.set(session_key(user_id), CLEAN)
         channel = await stack.enter_async_context(grpc.aio.insecure_channel(result.service_address))
         result.group = GroupStub(channel)
         result.backends = Backends(

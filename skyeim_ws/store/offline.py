@@ -106,7 +106,7 @@ class RedisOfflineQueue:
     def __init__(self, pipeline: Pipeline, *, size: int = QUEUE_SIZE, ttl: int = QUEUE_TTL) -> None:
         self._pipeline = pipeline
         self._size = size
-        self._ttl = ttl
+        self.ttl = ttl
         self._script = scripts.read("queue_private")
         # Users of whom an entry was dropped.
         self._unqueued: set[int] = set()
@@ -172,7 +172,7 @@ class RedisOfflineQueue:
 
     def _queued(self, user_id: int, told: bytes, entries: Sequence[bytes]) -> Command:
         keys = (session_key(user_id), queue_key(user_id))
-        arguments = (self._size, self._ttl, NODE_PREFIX, told)
+        arguments = (self._size, self.ttl, NODE_PREFIX, told)
         return ("EVAL", self._script, len(keys), *keys, *arguments, *entries)
 
     def _note_unqueued(self) -> None:
@@ -182,6 +182,6 @@ class RedisOfflineQueue:
         for start in range(0, len(users), _MARKS):
             some = users[start : start + _MARKS]
             self._pipeline.submit(
-                *(("SET", missed_key(user_id), new_mark()) for user_id in some),
+                *(("SET", missed_key(user_id), new_mark(), "EX", self.ttl) for user_id in some),
                 dropped=partial(self._unqueued.update, some),
             )

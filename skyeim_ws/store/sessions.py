@@ -8,9 +8,8 @@ from skyeim_ws.store.keys import missed_key, new_mark, queue_key, replaced_key, 
 from skyeim_ws.store.offline import SLACK, RedisOfflineQueue, choose
 from skyeim_ws.store.pipeline import Pipeline
 
-UNCLEAN = "unclean"
-"""Stands in for a session whose node died: what it had not confirmed is known to SQL alone."""
-
+CLEAN = "clean"
+"""Stands in for a session that has ended in order: what it had not confirmed is in the queue."""
 
 _REPLACED_TTL = 3600
 
@@ -34,7 +33,10 @@ class RedisSessions:
             *(session_key(user_id), queue_key(user_id)),
             *(missed_key(user_id), replaced_key(user_id)),
         )
-        arguments = (self._own(conn_id), limit + SLACK, UNCLEAN, new_mark(), _REPLACED_TTL)
+        arguments = (
+            *(self._own(conn_id), limit + SLACK, CLEAN, new_mark()),
+            *(_REPLACED_TTL, self._queue.ttl),
+        )
         [answer] = await self._pipeline.call(("EVAL", self._claim, len(keys), *keys, *arguments))
         previous, length, head, missed, own = answer
         choice = choose(head, length, None, limit)
@@ -57,7 +59,13 @@ class RedisSessions:
             *(
                 (
                     *("EVAL", self._reclaim, 3, session_key(user_id), missed_key(user_id)),
-                    *(replaced_key(user_id), self._own(conn_id), UNCLEAN, new_mark()),
+                    *(
+                        replaced_key(user_id),
+                        self._own(conn_id),
+                        CLEAN,
+                        new_mark(),
+                        self._queue.ttl,
+                    ),
                 )
                 for user_id, conn_id in connections
             )
@@ -70,7 +78,15 @@ class RedisSessions:
         `done` is called once, later: whether it was. Without Redis it is taken to have been.
         """
         self._pipeline.submit(
-            ("EVAL", self._end, 1, session_key(user_id), self._own(conn_id)),
+            (
+                "EVAL",
+                self._end,
+                1,
+                session_key(user_id),
+                self._own(conn_id),
+                CLEAN,
+                self._queue.ttl,
+            ),
             done=lambda outcome: done(outcome[0] == 1 if isinstance(outcome, list) else True),
         )
 
@@ -81,7 +97,14 @@ class RedisSessions:
         """
         missed = new_mark()
         self._pipeline.submit(
-            ("SET", missed_key(user_id), missed, *(("NX",) if for_now else ())),
+            (
+                "SET",
+                missed_key(user_id),
+                missed,
+                "EX",
+                self._queue.ttl,
+                *(("NX",) if for_now else ()),
+            ),
         )
         return missed
 
@@ -96,17 +119,17 @@ class RedisSessions:
     async def anywhere(self, user_id: int) -> bool:
         """Whether the user has a session on any node."""
         [session] = await self._pipeline.call(("GET", session_key(user_id)))
-        return session is not None and session != UNCLEAN.encode()
+        return session is not None and session != CLEAN.encode()
 
     async def reap(self, sessions: Sequence[tuple[int, str]]) -> list[int]:
-        """Mark the users of a dead node, given with their sessions; return who had no newer one."""
+        """End the sessions of a dead node, given with their users; return who had no newer one."""
         if not sessions:
             return []
         answers = await self._pipeline.call(
             *(
                 (
                     *("EVAL", self._reap, 2, session_key(user_id), missed_key(user_id)),
-                    *(session, UNCLEAN, new_mark()),
+                    *(session, new_mark(), self._queue.ttl),
                 )
                 for user_id, session in sessions
             )

@@ -207,3 +207,15 @@ async def test_a_burst_of_one_sender_is_stored_in_order(
         assert {ack["status"] for ack in acks} == {"sent"}
         received = [(await bob.expect("chat"))["content"] for _ in range(300)]
         assert received == [str(number) for number in range(300)]
+
+
+@pytest.mark.gen_test
+async def test_the_first_login_brings_what_the_go_gateway_left_unread(
+    redis_server: Server, tmp_path: Path
+) -> None:
+    """An empty Redis, 40 unread messages, no mark of a session before."""
+    async with deployment(redis_server, tmp_path, been_here=False) as (world, go):
+        go.add_unread(1002, 1001, 40)
+        alice = await world.dial(1001)
+        contents = [(await alice.expect("chat"))["content"] for _ in range(40)]
+        assert contents == [f"old {number}" for number in range(40)]

@@ -151,7 +151,7 @@ async def test_a_kicked_member_is_told_and_hears_no_more(make_world: MakeWorld) 
         await world.group.KickMember(
             pb.KickMemberReq(group_id="g_demo", operator_id=1001, member_id=1003)
         )
-        event = {"groupId": "g_demo", "operatorId": 1001, "memberId": 1003}
+        event = {"groupId": "g_demo", "operatorId": 1001, "memberId": 1003, "userId": 1003}
         for user in (alice, bob, carol):
             assert await user.expect("kickMember") == event
         await say(alice, "after")
@@ -171,7 +171,7 @@ async def test_an_invited_member_is_told_and_hears_what_comes_next(make_world: M
         await world.group.InviteMembers(
             pb.InviteMembersReq(group_id="g_demo", inviter_id=1001, member_ids=[1004])
         )
-        event = {"groupId": "g_demo", "operatorId": 1001, "memberIds": [1004]}
+        event = {"groupId": "g_demo", "operatorId": 1001, "inviterId": 1001, "memberIds": [1004]}
         for user in (alice, bob, dave):
             assert await user.expect("inviteMember") == event
         await say(alice, "welcome")

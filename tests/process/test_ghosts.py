@@ -123,7 +123,7 @@ async def watch_them_go(here: World, watcher: User, doomed: Program) -> None:
             assert await heard(watcher, "offline") == set(USERS)
         assert not watcher.skipped
         sessions = [f"{{offline:private:{user_id}}}:session" for user_id in USERS]
-        assert set(await here.redis.mget(sessions)) == {b"unclean"}
+        assert set(await here.redis.mget(sessions)) == {None}
         assert await here.redis.zcard("ws:nodes") == 1
         assert len(await here.redis.keys("ws:sessions:*")) == 1
         assert not await here.redis.keys("ws:reaper:*")

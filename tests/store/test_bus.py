@@ -79,7 +79,7 @@ async def test_what_is_said_to_others_arrives_once_and_not_at_oneself(server: Se
     async with listening(server, "east") as east, listening(server, "west") as west:
         async with connected(server) as redis:
             await redis.set(session_key(1), "west c1")
-            await redis.set(session_key(2), "unclean")
+            await redis.set(session_key(2), "clean")
         east.bus.to_user(1, b"one")
         east.bus.to_user(1, b"typing", ephemeral=True)
         east.bus.to_user(2, b"to nobody")

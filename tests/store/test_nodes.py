@@ -105,7 +105,7 @@ async def test_a_dead_node_is_cleaned_up_after(server: Server) -> None:
         ]
         assert await redis.smembers("online:users") == {b"3"}
         assert await redis.smembers("group:online:g") == {b"3"}
-        assert await redis.mget(session_key(1), session_key(2)) == [b"unclean", b"unclean"]
+        assert await redis.mget(session_key(1), session_key(2)) == [None, None]
         assert await redis.get(session_key(3)) == b"alive c3"
         assert not await redis.exists(node_sessions_key("doomed"))
         assert await _listed(redis, "alive")

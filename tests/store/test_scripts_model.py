@@ -29,7 +29,7 @@ from skyeim_ws.store.keys import (
 )
 from skyeim_ws.store.messages import PrivateMessage, decode
 from skyeim_ws.store.offline import RedisOfflineQueue
-from skyeim_ws.store.sessions import UNCLEAN, RedisSessions
+from skyeim_ws.store.sessions import CLEAN, RedisSessions
 from tests.store.servers import Server, pipelined
 
 T = TypeVar("T")
@@ -148,12 +148,13 @@ class Model(RuleBasedStateMachine):
         claim = self.do(self.sessions[node].claim(user, login.conn, limit))
         known = self.model[user]
         login = Login(user, node, claim.own)
-        assert known.session == UNCLEAN or claim.own > known.session.partition(" ")[2]
+        assert known.session == CLEAN or claim.own > known.session.partition(" ")[2]
         taken, older = known.window(None, limit)
         assert [found.stored for found in claim.window.entries] == taken
         assert claim.window.older == older
-        if known.session == UNCLEAN:
-            known.session, known.missed = "", True
+        known.missed |= known.session == ""
+        if known.session == CLEAN:
+            known.session = ""
         if known.session.startswith(f"{node} "):
             before = known.replaced or known.session
         else:
@@ -180,7 +181,7 @@ class Model(RuleBasedStateMachine):
         known = self.model[login.user]
         assert answers == [known.session == login.session]
         if answers[0]:
-            known.session = ""
+            known.session = CLEAN
 
     @rule(login=logins)
     def reclaim(self, login: Login) -> None:
@@ -195,7 +196,7 @@ class Model(RuleBasedStateMachine):
         assert f"{answer.node} {answer.conn_id}".strip() == before
         if answer.ours:
             assert answer.own == max(conn, login.conn)
-            known.missed |= known.session == UNCLEAN
+            known.missed |= known.session == ""
             known.session = f"{login.node} {answer.own}"
             assert bool(answer.missed) == known.missed
 
@@ -203,9 +204,9 @@ class Model(RuleBasedStateMachine):
     def reap(self, login: Login, by: str) -> None:
         reaped = self.do(self.sessions[by].reap([(login.user, login.session)]))
         known = self.model[login.user]
-        if known.session.partition(" ")[0] in ("", UNCLEAN, login.node):
+        if known.session.partition(" ")[0] in ("", CLEAN, login.node):
             assert reaped == [login.user]
-            known.session = UNCLEAN
+            known.session = ""
         else:
             assert reaped == []
             known.missed = True
@@ -229,7 +230,7 @@ class Model(RuleBasedStateMachine):
     def ask(self, user: int) -> None:
         known = self.model[user]
         found = self.do(self.sessions["east"].anywhere(user))
-        assert found == (known.session not in ("", UNCLEAN))
+        assert found == (known.session not in ("", CLEAN))
 
     # Queues.
 

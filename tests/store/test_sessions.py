@@ -46,7 +46,7 @@ async def nodes(server: Server) -> AsyncIterator[Nodes]:
 async def test_a_login_takes_over_and_says_from_whom(server: Server) -> None:
     async with nodes(server) as both:
         first = await both.east.claim(USER, "c1", 20)
-        assert (first.node, first.conn_id, first.here, first.missed) == ("", "", False, "")
+        assert (first.node, first.conn_id, first.here) == ("", "", False)
         again = await both.east.claim(USER, "c2", 20)
         assert (again.node, again.conn_id, again.here) == ("east", "c1", True)
         moved = await both.west.claim(USER, "c3", 20)
@@ -62,8 +62,27 @@ async def test_a_session_ends_only_by_its_own_connection(server: Server) -> None
         assert not await both.release(both.east, "c1")
         assert await both.session() == b"west c2"
         assert await both.release(both.west, "c2")
-        assert await both.session() is None
+        assert await both.session() == b"clean"
+        assert 0 < await both.redis.ttl(session_key(USER)) <= 60
         assert not await both.west.anywhere(USER)
+
+
+@pytest.mark.gen_test
+async def test_whoever_has_no_mark_of_a_clean_end_may_have_missed_something(
+    server: Server,
+) -> None:
+    """The first login, as after a change of gateways, and one after Redis was emptied."""
+    async with nodes(server) as both:
+        first = await both.east.claim(USER, "c1", 20)
+        assert first.missed
+        assert 0 < await both.redis.ttl(missed_key(USER)) <= 60
+        both.east.forget_missed(USER, first.missed)
+        await both.release(both.east, "c1")
+        assert not (await both.west.claim(USER, "c2", 20)).missed
+        await both.redis.flushall()
+        [answer] = await both.west.reclaim([(USER, "c2")])
+        assert answer.ours
+        assert answer.missed
 
 
 @pytest.mark.gen_test
@@ -74,7 +93,7 @@ async def test_without_redis_for_long_an_end_is_taken_to_be_one(mortal: Server) 
         assert await both.release(both.east, "c1")
         mortal.start()
         await until(lambda: both.pipeline.healthy and not both.pipeline.waiting)
-        assert await both.session() is None
+        assert await both.session() == b"clean"
 
 
 @pytest.mark.gen_test
@@ -98,7 +117,7 @@ async def test_what_died_with_a_node_is_noted_over_logins_until_it_is_made_up_fo
     async with nodes(server) as both:
         await both.east.claim(USER, "c1", 20)
         assert await both.west.reap([(USER, "east c1")]) == [USER]
-        assert await both.session() == b"unclean"
+        assert await both.session() is None
         first = await both.west.claim(USER, "c2", 20)
         assert first.missed
         assert (first.node, first.conn_id) == ("", "")
@@ -152,6 +171,7 @@ async def test_what_is_missed_later_is_not_forgotten_with_what_was_made_up_for(
     server: Server,
 ) -> None:
     async with nodes(server) as both:
+        await both.east.claim(USER, "c0", 20)
         earlier = both.west.note_missed(USER)
         later = both.east.note_missed(USER)
         both.west.forget_missed(USER, earlier)
@@ -162,6 +182,7 @@ async def test_what_is_missed_later_is_not_forgotten_with_what_was_made_up_for(
 async def test_a_note_for_now_takes_the_place_of_no_other(server: Server) -> None:
     """Else it would be forgotten with the note that proved wrong."""
     async with nodes(server) as both:
+        await both.east.claim(USER, "c0", 20)
         of_a_reaper = both.west.note_missed(USER)
         for_now = both.east.note_missed(USER, for_now=True)
         both.east.forget_missed(USER, for_now)

@@ -1,8 +1,10 @@
 -- claim_session: a user logs in here. Take the session over and read the head of the offline queue.
 -- In one step, so that no message falls between "is offline" and "has just read the queue": a
 -- message routed before is in the queue, one routed after finds the session.
--- The mark of a session that did not end well moves to a key of its own: it has to last until the
--- user has what was lost, over any number of logins.
+-- A session that ends in order leaves the mark of that in its place. Whoever finds neither a session
+-- nor this mark may have missed anything: the first login after a change of gateways, one after
+-- Redis was emptied or a node died, and one after a long time. That is noted in a key of its own: it
+-- has to last until the user has what was missed, over any number of logins.
 -- Of two sessions the one with the greater connection id is the newer, whatever the clocks of the
 -- nodes say: a claim that comes later with a smaller id gets one that is greater.
 -- The answer may be lost. The node then finds the session as its own, at the next claim or a reclaim,
@@ -10,8 +12,8 @@
 -- KEYS[1]  the session, KEYS[2] the offline queue of the same user, KEYS[3] what it has missed,
 -- KEYS[4]  the session whose place was taken
 -- ARGV[1]  the new session, ARGV[2] how many entries to read
--- ARGV[3]  the mark, ARGV[4] what to write to KEYS[3] in its place
--- ARGV[5]  the time to live of KEYS[4] in seconds
+-- ARGV[3]  the mark, ARGV[4] what to write to KEYS[3] without it
+-- ARGV[5]  the time to live of KEYS[4] in seconds, ARGV[6] that of KEYS[3]
 -- Returns the previous session or '', the length of the queue, its newest entries, KEYS[3], and the
 -- id of the connection from now on.
 local previous = redis.call('GET', KEYS[1]) or ''
@@ -21,12 +23,14 @@ if theirs and theirs > conn then
   conn = theirs .. '+'
 end
 redis.call('SET', KEYS[1], node .. ' ' .. conn)
-if previous == ARGV[3] then
-  redis.call('SET', KEYS[3], ARGV[4])
+if not theirs then
+  if previous ~= ARGV[3] then
+    redis.call('SET', KEYS[3], ARGV[4], 'EX', ARGV[6])
+  end
   previous = ''
 elseif their_node == node then
   previous = redis.call('GET', KEYS[4]) or previous
-elseif theirs then
+else
   redis.call('SET', KEYS[4], previous, 'EX', ARGV[5])
 end
 local length = redis.call('LLEN', KEYS[2])

@@ -1,16 +1,16 @@
 -- reap_session: the node of a session has died. What it had in its hands is known to SQL alone.
--- A user who has no session gets the mark, also one whose session had just ended: the node may
--- have died before it put back what was unconfirmed. One with a newer session elsewhere keeps it,
--- and its node finds in a key of its own that the user has missed something.
+-- A user who has no session loses the mark of one that ended in order too: it had just ended, and
+-- the node may have died before it put back what was unconfirmed. One with a newer session elsewhere
+-- keeps it, and its node finds in a key of its own that the user has missed something.
 -- KEYS[1]  the session, KEYS[2] what the user has missed
 -- ARGV[1]  a session of the dead node: whichever it had last, it is dead
--- ARGV[2]  the mark of a session that did not end well, ARGV[3] what to write to KEYS[2]
+-- ARGV[2]  what to write to KEYS[2], ARGV[3] its time to live in seconds
 -- Returns 1 if the user has no newer session.
 local current = redis.call('GET', KEYS[1])
 local node = current and string.match(current, '^(%S+) ')
 if node and node ~= string.match(ARGV[1], '^(%S+) ') then
-  redis.call('SET', KEYS[2], ARGV[3])
+  redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3])
   return 0
 end
-redis.call('SET', KEYS[1], ARGV[2])
+redis.call('DEL', KEYS[1])
 return 1

@@ -4,7 +4,8 @@
 -- KEYS[1]  the session, KEYS[2] what the user has missed, KEYS[3] the session whose place a claim of
 -- this node has taken, and has not told it yet
 -- ARGV[1]  the session of the connection
--- ARGV[2]  the mark of one that did not end well, ARGV[3] what to write to KEYS[2] in its place
+-- ARGV[2]  the mark of one that ended in order, ARGV[3] what to write to KEYS[2] if there is
+-- neither that nor a session, ARGV[4] the time to live of KEYS[2] in seconds
 -- Returns whether the session is ours, KEYS[2] or '', the session that stood there before or '', and
 -- the id of the connection from now on.
 local current = redis.call('GET', KEYS[1]) or ''
@@ -18,8 +19,8 @@ if theirs and theirs > conn then
   conn = theirs
 end
 redis.call('SET', KEYS[1], node .. ' ' .. conn)
-if current == ARGV[2] then
-  redis.call('SET', KEYS[2], ARGV[3])
+if not theirs and current ~= ARGV[2] then
+  redis.call('SET', KEYS[2], ARGV[3], 'EX', ARGV[4])
 end
 local before = theirs and current or ''
 if their_node == node then
