@@ -116,6 +116,7 @@ class WebSocketConf:
     offline_buffer_size: Count = 10000
     group_queue_size: Count = 256
     max_active_groups: Count = 10000
+    max_seq_jump: Count = 100
     ledger_size: Count = 1024
     max_in_flight: Count = 128
     send_ahead: Count = 1000

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -36,6 +36,10 @@ class MemberSource(Protocol):
         """
 
 
+NewestSeq = Callable[[str, int], Awaitable[int | None]]
+"""Of a group, as this user may see it: the largest seq that is stored, None if that is unknown."""
+
+
 class GroupFrame(msgspec.Struct, frozen=True):
     """A frame for the members of a group."""
 
@@ -51,9 +55,12 @@ class GroupFrame(msgspec.Struct, frozen=True):
 class _Group:
     """The queue of an active group."""
 
-    __slots__ = ("gap_timer", "queue", "reserved", "worker")
+    __slots__ = ("check", "doubted", "gap_timer", "queue", "reserved", "worker")
 
     def __init__(self) -> None:
+        # Frames whose seq is not believed before it was compared with what is stored.
+        self.doubted: list[GroupFrame] = []
+        self.check: asyncio.Task[None] | None = None
         self.queue: deque[GroupFrame] = deque()
         self.reserved = 0
         self.worker: asyncio.Task[None] | None = None
@@ -72,19 +79,23 @@ class GroupRouter:
         self,
         hub: Hub,
         source: MemberSource,
+        newest_seq: NewestSeq,
         stats: Stats,
         *,
         queue_size: int,
         max_groups: int,
+        max_jump: int,
     ) -> None:
         self._hub = hub
         self._source = source
+        self._newest_seq = newest_seq
         self._stats = stats
         self._queue_size = queue_size
         self._max_groups = max_groups
+        self._max_jump = max_jump
         self._groups: dict[str, _Group] = {}
         # Messages stored by other nodes come over the bus and may overtake, or be overtaken.
-        self._order: SeqOrder[GroupFrame] = SeqOrder(_REMEMBERED_GROUPS)
+        self._order: SeqOrder[GroupFrame] = SeqOrder(_REMEMBERED_GROUPS, max_jump)
 
     def __len__(self) -> int:
         """Count the active groups."""
@@ -132,10 +143,11 @@ class GroupRouter:
 
     async def close(self) -> None:
         """Stop all workers; what waits is dropped, its members fetch it by seq."""
-        workers = [group.worker for group in self._groups.values() if group.worker]
-        for worker in workers:
-            worker.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
+        groups = self._groups.values()
+        tasks = [task for group in groups for task in (group.worker, group.check) if task]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         for group in self._groups.values():
             if group.gap_timer is not None:
                 group.gap_timer.cancel()
@@ -151,13 +163,20 @@ class GroupRouter:
         return group
 
     def _load(self, group_id: str, group: _Group) -> int:
-        return group.reserved + len(group.queue) + self._order.held(group_id)
+        waiting = len(group.queue) + len(group.doubted)
+        return group.reserved + waiting + self._order.held(group_id)
 
     def _enqueue(self, group_id: str, group: _Group, item: GroupFrame) -> None:
         if not item.seq:
             self._append(group_id, group, item)
             return
-        for ready in self._order.admit(group_id, item.seq, item):
+        admitted = self._order.admit(group_id, item.seq, item)
+        if admitted is None:
+            group.doubted.append(item)
+            if group.check is None:
+                group.check = asyncio.create_task(self._check(group_id, group))
+            return
+        for ready in admitted:
             self._append(group_id, group, ready)
         if self._order.held(group_id):
             if group.gap_timer is None:
@@ -176,6 +195,45 @@ class GroupRouter:
         for item in ready:
             self._append(group_id, group, item)
         self._forget_if_idle(group_id, group)
+
+    async def _check(self, group_id: str, group: _Group) -> None:
+        """Compare what is doubted with what is stored; what comes meanwhile is not held up."""
+        try:
+            while group.doubted:
+                newest = await self._newest_seq(group_id, group.doubted[0].sender_id)
+                doubted, group.doubted = sorted(group.doubted, key=lambda each: each.seq), []
+                if newest is None:
+                    self._refuse(group_id, doubted, newest)
+                else:
+                    self._refuse(group_id, [each for each in doubted if each.seq > newest], newest)
+                    stored = [each for each in doubted if each.seq <= newest]
+                    self._go_on(group_id, group, stored, newest)
+        finally:
+            group.check = None
+            self._forget_if_idle(group_id, group)
+
+    def _refuse(self, group_id: str, items: Sequence[GroupFrame], newest: int | None) -> None:
+        if items:
+            self._stats.group_seqs_refused += len(items)
+            log.warning("group_seq_refused", group=group_id, seq=items[0].seq, newest=newest)
+
+    def _go_on(
+        self, group_id: str, group: _Group, stored: Sequence[GroupFrame], newest: int
+    ) -> None:
+        """Go on with messages that are stored, ascending, at whatever seq they are."""
+        for item in stored:
+            last = self._order.last(group_id)
+            if last > newest:
+                # So it is the last one that was not stored, or the counter was set back.
+                log.warning("group_order_restarted", group=group_id, last=last, newest=newest)
+                self._order.restart(group_id, item.seq - 1)
+            elif item.seq <= last:
+                continue  # late
+            elif item.seq - last > self._max_jump:
+                for held in self._order.give_up(group_id):
+                    self._append(group_id, group, held)
+                self._order.restart(group_id, item.seq - 1)
+            self._enqueue(group_id, group, item)
 
     def _append(self, group_id: str, group: _Group, item: GroupFrame) -> None:
         if group.worker is None:
@@ -216,7 +274,7 @@ class GroupRouter:
             )
 
     def _forget_if_idle(self, group_id: str, group: _Group) -> None:
-        idle = group.worker is None and group.gap_timer is None
+        idle = group.worker is None and group.gap_timer is None and group.check is None
         if idle and not group.queue and not group.reserved:
             self._groups.pop(group_id, None)
 

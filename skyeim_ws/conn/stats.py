@@ -24,4 +24,5 @@ class Stats:
     group_routed: int = 0
     group_dropped: int = 0
     groups_refused: int = 0
+    group_seqs_refused: int = 0
     typing_refused: int = 0

@@ -110,7 +110,7 @@ async def gateway(
         services = open_services(config, where, supervisor)
         messages, groups, friends = services.messages, services.groups, services.friends
 
-        members, router = group_routing(ws, store, groups, hub, stats)
+        members, router = group_routing(ws, store, services, hub, stats)
         supervisor.keep("member_cache", members.start(), members.close)
         stack.push_async_callback(router.close)
         supervisor.keep("batcher", services.writer.start(), services.writer.close)

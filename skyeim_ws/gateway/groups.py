@@ -1,26 +1,27 @@
 """The parts that bring messages to groups: the cache of their members, and the order of each."""
 
 import asyncio
+from functools import partial
 
 from skyeim_ws.config.tree import WebSocketConf
 from skyeim_ws.conn.group_router import GroupRouter
 from skyeim_ws.conn.hub import Hub
 from skyeim_ws.conn.stats import Stats
-from skyeim_ws.gateway.backends import Store
+from skyeim_ws.gateway.backends import Services, Store
 from skyeim_ws.logic.group_members import GroupMembers
-from skyeim_ws.rpc.groups import GroupClient
+from skyeim_ws.logic.newest_seq import newest_seq
 from skyeim_ws.store.members import MemberCache
 
 
 def group_routing(
-    ws: WebSocketConf, store: Store, groups: GroupClient, hub: Hub, stats: Stats
+    ws: WebSocketConf, store: Store, services: Services, hub: Hub, stats: Stats
 ) -> tuple[MemberCache, GroupRouter]:
     """Return both, with the bounds of the configuration; the cache is yet to be started."""
     members = MemberCache(
         store.pipeline,
         store.redis,
-        groups.fetch_members,
-        groups.is_member,
+        services.groups.fetch_members,
+        services.groups.is_member,
         capacity=ws.member_cache_size,
         refused_ttl=ws.member_refusal_ttl,
         max_loads=ws.member_look_ups,
@@ -28,7 +29,9 @@ def group_routing(
     return members, GroupRouter(
         hub,
         GroupMembers(members, clock=asyncio.get_running_loop().time),
+        partial(newest_seq, services.messages),
         stats,
         queue_size=ws.group_queue_size,
         max_groups=ws.max_active_groups,
+        max_jump=ws.max_seq_jump,
     )

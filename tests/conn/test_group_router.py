@@ -28,6 +28,9 @@ class Receiver:
 
     offer = send
 
+    def send_group(self, frame: bytes, _group_id: str, _seq: int) -> None:
+        self.frames.append(frame)
+
 
 class Source:
     """Members whose look-up waits until the test lets it go on."""
@@ -61,9 +64,27 @@ class World:
         for receiver in self.receivers.values():
             self.hub.register(cast(Client, receiver))
         self.source = Source(frozenset({1, 2, 9}))
+        self.stored: int | None = 0
+        self.checked: list[tuple[str, int]] = []
         self.router = GroupRouter(
-            self.hub, self.source, self.stats, queue_size=queue_size, max_groups=max_groups
+            self.hub,
+            self.source,
+            self.newest_seq,
+            self.stats,
+            queue_size=queue_size,
+            max_groups=max_groups,
+            max_jump=10,
         )
+
+    async def newest_seq(self, group_id: str, asker_id: int) -> int | None:
+        self.checked.append((group_id, asker_id))
+        await asyncio.sleep(0)
+        return self.stored
+
+    def come(self, *seqs: int) -> None:
+        """Have messages of user 3 come for group g."""
+        for seq in seqs:
+            assert self.router.publish("g", GroupFrame(b"%d" % seq, sender_id=3, seq=seq))
 
     async def settle(self) -> None:
         await until(lambda: not len(self.router))
@@ -191,3 +212,70 @@ async def test_there_are_no_more_active_groups_than_may_be() -> None:
     gate.set()
     await world.settle()
     assert world.frames(1) == [b"x", b"y"]
+
+
+@pytest.mark.gen_test
+async def test_a_seq_that_nothing_stored_has_stops_no_message() -> None:
+    world = World()
+    world.source.warm.add("g")
+    world.come(1, 2)
+    world.stored = 3
+    world.come(1_000_000)
+    world.come(3)
+    await world.settle()
+    world.come(4)
+    assert world.frames(1) == [b"1", b"2", b"3", b"4"]
+    assert (world.checked, world.stats.group_seqs_refused) == ([("g", 3)], 1)
+
+
+@pytest.mark.gen_test
+async def test_a_seq_that_was_seen_first_and_is_not_stored_stops_no_message() -> None:
+    world = World()
+    world.source.warm.add("g")
+    world.come(1_000_000)
+    world.stored = 5
+    world.come(4, 5)
+    await world.settle()
+    world.come(6)
+    assert world.frames(1) == [b"1000000", b"4", b"5", b"6"]
+    assert world.stats.group_seqs_refused == 0
+
+
+@pytest.mark.gen_test
+async def test_a_jump_is_believed_when_it_is_stored_and_what_was_held_goes_first() -> None:
+    world = World(queue_size=10)
+    world.source.warm.add("g")
+    world.come(1, 3)  # 2 is missing
+    world.stored = 501
+    world.come(501, 500)
+    world.come(4)
+    await world.settle()
+    world.stored = 502
+    world.come(502, 4)
+    await world.settle()
+    assert world.frames(1) == [b"1", b"3", b"4", b"500", b"501", b"502"]
+    assert world.checked[0] == ("g", 3)
+
+
+@pytest.mark.gen_test
+async def test_a_jump_is_not_believed_while_what_is_stored_is_unknown() -> None:
+    world = World()
+    world.source.warm.add("g")
+    world.come(1)
+    world.stored = None
+    world.come(500)
+    await world.settle()
+    assert world.stats.group_seqs_refused == 1
+    world.come(2)
+    assert world.frames(1) == [b"1", b"2"]
+
+
+@pytest.mark.gen_test
+async def test_what_is_doubted_counts_as_waiting() -> None:
+    world = World(queue_size=2)
+    world.source.warm.add("g")
+    world.come(1)
+    world.come(500, 501)
+    assert not world.router.publish("g", GroupFrame(b"x"))
+    await world.router.close()
+    assert len(world.router) == 0

@@ -14,7 +14,7 @@ class Order(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.order: SeqOrder[str] = SeqOrder(capacity=3)
+        self.order: SeqOrder[str] = SeqOrder(capacity=3, max_jump=100)
         self.last: dict[str, int] = {}
         self.held: dict[str, set[int]] = {"a": set(), "b": set(), "c": set()}
 
@@ -51,14 +51,14 @@ TestOrder.settings = settings(max_examples=100, stateful_step_count=30)
 
 
 def test_a_group_begins_with_what_is_seen_of_it_first() -> None:
-    order: SeqOrder[str] = SeqOrder(capacity=3)
+    order: SeqOrder[str] = SeqOrder(capacity=3, max_jump=100)
     assert order.admit("g", 41, "x") == ["x"]
     assert order.admit("g", 40, "late") == []
     assert order.admit("g", 42, "y") == ["y"]
 
 
 def test_the_group_that_was_quiet_longest_is_forgotten_first() -> None:
-    order: SeqOrder[str] = SeqOrder(capacity=2)
+    order: SeqOrder[str] = SeqOrder(capacity=2, max_jump=100)
     for group in ("a", "b", "a", "c"):
         order.admit(group, 10, group)
     assert order.admit("b", 5, "anew") == ["anew"]
@@ -66,9 +66,31 @@ def test_the_group_that_was_quiet_longest_is_forgotten_first() -> None:
 
 
 def test_a_group_with_items_that_wait_is_not_forgotten() -> None:
-    order: SeqOrder[str] = SeqOrder(capacity=1)
+    order: SeqOrder[str] = SeqOrder(capacity=1, max_jump=100)
     order.admit("a", 1, "a1")
     order.admit("a", 3, "a3")
     order.admit("b", 1, "b1")
     assert order.held("a") == 1
     assert order.admit("a", 2, "a2") == ["a2", "a3"]
+
+
+def test_a_seq_that_is_far_away_is_not_believed_and_changes_nothing() -> None:
+    order: SeqOrder[str] = SeqOrder(capacity=3, max_jump=10)
+    assert order.admit("g", 100, "first") == ["first"]
+    assert order.admit("g", 111, "too far") is None
+    assert order.admit("g", 89, "too late") is None
+    assert order.admit("g", 110, "held") == []
+    assert order.admit("g", 90, "late") == []
+    assert order.admit("g", 101, "next") == ["next"]
+    assert (order.last("g"), order.held("g")) == (101, 1)
+
+
+def test_an_order_that_is_restarted_goes_on_there_with_nothing_held() -> None:
+    order: SeqOrder[str] = SeqOrder(capacity=1, max_jump=10)
+    order.admit("g", 100, "first")
+    order.admit("g", 102, "held")
+    order.restart("g", 4)
+    assert (order.last("g"), order.held("g")) == (4, 0)
+    assert order.admit("g", 5, "anew") == ["anew"]
+    order.restart("h", 1)
+    assert (order.last("g"), order.last("h")) == (0, 1)

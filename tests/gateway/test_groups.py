@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
+from skyeim_ws.conn.messages import GroupMessage, frame
 from skyeim_ws.contract.pb import group_pb2 as pb
 from skyeim_ws.services.tables import messages
 from skyeim_ws.store.members import UNVERIFIED_TTL
 from tests.gateway.conftest import MakeWorld, not_on_a_cluster
 from tests.store.servers import until_async
+from tests.waiting import until
 from tests.world import User, World
 
 MEMBERS_KEY = "im:group:members:g_demo"
@@ -250,3 +252,32 @@ async def test_the_online_members_in_redis_follow_the_membership(make_world: Mak
         for user in (alice, dave):
             await user.connection.close()
         await until_async(lambda: online_is(set()))
+
+
+@pytest.mark.gen_test
+async def test_a_seq_that_nobody_has_stored_silences_no_group(make_world: MakeWorld) -> None:
+    """Told by another program, or by a gateway that believes what it should not."""
+    async with make_world() as world:
+        alice, bob = await world.login(1001), await world.login(1002)
+        await alice.send("group_chat", groupId="g_demo", content="one")
+        await bob.expect("group_chat", content="one", seq=1)
+        forged = frame(
+            "group_chat",
+            GroupMessage(
+                id=10**9,
+                msg_id="forged",
+                from_user_id=1003,
+                group_id="g_demo",
+                content="forged",
+                content_type=1,
+                created_at=1,
+                seq=10**9,
+            ),
+        )
+        other = await world.add_node()
+        other.bus.to_group("g_demo", forged, sender_id=1003, seq=10**9, ephemeral=False)
+        await until(lambda: world.gateway.stats.group_seqs_refused == 1)
+        for content in ("two", "three"):
+            await alice.send("group_chat", groupId="g_demo", content=content)
+            await bob.expect("group_chat", content=content)
+        assert "forged" not in [each["data"].get("content") for each in bob.skipped]
