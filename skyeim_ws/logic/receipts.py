@@ -12,9 +12,12 @@ from skyeim_ws.logic.acks import Acks
 from skyeim_ws.logic.answers import refuse
 from skyeim_ws.logic.catch_up import CatchUp
 from skyeim_ws.logic.friends import FriendCache
-from skyeim_ws.logic.ports import Groups, Messages, Refused, Unavailable
+from skyeim_ws.logic.ports import Groups, HistoryMessage, Messages, Refused, Unavailable
 from skyeim_ws.logic.requests import Requests
 from skyeim_ws.logic.user_router import UserRouter
+
+_LOOKED_THROUGH = 100
+"""The newest messages of two users among which those are looked for that one has read."""
 
 
 class Receipts:
@@ -61,16 +64,45 @@ class Receipts:
         self._requests.run(client, "group_read", work)
 
     async def mark_read(self, user_id: int, peer_id: int, msg_ids: Sequence[str]) -> int:
-        """Mark messages as read, all if none is named; return how many, and tell the peer."""
+        """Mark messages as read, all if none is named; return how many, and tell the peer.
+
+        The peer is told of its own messages alone, whatever else is named.
+        """
+        own = await self._sent_by(peer_id, user_id, msg_ids) if msg_ids else []
         count = await self._messages.mark_read(user_id, peer_id, msg_ids)
+        if msg_ids and not own:
+            return count
         # Friends hear it also when nothing was left: the first notice may have been lost. Strangers
         # of whom there is nothing to read are not to be bothered.
         if count or await self._are_friends(user_id, peer_id):
-            receipt = ReadReceipt(
-                user_id=user_id, timestamp=now_seconds(), msg_ids=list(msg_ids) or UNSET
-            )
+            receipt = ReadReceipt(user_id=user_id, timestamp=now_seconds(), msg_ids=own or UNSET)
             self._user_router.send(peer_id, frame("read", receipt))
         return count
+
+    async def _sent_by(self, peer_id: int, user_id: int, msg_ids: Sequence[str]) -> list[str]:
+        """Return those that are messages from the peer to the user, in their order.
+
+        They are looked for among the newest of both, and among what is unread. What is older the
+        peer has been told of before.
+        """
+        left = dict.fromkeys(msg_ids)
+        found: set[str] = set()
+
+        def note(messages: Sequence[HistoryMessage]) -> bool:
+            found.update(
+                message.msg_id
+                for message in messages
+                if (message.from_user_id, message.to_user_id) == (peer_id, user_id)
+            )
+            return left.keys() <= found
+
+        try:
+            newest, _ = await self._messages.history(user_id, peer_id, 0, _LOOKED_THROUGH)
+            if not note(newest):
+                note(await self._messages.unread(user_id, peer_id))
+        except Refused:
+            pass  # there is nothing between them
+        return [msg_id for msg_id in left if msg_id in found]
 
     async def _are_friends(self, user_id: int, peer_id: int) -> bool:
         try:

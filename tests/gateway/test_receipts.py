@@ -195,6 +195,46 @@ async def test_nobody_can_read_the_messages_of_others(make_world: MakeWorld) -> 
 
 
 @pytest.mark.gen_test
+async def test_a_receipt_names_only_messages_of_the_peer_to_the_reader(
+    make_world: MakeWorld,
+) -> None:
+    """Else it would be a way to tell anybody anything."""
+    async with make_world() as world:
+        alice, bob, carol = [await world.login(user_id) for user_id in (1001, 1002, 1003)]
+        await alice.chat(1002, "hello", msgId="alice-to-bob-1")
+        await alice.chat(1002, "hello", msgId="alice-to-bob-2")
+        await alice.chat(1003, "hello", msgId="alice-to-carol")
+        await carol.chat(1002, "hello", msgId="carol-to-bob")
+        await bob.chat(1001, "hello", msgId="bob-to-alice")
+        others = ["carol-to-bob", "bob-to-alice", "alice-to-carol", "buy-here.example"]
+        await bob.send("read", peerId=1001, msgIds=["alice-to-bob-2", *others, "alice-to-bob-1"])
+        assert (await alice.expect("read"))["msgIds"] == ["alice-to-bob-2", "alice-to-bob-1"]
+        # And of nothing it tells nothing, by whatever way it comes.
+        await bob.send("read", peerId=1001, msgIds=others)
+        response = await world.fetch(
+            "/message/read",
+            method="POST",
+            body=json.dumps({"peerId": 1001, "msgIds": others}),
+            headers={"Authorization": f"Bearer {world.token(1002)}"},
+        )
+        assert json.loads(response.body)["data"] == {"count": 0}
+        await bob.send("read", peerId=1001, msgIds=["alice-to-bob-1"])
+        assert (await alice.expect("read"))["msgIds"] == ["alice-to-bob-1"]
+        assert (await statuses(world))["carol-to-bob"] == UNREAD
+
+
+@pytest.mark.gen_test
+async def test_a_receipt_names_what_is_unread_however_old_it_is(make_world: MakeWorld) -> None:
+    async with make_world() as world:
+        alice, bob = await world.login(1001), await world.login(1002)
+        await alice.chat(1002, "long ago", msgId="old")
+        for number in range(101):
+            await bob.chat(1001, "since", msgId=f"m-{number}")
+        await bob.send("read", peerId=1001, msgIds=["old"])
+        assert (await alice.expect("read"))["msgIds"] == ["old"]
+
+
+@pytest.mark.gen_test
 async def test_group_read_moves_the_mark_forward_only(make_world: MakeWorld) -> None:
     async with make_world() as world:
         alice, bob = await world.login(1001), await world.login(1002)
