@@ -198,6 +198,20 @@ def test_paths_in_the_text_exist(page: Path) -> None:
         assert found, name
 
 
+def shown_code(page: str, heading: str) -> list[str]:
+    """Return the code blocks of a section, without the comments of a shell."""
+    blocks = re.findall(r"^```(\w+)\n(.*?)^```", section(page, heading), re.M | re.S)
+    return [
+        re.sub(r" +# .*$", "", text, flags=re.M) if kind == "sh" else text for kind, text in blocks
+    ]
+
+
+def test_the_chinese_quick_start_has_the_commands_of_the_english_one() -> None:
+    chinese = (ROOT / "README.zh-CN.md").read_text()
+    english = (ROOT / "README.md").read_text()
+    assert shown_code(chinese, "运行") == shown_code(english, "Run it") != []
+
+
 @pytest.fixture
 def redis_socket() -> Iterator[Path]:
     with running_server() as server:

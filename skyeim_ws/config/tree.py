@@ -238,6 +238,7 @@ class Config:
     host: Text = "0.0.0.0"  # noqa: S104 - what go-zero does; etc/ws.yaml says 127.0.0.1
     port: Port
     mode: Literal["dev", "test", "rt", "pre", "pro"] = "pro"
+    language: Literal["en", "zh"] = "en"
     timeout: CountOrOff = 3000
     max_conns: CountOrOff = 10000
     workers: CountOrOff = 1  # 0: one for each core

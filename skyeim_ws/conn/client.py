@@ -22,6 +22,7 @@ from skyeim_ws.conn.rate import Verdict
 from skyeim_ws.conn.tornado_private import Upgrade, forget_request
 from skyeim_ws.conn.wire import Wire
 from skyeim_ws.contract.codes import CloseCode
+from skyeim_ws.contract.texts import Phrase, Text
 
 log = structlog.get_logger()
 
@@ -93,7 +94,7 @@ class Client(WebSocketHandler, ClientFields):
             await self.context.events.opened(self)
         except Exception:
             log.exception("session_setup_failed", user=self.user_id, conn=self.conn_id)
-            self.disconnect(CloseCode.INTERNAL_ERROR, "internal error")
+            self.disconnect(CloseCode.INTERNAL_ERROR, Text.INTERNAL_ERROR())
 
     # What the wire calls.
 
@@ -140,7 +141,7 @@ class Client(WebSocketHandler, ClientFields):
         verdict = self.bucket.take(self.context.clock())
         if verdict is Verdict.FLOODING and self.state is _OPEN:
             self.stats.flooding += 1
-            self.disconnect(CloseCode.FLOODING, "too many frames")
+            self.disconnect(CloseCode.FLOODING, Text.FLOODING())
         return verdict
 
     def start(self, frames: Iterable[bytes], deliveries: Iterable[Delivery]) -> None:
@@ -238,7 +239,7 @@ class Client(WebSocketHandler, ClientFields):
         """Cover unconfirmed messages by a ping, as soon as one is due."""
         self._request_flush()
 
-    def disconnect(self, code: CloseCode, reason: str, farewell: bytes = b"") -> None:
+    def disconnect(self, code: CloseCode, reason: Phrase, farewell: bytes = b"") -> None:
         """Close the connection: what is queued, the farewell frame, then the close frame.
 
         The client is out of service when this returns; the peer has some seconds to answer.
@@ -249,13 +250,13 @@ class Client(WebSocketHandler, ClientFields):
         opening = self.state is _CONNECTING or code is CloseCode.SLOW_CONSUMER
         last = b"" if opening or not self.outbox else self.outbox.take(self.outbox.size)
         self._leave(last + farewell)
-        self._wire.close(code, reason)
+        self._wire.close(code, reason.spoken(self.language))
         log.info(
             "connection_closing",
             user=self.user_id,
             conn=self.conn_id,
             code=int(code),
-            reason=reason,
+            reason=str(reason),
         )
 
     @property
@@ -317,7 +318,7 @@ class Client(WebSocketHandler, ClientFields):
 
     def _drop_slow(self) -> None:
         self.stats.slow_consumers += 1
-        self.disconnect(CloseCode.SLOW_CONSUMER, "slow consumer")
+        self.disconnect(CloseCode.SLOW_CONSUMER, Text.SLOW_CONSUMER())
 
     def _leave(self, last: bytes) -> None:
         """Write this and nothing after it; a close frame follows."""

@@ -4,17 +4,21 @@ Clients were written against a decoder that finds a name whatever its case, and 
 empty text and zero are nothing at all. What is written as documented does not pay for that.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Generic, TypeVar
 
 import msgspec
 
 from skyeim_ws.conn.messages import Envelope, Inbound
+from skyeim_ws.contract.texts import Phrase, Text
 
 Payload = TypeVar("Payload", bound=Inbound)
 
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw] | None)
 _NOTHING = (b"null", b'""', b"0")
+_FIELD = re.compile(r"at `\$\.([^`]+)`|field `([^`]+)`")
+"""Where an error of msgspec names a field of ours; what it says else is not for people."""
 
 
 class Decoding(Generic[Payload]):
@@ -57,6 +61,12 @@ class EnvelopeDecoding:
         """Decode what was refused."""
         found = _exact(_object.decode(text) or {}, {"type": "type", "data": "data"})
         return self.strict(msgspec.json.encode(found))
+
+
+def fault(error: Exception) -> Phrase:
+    """Return what was wrong with a payload: which field, if the error names one."""
+    named = _FIELD.search(str(error))
+    return Text.FIELD(name=named[1] or named[2]) if named else Text.INVALID()
 
 
 def _exact(found: Mapping[str, msgspec.Raw], names: Mapping[str, str]) -> dict[str, msgspec.Raw]:

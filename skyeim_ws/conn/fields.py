@@ -9,6 +9,7 @@ from skyeim_ws.conn.limits import Limits
 from skyeim_ws.conn.outbox import Outbox
 from skyeim_ws.conn.rate import TokenBucket
 from skyeim_ws.conn.stats import Stats
+from skyeim_ws.contract.texts import Language
 
 
 class ClientFields:
@@ -28,6 +29,7 @@ class ClientFields:
         "expires_at",
         "flusher",
         "in_flight",
+        "language",
         "last_ping",
         "last_seen",
         "ledger",
@@ -60,6 +62,7 @@ class ClientFields:
         # How many frames may still acknowledge what was sent: the limit does not count those.
         self.acks_due = 0
         self.in_flight = 0
+        self.language = Language.EN
         self.last_seen = now
         self.next_check = now
         self.next_ping = now

@@ -8,6 +8,7 @@ import structlog
 
 from skyeim_ws.conn.stats import Stats
 from skyeim_ws.contract.codes import CloseCode
+from skyeim_ws.contract.texts import Phrase, Text
 
 log = structlog.get_logger()
 
@@ -38,7 +39,7 @@ class Receiver(Protocol):
     def send_group(self, frame: bytes, group_id: str, seq: int) -> None:
         """Queue a message of a group."""
 
-    def disconnect(self, code: CloseCode, reason: str) -> None:
+    def disconnect(self, code: CloseCode, reason: Phrase) -> None:
         """Close the connection."""
 
 
@@ -157,4 +158,4 @@ class Flusher:
             except Exception:
                 # What it should have got would never come: it has to begin anew.
                 log.exception("write_failed", user=receiver.user_id)
-                receiver.disconnect(CloseCode.INTERNAL_ERROR, "internal error")
+                receiver.disconnect(CloseCode.INTERNAL_ERROR, Text.INTERNAL_ERROR())

@@ -6,6 +6,7 @@ from enum import IntEnum
 
 from skyeim_ws.conn.tornado_private import apply_mask
 from skyeim_ws.contract.codes import CloseCode
+from skyeim_ws.contract.texts import Phrase, Text
 
 _FIN = 0x80
 _RESERVED = 0x70
@@ -28,8 +29,8 @@ class Opcode(IntEnum):
 class ProtocolViolation(Exception):  # noqa: N818 - names what the peer did
     """The peer broke the protocol; the connection must be closed with `code`."""
 
-    def __init__(self, code: CloseCode, reason: str) -> None:
-        super().__init__(reason)
+    def __init__(self, code: CloseCode, reason: Phrase) -> None:
+        super().__init__(str(reason))
         self.code = code
         self.reason = reason
 
@@ -60,15 +61,15 @@ def decode_close(payload: bytes) -> tuple[int | None, str]:
     if not payload:
         return None, ""
     if len(payload) == 1:
-        raise ProtocolViolation(CloseCode.PROTOCOL_ERROR, "close frame with half a code")
+        raise ProtocolViolation(CloseCode.PROTOCOL_ERROR, Text.HALF_A_CLOSE_CODE())
     code = int.from_bytes(payload[:2], "big")
     # 1004 to 1006 and 1015 never travel; below 1000 and from 5000 on nothing is defined.
     if code < 1000 or code in (1004, 1005, 1006, 1015) or 1016 <= code < 3000 or code >= 5000:
-        raise ProtocolViolation(CloseCode.PROTOCOL_ERROR, "close frame with an invalid code")
+        raise ProtocolViolation(CloseCode.PROTOCOL_ERROR, Text.INVALID_CLOSE_CODE())
     try:
         return code, payload[2:].decode()
     except UnicodeDecodeError:
-        raise ProtocolViolation(CloseCode.INVALID_PAYLOAD, "close reason is not UTF-8") from None
+        raise ProtocolViolation(CloseCode.INVALID_PAYLOAD, Text.CLOSE_REASON_NOT_UTF8()) from None
 
 
 class FrameReader:
@@ -146,7 +147,7 @@ class FrameReader:
         held = len(self._fragments) if self._fragments is not None else 0
         if size + held > self._max_message_size and opcode < Opcode.CLOSE:
             raise ProtocolViolation(
-                CloseCode.MESSAGE_TOO_BIG, f"message over {self._max_message_size} bytes"
+                CloseCode.MESSAGE_TOO_BIG, Text.MESSAGE_TOO_BIG(most=self._max_message_size)
             )
         if available < header_size + size:
             self._wanted = header_size + size
@@ -159,22 +160,20 @@ class FrameReader:
     def _check_header(self, first: int, second: int) -> Opcode:
         """Return the opcode; raise what can be known to be wrong from the first two bytes."""
         if first & _RESERVED:
-            raise ProtocolViolation(CloseCode.PROTOCOL_ERROR, "reserved bit set")
+            raise ProtocolViolation(CloseCode.PROTOCOL_ERROR, Text.RESERVED_BIT())
         if not second & _MASKED:
-            raise ProtocolViolation(CloseCode.PROTOCOL_ERROR, "frame is not masked")
+            raise ProtocolViolation(CloseCode.PROTOCOL_ERROR, Text.NOT_MASKED())
         try:
             opcode = Opcode(first & 0x0F)
         except ValueError:
-            raise ProtocolViolation(CloseCode.PROTOCOL_ERROR, "unknown opcode") from None
+            raise ProtocolViolation(CloseCode.PROTOCOL_ERROR, Text.UNKNOWN_OPCODE()) from None
         if opcode >= Opcode.CLOSE:
             if not first & _FIN or second & 0x7F > _MAX_CONTROL_PAYLOAD:
-                raise ProtocolViolation(
-                    CloseCode.PROTOCOL_ERROR, "control frame fragmented or too long"
-                )
+                raise ProtocolViolation(CloseCode.PROTOCOL_ERROR, Text.BAD_CONTROL_FRAME())
         elif opcode == Opcode.BINARY:
-            raise ProtocolViolation(CloseCode.UNSUPPORTED_DATA, "only text frames are taken")
+            raise ProtocolViolation(CloseCode.UNSUPPORTED_DATA, Text.BINARY())
         elif (opcode == Opcode.CONTINUATION) != (self._fragments is not None):
-            raise ProtocolViolation(CloseCode.PROTOCOL_ERROR, "fragments out of order")
+            raise ProtocolViolation(CloseCode.PROTOCOL_ERROR, Text.FRAGMENTS_OUT_OF_ORDER())
         return opcode
 
     def _join(self, opcode: Opcode, final: bool, payload: bytes) -> tuple[Opcode, bytes]:
@@ -196,7 +195,7 @@ def _extended_size(field: bytes) -> int:
     """Return the length of a payload of 126 bytes or more; raise one that RFC 6455, 5.2 forbids."""
     size = int.from_bytes(field, "big")
     if size < 126 or (len(field) == 8 and size <= 0xFFFF):
-        raise ProtocolViolation(CloseCode.PROTOCOL_ERROR, "length in a longer form than it needs")
+        raise ProtocolViolation(CloseCode.PROTOCOL_ERROR, Text.LONG_LENGTH())
     if size >> 63:
-        raise ProtocolViolation(CloseCode.PROTOCOL_ERROR, "length with its top bit set")
+        raise ProtocolViolation(CloseCode.PROTOCOL_ERROR, Text.LENGTH_TOP_BIT())
     return size

@@ -8,6 +8,7 @@ from skyeim_ws.conn.client import Client, State
 from skyeim_ws.conn.context import ClientContext
 from skyeim_ws.conn.limits import Limits
 from skyeim_ws.contract.codes import CloseCode
+from skyeim_ws.contract.texts import Text
 
 log = structlog.get_logger()
 
@@ -61,7 +62,7 @@ class Heartbeat:
                 check(client, now)
             except Exception:  # a fault with one must not cost the others their heartbeat
                 log.exception("heartbeat_failed", user=client.user_id, conn=client.conn_id)
-                client.disconnect(CloseCode.INTERNAL_ERROR, "internal error")
+                client.disconnect(CloseCode.INTERNAL_ERROR, Text.INTERNAL_ERROR())
         # Sending the ping takes a connection out of the set; one for which it is still too
         # early puts itself back.
         waiting = list(self._context.awaiting_confirmation)
@@ -86,9 +87,9 @@ def check(client: Client, now: float) -> None:
         client.last_seen = now
     if now - client.last_seen >= limits.pong_timeout:
         client.context.stats.heartbeat_timeouts += 1
-        client.disconnect(CloseCode.HEARTBEAT_TIMEOUT, "no sign of life")
+        client.disconnect(CloseCode.HEARTBEAT_TIMEOUT, Text.HEARTBEAT_TIMEOUT())
     elif now >= client.expires_at:
-        client.disconnect(CloseCode.TOKEN_EXPIRED, "token expired")
+        client.disconnect(CloseCode.TOKEN_EXPIRED, Text.TOKEN_ENDED())
     elif now >= client.next_ping:
         client.next_ping = now + limits.ping_interval
         client.put_ping(now)

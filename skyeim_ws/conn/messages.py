@@ -10,8 +10,9 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from skyeim_ws.conn.framing import Opcode, encode
-from skyeim_ws.contract.codes import ERROR_CODES, EXPLANATIONS, Reason
+from skyeim_ws.contract.codes import ERROR_CODES, Reason
 from skyeim_ws.contract.names import EVERYONE, MAX_CONTENT
+from skyeim_ws.contract.texts import Language, Phrase, explanation
 
 UserId = Annotated[int, Meta(gt=0, le=2**63 - 1)]
 GroupId = Annotated[str, Meta(min_length=1, max_length=64)]
@@ -95,7 +96,7 @@ class TypingNotice(Inbound):
 
     def __post_init__(self) -> None:
         if (self.to_user_id is None) == (self.group_id is None):
-            raise ValueError("exactly one of toUserId and groupId is wanted")
+            raise ValueError("not exactly one: field `toUserId or groupId`")
 
 
 class PresenceQuery(Inbound):
@@ -275,13 +276,15 @@ def hint_frames(behind: Mapping[str, int]) -> list[bytes]:
     ]
 
 
-def error_frame(reason: Reason, message: str = "", msg_id: str | None = None) -> bytes:
+def error_frame(
+    reason: Reason, language: Language, phrase: Phrase | None = None, msg_id: str | None = None
+) -> bytes:
     """Return an `error` frame with the code of the reason."""
     return frame(
         "error",
         Error(
             code=ERROR_CODES[reason],
-            message=message or EXPLANATIONS[reason],
+            message=(phrase or explanation(reason)).spoken(language),
             msg_id=UNSET if msg_id is None else msg_id,
         ),
     )

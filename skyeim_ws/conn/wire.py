@@ -21,6 +21,7 @@ from skyeim_ws.conn.framing import (
 )
 from skyeim_ws.conn.transport import adopt_socket
 from skyeim_ws.contract.codes import CloseCode
+from skyeim_ws.contract.texts import Phrase, Text
 
 log = structlog.get_logger()
 
@@ -49,7 +50,7 @@ class WireHandler(Protocol):
     def on_peer_close(self) -> None:
         """Write what is queued: the peer has closed, and our own close frame follows."""
 
-    def disconnect(self, code: CloseCode, reason: str) -> None:
+    def disconnect(self, code: CloseCode, reason: Phrase) -> None:
         """Close the connection because the peer or the handler failed."""
 
     def on_closed(self, code: int | None) -> None:
@@ -172,7 +173,7 @@ class Wire:
         except Exception:
             # A fault of ours must not leave the peer waiting.
             log.exception("message_handling_failed")
-            self._handler.disconnect(CloseCode.INTERNAL_ERROR, "internal error")
+            self._handler.disconnect(CloseCode.INTERNAL_ERROR, Text.INTERNAL_ERROR())
         # An answer to our close frame will not be seen: the peer must not wait for the end.
         if self._reader is None and not self._blocked:
             self._transport.finish()
@@ -201,9 +202,7 @@ class Wire:
             try:
                 text = payload.decode()
             except UnicodeDecodeError:
-                raise ProtocolViolation(
-                    CloseCode.INVALID_PAYLOAD, "text frame is not UTF-8"
-                ) from None
+                raise ProtocolViolation(CloseCode.INVALID_PAYLOAD, Text.TEXT_NOT_UTF8()) from None
             self._handler.on_message(text)
         elif opcode == Opcode.PONG:
             self._handler.on_pong(payload)

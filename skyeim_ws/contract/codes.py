@@ -53,18 +53,3 @@ ERROR_CODES: dict[Reason, int] = {
     Reason.RPC_ERROR: 30011,
     Reason.MSG_ID_CONFLICT: 30012,
 }
-
-EXPLANATIONS: dict[Reason, str] = {
-    Reason.INVALID: "the message is not valid",
-    Reason.NOT_FRIEND: "you are not friends with this user",
-    Reason.BLOCKED: "one of you has blocked the other",
-    Reason.GROUP_NOT_FOUND: "there is no such group, or it was dismissed",
-    Reason.NOT_MEMBER: "you are not a member of this group",
-    Reason.MUTED: "you are muted in this group",
-    Reason.AT_ALL_DENIED: "only the owner and the admins may mention everyone",
-    Reason.RATE_LIMITED: "you are sending too fast; slow down and try again",
-    Reason.BUSY: "too many messages are under way; wait for their acks and try again",
-    Reason.RPC_ERROR: "a service is unavailable; try again with the same msgId",
-    Reason.MSG_ID_CONFLICT: "this msgId has been used for another message; choose a new one",
-}
-"""What a person reads when no better text is at hand."""

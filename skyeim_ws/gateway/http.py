@@ -15,6 +15,7 @@ from skyeim_ws.config.tree import Config
 from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.context import ClientContext
 from skyeim_ws.conn.tornado_private import require_hooks
+from skyeim_ws.contract.texts import Language
 from skyeim_ws.handler.archive_handler import (
     ConversationsHandler,
     MentionsHandler,
@@ -110,6 +111,7 @@ def application(
         ],
         TrustedProxies(config.trusted_proxies),
         CrossOrigin.of(origins, otherwise_any=config.is_dev),
+        Language(config.language),
     )
 
 
@@ -125,7 +127,10 @@ def serve_pushes(
 ) -> None:
     """Take pushes without TLS, on loopback, from services that the program has started itself."""
     pushes = Edge(
-        _push_routes(config, publisher), TrustedProxies(), CrossOrigin.of((), otherwise_any=False)
+        _push_routes(config, publisher),
+        TrustedProxies(),
+        CrossOrigin.of((), otherwise_any=False),
+        Language(config.language),
     )
     _listen(stack, config, pushes, listeners, None)
 

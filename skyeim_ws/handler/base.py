@@ -10,7 +10,9 @@ from tornado.httputil import HTTPServerRequest
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from skyeim_ws.contract.codes import ERROR_CODES, Reason
+from skyeim_ws.contract.texts import Language, Phrase, Text
 from skyeim_ws.handler.cors import CrossOrigin, preflight
+from skyeim_ws.handler.language import preferred
 from skyeim_ws.handler.numbers import MAX_INT64, parse_number
 from skyeim_ws.handler.tokens import Identity, TokenError, verify
 from skyeim_ws.logic.ports import Refused, Unavailable
@@ -29,6 +31,12 @@ HTTP_STATUS: dict[Reason, HTTPStatus] = {
     Reason.NOT_MEMBER: HTTPStatus.FORBIDDEN,
     Reason.BUSY: HTTPStatus.SERVICE_UNAVAILABLE,
     Reason.RPC_ERROR: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+_STATUS_TEXTS: dict[int, Text] = {
+    HTTPStatus.BAD_REQUEST: Text.BAD_REQUEST,
+    HTTPStatus.METHOD_NOT_ALLOWED: Text.METHOD,
+    HTTPStatus.INTERNAL_SERVER_ERROR: Text.INTERNAL_ERROR,
 }
 
 
@@ -59,6 +67,18 @@ def answer(handler: RequestHandler, status: int, body: dict[str, Any]) -> None:
     handler.finish(msgspec.json.encode(body))
 
 
+def language_of(handler: RequestHandler) -> Language:
+    """Return the language that the caller prefers, else the one that is configured."""
+    default: Language = handler.settings.get("language", Language.EN)
+    return preferred(handler.request.headers.get("Accept-Language", ""), default)
+
+
+def fail(handler: RequestHandler, status: int, code: int, phrase: Phrase) -> None:
+    """Finish a request with an error that its caller can read."""
+    message = phrase.spoken(language_of(handler))
+    answer(handler, status, {"code": code, "message": message})
+
+
 def authenticate(handler: RequestHandler, secrets: Sequence[str]) -> Identity | None:
     """Return the bearer of the request's token, or answer it with 401."""
     try:
@@ -66,7 +86,7 @@ def authenticate(handler: RequestHandler, secrets: Sequence[str]) -> Identity | 
     except TokenError as error:
         log.info("token_refused", reason=str(error), remote=handler.request.remote_ip)
         handler.set_header("WWW-Authenticate", "Bearer")
-        answer(handler, HTTPStatus.UNAUTHORIZED, {"code": 401, "message": str(error)})
+        fail(handler, HTTPStatus.UNAUTHORIZED, 401, error.phrase)
         return None
 
 
@@ -84,7 +104,7 @@ def answer_error(handler: RequestHandler, status: int) -> None:
     """Answer what no method of ours has answered; a 405 says which methods there are."""
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
         handler.set_header("Allow", ", ".join(allowed_methods(handler)))
-    answer(handler, status, {"code": status, "message": HTTPStatus(status).phrase})
+    fail(handler, status, status, _STATUS_TEXTS.get(status, Text.REQUEST_FAILED)())
 
 
 @stream_request_body
@@ -100,7 +120,7 @@ class JsonHandler(RequestHandler):
             return
         size = parse_number(self.request.headers.get("Content-Length", "0"), 0)
         if size is None:
-            self.fail(HTTPStatus.BAD_REQUEST, 400, "Content-Length is not a number")
+            self.fail(HTTPStatus.BAD_REQUEST, 400, Text.CONTENT_LENGTH())
         elif size > MAX_BODY_BYTES:
             self._refuse_size()
 
@@ -116,12 +136,12 @@ class JsonHandler(RequestHandler):
             self.request.body += chunk
 
     def _refuse_size(self) -> None:
-        message = f"the body is larger than {MAX_BODY_BYTES} bytes"
-        self.fail(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, 413, message)
+        phrase = Text.BODY_TOO_LARGE(most=MAX_BODY_BYTES)
+        self.fail(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, 413, phrase)
 
-    def fail(self, status: int, code: int, message: str) -> None:
+    def fail(self, status: int, code: int, phrase: Phrase) -> None:
         """Finish with an error."""
-        answer(self, status, {"code": code, "message": message})
+        fail(self, status, code, phrase)
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         """Log a fault of ours by the path alone: the query may hold a token."""
@@ -151,7 +171,7 @@ class CrossOriginHandler(JsonHandler):
         methods = allowed_methods(self)
         origin = self.request.headers.get("Origin")
         if origin is not None and not self._policy.allows(origin):
-            self.fail(HTTPStatus.FORBIDDEN, 403, "pages of this origin may not ask")
+            self.fail(HTTPStatus.FORBIDDEN, 403, Text.ORIGIN())
             return
         self.set_status(HTTPStatus.NO_CONTENT)
         self.set_header("Allow", ", ".join(methods))
@@ -192,12 +212,12 @@ class UserHandler(CrossOriginHandler):
             data = await self.ask()
         except Refused as refused:
             status = HTTP_STATUS.get(refused.reason, HTTPStatus.BAD_REQUEST)
-            self.fail(status, ERROR_CODES[refused.reason], str(refused))
+            self.fail(status, ERROR_CODES[refused.reason], refused.phrase)
         except Unavailable:
             self.fail(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 ERROR_CODES[Reason.RPC_ERROR],
-                "a service is unavailable; try again",
+                Text.UNAVAILABLE(),
             )
         else:
             answer(self, HTTPStatus.OK, {"code": 200, "message": "success", "data": data})
@@ -206,7 +226,7 @@ class UserHandler(CrossOriginHandler):
         """Return a query argument of 1 to `max_length` characters; raises Refused."""
         value = self.get_query_argument(name, "")
         if not 1 <= len(value) <= max_length:
-            raise Refused(Reason.INVALID, f"{name}: 1 to {max_length} characters are wanted")
+            raise Refused(Reason.INVALID, Text.LENGTH(name=name, most=max_length))
         return value
 
     def number(self, name: str, default: int, low: int, high: int = MAX_INT64) -> int:
@@ -216,7 +236,7 @@ class UserHandler(CrossOriginHandler):
             return default
         number = parse_number(value, low, high)
         if number is None:
-            raise Refused(Reason.INVALID, f"{name}: an integer from {low} to {high} is wanted")
+            raise Refused(Reason.INVALID, Text.NUMBER(name=name, low=low, high=high))
         return number
 
     def limit(self, default: int, most: int, *, name: str = "limit") -> int:

@@ -4,6 +4,9 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
+from skyeim_ws.conn.decoding import fault
+from skyeim_ws.contract.texts import Text
+
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -15,7 +18,12 @@ class Decoder(Protocol[T_co]):
 
 
 class MalformedBodyError(Exception):
-    """A body that is not what is wanted; the text is safe to show to its sender."""
+    """A body that is not what is wanted; the phrase is safe to show to its sender."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        found = fault(error)
+        self.phrase = found if found.text is Text.FIELD else Text.MALFORMED_BODY()
 
 
 def decode(body: bytes, decoder: Decoder[T_co]) -> T_co:
@@ -26,7 +34,7 @@ def decode(body: bytes, decoder: Decoder[T_co]) -> T_co:
         body.decode()
         return decoder.decode(body)
     except (UnicodeDecodeError, msgspec.DecodeError, RecursionError) as error:
-        raise MalformedBodyError(f"malformed body: {error}") from error
+        raise MalformedBodyError(error) from error
 
 
 def compact(raw: msgspec.Raw) -> bytes:
@@ -34,4 +42,4 @@ def compact(raw: msgspec.Raw) -> bytes:
     try:
         return bytes(msgspec.json.format(raw, indent=-1))
     except (msgspec.DecodeError, RecursionError) as error:
-        raise MalformedBodyError(f"malformed body: {error}") from error
+        raise MalformedBodyError(error) from error

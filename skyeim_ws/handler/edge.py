@@ -8,6 +8,7 @@ import structlog
 from tornado.httputil import HTTPServerRequest
 from tornado.web import Application, RequestHandler
 
+from skyeim_ws.contract.texts import Language, Text
 from skyeim_ws.handler.base import JsonHandler
 from skyeim_ws.handler.cors import CrossOrigin
 from skyeim_ws.handler.remote import TrustedProxies
@@ -20,20 +21,25 @@ class NotFoundHandler(JsonHandler):
 
     def prepare(self) -> None:
         """Answer with 404, whatever the method."""
-        self.fail(HTTPStatus.NOT_FOUND, 404, "there is nothing at this path")
+        self.fail(HTTPStatus.NOT_FOUND, 404, Text.NOTHING_HERE())
 
 
 class Edge(Application):
     """The routes of one port, for clients that may be behind proxies."""
 
     def __init__(
-        self, routes: Sequence[Any], proxies: TrustedProxies, cross_origin: CrossOrigin
+        self,
+        routes: Sequence[Any],
+        proxies: TrustedProxies,
+        cross_origin: CrossOrigin,
+        language: Language,
     ) -> None:
         super().__init__(
             list(routes),
             default_handler_class=NotFoundHandler,
             log_function=_log_request,
             cross_origin=cross_origin,
+            language=language,
         )
         self._proxies = proxies
 

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from skyeim_ws.conn.decoding import Decoding
 from skyeim_ws.conn.messages import GroupRead, Inbound, Read
 from skyeim_ws.contract.codes import Reason
+from skyeim_ws.contract.texts import Text
 from skyeim_ws.handler.base import UserHandler
 from skyeim_ws.handler.body import MalformedBodyError, decode
 from skyeim_ws.logic.ports import Members, Messages, Refused
@@ -87,7 +88,7 @@ class HistoryHandler(MessageHandler):
         """Return a page and whether there is more."""
         peer_id = self.number("peerId", 0, 1)
         if not peer_id:
-            raise Refused(Reason.INVALID, "peerId: a user id is wanted")
+            raise Refused(Reason.INVALID, Text.FIELD(name="peerId"))
         last_msg_id = self.number("lastMsgId", 0, 0)
         limit = self.limit(DEFAULT_PAGE, MAX_PAGE)
         found, more = await self.messages.history(self.user_id, peer_id, last_msg_id, limit)
@@ -152,4 +153,4 @@ def _body(body: bytes, decoding: Decoding[T]) -> T:
     try:
         return decode(body, decoding)
     except MalformedBodyError as error:
-        raise Refused(Reason.INVALID, str(error)) from error
+        raise Refused(Reason.INVALID, error.phrase) from error

@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from skyeim_ws.conn.messages import GroupId, UserId
 from skyeim_ws.contract.codes import ERROR_CODES, Reason
+from skyeim_ws.contract.texts import Text
 from skyeim_ws.handler.base import JsonHandler, answer
 from skyeim_ws.handler.body import MalformedBodyError, compact, decode
 from skyeim_ws.handler.remote import is_forwarded, is_from_browser, is_loopback
@@ -79,7 +80,7 @@ class PushEventHandler(JsonHandler):
         if self._trusted():
             return True
         log.warning("push_refused", remote=self.request.remote_ip)
-        self.fail(HTTPStatus.UNAUTHORIZED, 401, "Unauthorized")
+        self.fail(HTTPStatus.UNAUTHORIZED, 401, Text.UNAUTHORIZED())
         return False
 
     def post(self) -> None:
@@ -87,7 +88,7 @@ class PushEventHandler(JsonHandler):
         try:
             taken = self._publish(decode(self.request.body, self.decoder))
         except MalformedBodyError as error:
-            self.fail(HTTPStatus.BAD_REQUEST, 400, str(error))
+            self.fail(HTTPStatus.BAD_REQUEST, 400, error.phrase)
             return
         if taken:
             answer(self, HTTPStatus.OK, {"code": 0, "message": "success"})
@@ -95,7 +96,7 @@ class PushEventHandler(JsonHandler):
             self.fail(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 ERROR_CODES[Reason.BUSY],
-                "the queue of this group is full; try again",
+                Text.GROUP_BUSY(),
             )
 
     def _publish(self, event: UserEvent | GroupEvent | LegacyGroupEvent) -> bool:

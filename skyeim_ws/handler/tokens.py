@@ -9,6 +9,7 @@ from typing import Any
 import jwt
 
 from skyeim_ws.contract.codes import Reason
+from skyeim_ws.contract.texts import Phrase, Text
 from skyeim_ws.logic.ports import Refused
 
 ALGORITHM = "HS256"
@@ -28,7 +29,11 @@ _OPTIONS: Any = {
 
 
 class TokenError(Exception):
-    """A token that is not accepted; the text is safe to show to its bearer."""
+    """A token that is not accepted; the phrase is safe to show to its bearer."""
+
+    def __init__(self, phrase: Phrase) -> None:
+        super().__init__(str(phrase))
+        self.phrase = phrase
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +73,13 @@ def verify(token: str, secrets: Sequence[str]) -> Identity:
     Raises TokenError.
     """
     if not token:
-        raise TokenError("the token is missing")
+        raise TokenError(Text.TOKEN_MISSING())
     if len(token) > MAX_TOKEN_CHARACTERS:
-        raise TokenError("the token is too long")
+        raise TokenError(Text.TOKEN_TOO_LONG())
     claims = _claims(token, secrets)
     token_type = claims.get("tokenType", ACCESS)
     if type(token_type) is not int or token_type != ACCESS:
-        raise TokenError("this is not an access token")
+        raise TokenError(Text.TOKEN_NOT_ACCESS())
     return Identity(_user_id(claims.get("userId")), _expiry(claims["exp"]))
 
 
@@ -83,7 +88,7 @@ def lifetime(token: str, secrets: Sequence[str]) -> tuple[int, int]:
     try:
         identity = verify(token, secrets)
     except TokenError as error:
-        raise Refused(Reason.INVALID, str(error)) from None
+        raise Refused(Reason.INVALID, error.phrase) from None
     return identity.user_id, identity.expires_at
 
 
@@ -94,21 +99,21 @@ def _claims(token: str, secrets: Sequence[str]) -> Mapping[str, Any]:
         except jwt.InvalidSignatureError:
             continue
         except jwt.ExpiredSignatureError:
-            raise TokenError("the token has expired") from None
+            raise TokenError(Text.TOKEN_EXPIRED()) from None
         except jwt.ImmatureSignatureError:
-            raise TokenError("the token is not valid yet") from None
+            raise TokenError(Text.TOKEN_NOT_YET_VALID()) from None
         except Exception:
             # Beside its own errors PyJWT lets those of what it calls through on hostile input: a
             # claim that is infinite, a number of a thousand digits, a list where a name should be.
-            raise TokenError("the token is malformed") from None
-    raise TokenError("the token has a wrong signature")
+            raise TokenError(Text.TOKEN_MALFORMED()) from None
+    raise TokenError(Text.TOKEN_WRONG_SIGNATURE())
 
 
 def _user_id(claim: object) -> int:
     if isinstance(claim, str) and _DECIMAL.fullmatch(claim):
         claim = int(claim)
     if type(claim) is not int or not 0 < claim <= MAX_USER_ID:
-        raise TokenError("the token names no valid user")
+        raise TokenError(Text.TOKEN_NO_USER())
     return claim
 
 
@@ -116,7 +121,7 @@ def _expiry(claim: object) -> int:
     if isinstance(claim, str) and _DECIMAL.fullmatch(claim):
         claim = int(claim)
     if type(claim) not in (int, float) or not 0 < claim <= MAX_TIME:  # type: ignore[operator]
-        raise TokenError("the token is malformed")
+        raise TokenError(Text.TOKEN_MALFORMED())
     return int(claim)  # type: ignore[call-overload, no-any-return]
 
 

@@ -8,6 +8,8 @@ from http import HTTPStatus
 
 from tornado.httputil import HTTPHeaders, HTTPServerRequest
 
+from skyeim_ws.contract.texts import Phrase, Text
+
 _KEY_BYTES = 16
 _VERSION = "13"
 
@@ -17,7 +19,7 @@ class Refusal:
     """The answer to a request that cannot be upgraded."""
 
     status: HTTPStatus
-    message: str
+    phrase: Phrase
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -26,22 +28,20 @@ def refusal(request: HTTPServerRequest) -> Refusal | None:
     headers = request.headers
     if request.version != "HTTP/1.1":
         # Over HTTP/1.0 the answer 101 means nothing to a proxy or a client.
-        return Refusal(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "a WebSocket needs HTTP/1.1")
+        return Refusal(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, Text.NEEDS_HTTP_1_1())
     if "websocket" not in _tokens(headers, "Upgrade"):
         offer = {"Upgrade": "websocket", "Connection": "Upgrade"}
-        message = "this path is for WebSockets: Upgrade must be websocket"
-        return Refusal(HTTPStatus.UPGRADE_REQUIRED, message, offer)
+        return Refusal(HTTPStatus.UPGRADE_REQUIRED, Text.NO_UPGRADE(), offer)
     if headers.get("Sec-WebSocket-Version", "").strip() != _VERSION:
         offer = {"Sec-WebSocket-Version": _VERSION}
-        message = f"Sec-WebSocket-Version must be {_VERSION}"
-        return Refusal(HTTPStatus.UPGRADE_REQUIRED, message, offer)
-    for wrong, message in (
-        ("upgrade" not in _tokens(headers, "Connection"), "Connection must be Upgrade"),
-        (not _is_key(headers), "Sec-WebSocket-Key must be 16 bytes in base64"),
-        (_has_body(headers), "a handshake has no body"),
+        return Refusal(HTTPStatus.UPGRADE_REQUIRED, Text.VERSION(version=_VERSION), offer)
+    for wrong, text in (
+        ("upgrade" not in _tokens(headers, "Connection"), Text.NO_CONNECTION_UPGRADE),
+        (not _is_key(headers), Text.BAD_KEY),
+        (_has_body(headers), Text.HANDSHAKE_BODY),
     ):
         if wrong:
-            return Refusal(HTTPStatus.BAD_REQUEST, message)
+            return Refusal(HTTPStatus.BAD_REQUEST, text())
     return None
 
 

@@ -6,6 +6,7 @@ from http import HTTPStatus
 from pathlib import Path
 
 from skyeim_ws.contract.names import DEMO_NAMES
+from skyeim_ws.contract.texts import Text
 from skyeim_ws.handler.base import JsonHandler, answer
 from skyeim_ws.handler.tokens import issue
 
@@ -65,7 +66,7 @@ class PageHandler(JsonHandler):
         """Answer with a file."""
         file = self._files.get(path)
         if file is None or (not path and self.request.path != "/"):
-            self.fail(HTTPStatus.NOT_FOUND, 404, "there is nothing at this path")
+            self.fail(HTTPStatus.NOT_FOUND, 404, Text.NOTHING_HERE())
             return
         for name, value in _HEADERS.items():
             self.set_header(name, value)

@@ -12,7 +12,15 @@ from tornado.web import stream_request_body
 from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.context import ClientContext
 from skyeim_ws.conn.messages import new_conn_id
-from skyeim_ws.handler.base import BEARER, allowed_methods, answer, answer_error, authenticate
+from skyeim_ws.contract.texts import Text
+from skyeim_ws.handler.base import (
+    BEARER,
+    allowed_methods,
+    answer_error,
+    authenticate,
+    fail,
+    language_of,
+)
 from skyeim_ws.handler.cors import CrossOrigin
 from skyeim_ws.handler.numbers import parse_number
 from skyeim_ws.handler.upgrade import Refusal, refusal
@@ -57,8 +65,9 @@ class WSHandler(Client):
         if refused is not None:
             for name, value in refused.headers.items():
                 self.set_header(name, value)
-            answer(self, refused.status, {"code": int(refused.status), "message": refused.message})
+            fail(self, refused.status, int(refused.status), refused.phrase)
             return
+        self.language = language_of(self)
         self.ledger.pongs_confirm = confirm is None
         # Tornado wants the one word; others beside it are offers that nobody has to take.
         self.request.headers["Upgrade"] = "websocket"
@@ -101,17 +110,16 @@ class WSHandler(Client):
         self, session: Session, device: str | None, resume: str | None, confirm: str | None
     ) -> Refusal | None:
         if not self._is_origin_allowed():
-            return Refusal(HTTPStatus.FORBIDDEN, "pages of this origin may not connect")
+            return Refusal(HTTPStatus.FORBIDDEN, Text.ORIGIN())
         if device is not None and not 1 <= len(device) <= MAX_DEVICE_CHARACTERS:
-            wanted = f"device: 1 to {MAX_DEVICE_CHARACTERS} characters are wanted"
+            wanted = Text.LENGTH(name="device", most=MAX_DEVICE_CHARACTERS)
             return Refusal(HTTPStatus.BAD_REQUEST, wanted)
         if resume is not None:
             session.resume_after = parse_number(resume, 0)
             if session.resume_after is None:
-                wanted = "resume: the largest message id that the client holds is wanted"
-                return Refusal(HTTPStatus.BAD_REQUEST, wanted)
+                return Refusal(HTTPStatus.BAD_REQUEST, Text.RESUME())
         if confirm not in (None, "ack"):
-            return Refusal(HTTPStatus.BAD_REQUEST, "confirm: ack is wanted, or nothing")
+            return Refusal(HTTPStatus.BAD_REQUEST, Text.CONFIRM())
         return None
 
     def _is_origin_allowed(self) -> bool:

@@ -20,6 +20,7 @@ from skyeim_ws.conn.messages import (
     new_msg_id,
 )
 from skyeim_ws.contract.codes import Reason
+from skyeim_ws.contract.texts import Language
 from skyeim_ws.logic.acks import Acks
 from skyeim_ws.logic.answers import failed_frame, refuse, sent_frame
 from skyeim_ws.logic.delivery import PrivateDelivery
@@ -103,7 +104,7 @@ class Sending:
             if first == key:
                 client.send(sent_frame(stored))
             else:
-                client.send(failed_frame(message.msg_id, Reason.MSG_ID_CONFLICT))
+                client.send(failed_frame(message.msg_id, Reason.MSG_ID_CONFLICT, client.language))
             return False
         if (clients := self._under_way.get(key)) is not None:
             clients.append(client)
@@ -158,11 +159,9 @@ class Sending:
         if isinstance(outcome, Stored):
             answer = sent_frame(outcome)
             self._remember(key, outcome)
-        elif isinstance(outcome, Refused):
-            answer = failed_frame(message.msg_id, outcome.reason, str(outcome))
-        else:
-            answer = failed_frame(message.msg_id, Reason.RPC_ERROR)
         for client in clients:
+            if not isinstance(outcome, Stored):
+                answer = _failure(message.msg_id, outcome, client.language)
             if client.state < State.DRAINING:
                 client.send(answer)
             else:
@@ -192,6 +191,12 @@ class Sending:
         )
         item = GroupFrame(frame("group_chat", data), message.from_user_id, stored.seq)
         self._user_router.route(message.group_id, item)
+
+
+def _failure(msg_id: str, outcome: Refused | Unavailable, language: Language) -> bytes:
+    if isinstance(outcome, Unavailable):
+        return failed_frame(msg_id, Reason.RPC_ERROR, language)
+    return failed_frame(msg_id, outcome.reason, language, outcome.phrase)
 
 
 def _delivery(message: Outgoing, stored: Stored) -> Delivery:

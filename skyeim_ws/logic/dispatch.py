@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 import msgspec
 
 from skyeim_ws.conn.client import Client
-from skyeim_ws.conn.decoding import Decoding, EnvelopeDecoding
+from skyeim_ws.conn.decoding import Decoding, EnvelopeDecoding, fault
 from skyeim_ws.conn.messages import Error, Inbound, frame, salvage_msg_id
 from skyeim_ws.conn.rate import Verdict
 from skyeim_ws.contract.codes import UNKNOWN_TYPE, Reason
+from skyeim_ws.contract.texts import Text
 from skyeim_ws.logic.answers import refuse
 
 _BROKEN = (msgspec.DecodeError, RecursionError)
@@ -50,9 +51,9 @@ class Dispatcher:
         except _BROKEN:
             try:
                 envelope = self._envelope.lenient(text)
-            except _BROKEN as error:
+            except _BROKEN:
                 client.count_frame()
-                refuse(client, "", Reason.INVALID, f"not a frame: {_explain(error)}")
+                refuse(client, "", Reason.INVALID, Text.NOT_A_FRAME())
                 return
         found = self._routes.get(envelope.type)
         if found is not None and found.acknowledges and client.acks_due:
@@ -64,8 +65,9 @@ class Dispatcher:
                 refuse(client, envelope.type, Reason.RATE_LIMITED, msg_id=msg_id)
             return
         if found is None:
-            message = f"unknown type {envelope.type[:64]!r}"
-            client.send(frame("error", Error(code=UNKNOWN_TYPE, message=message)))
+            phrase = Text.UNKNOWN_TYPE(kind=repr(envelope.type[:64]))
+            error = Error(code=UNKNOWN_TYPE, message=phrase.spoken(client.language))
+            client.send(frame("error", error))
             return
         data: Any = None
         if found.decoding is not None:
@@ -74,15 +76,8 @@ class Dispatcher:
             except _BROKEN:
                 try:
                     data = found.decoding.lenient(envelope.data)
-                except _BROKEN as error:
+                except _BROKEN as broken:
                     msg_id = salvage_msg_id(envelope.data)
-                    refuse(client, envelope.type, Reason.INVALID, _explain(error), msg_id)
+                    refuse(client, envelope.type, Reason.INVALID, fault(broken), msg_id)
                     return
         found.handle(client, data)
-
-
-def _explain(error: Exception) -> str:
-    """Return what was wrong, in the words of the protocol: `toUserId: Expected ...`."""
-    text = str(error)
-    head, found, path = text.partition(" - at `$.")
-    return f"{path.rstrip('`')}: {head}" if found else text

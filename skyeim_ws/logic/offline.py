@@ -4,6 +4,7 @@ from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.ledger import Delivery, DeliveryState
 from skyeim_ws.conn.messages import MAX_OFFLINE_PULL, OfflinePull, OfflineSummary, frame
 from skyeim_ws.contract.codes import Reason
+from skyeim_ws.contract.texts import Text
 from skyeim_ws.logic.answers import refuse
 from skyeim_ws.logic.ports import OfflineQueue, Window
 from skyeim_ws.logic.requests import Requests
@@ -27,7 +28,7 @@ class OfflineMessages:
         too_early = client.outbox.half_full or client.ledger.room < data.limit
         session = session_of(client)
         if session.pulling or too_early:
-            refuse(client, "offline_pull", Reason.BUSY, "read what was pushed first")
+            refuse(client, "offline_pull", Reason.BUSY, Text.PULLED_TOO_EARLY())
             return
         work = self._pull(client, data.limit)
         session.pulling = self._requests.run(client, "offline_pull", work)

@@ -10,7 +10,8 @@ from typing import Protocol
 
 import msgspec
 
-from skyeim_ws.contract.codes import EXPLANATIONS, Reason
+from skyeim_ws.contract.codes import Reason
+from skyeim_ws.contract.texts import Phrase, explanation
 
 
 class Unavailable(Exception):  # noqa: N818 - it states a condition, as StopIteration does
@@ -20,9 +21,10 @@ class Unavailable(Exception):  # noqa: N818 - it states a condition, as StopIter
 class Refused(Exception):  # noqa: N818 - an answer, not a fault
     """A business service said no, and why."""
 
-    def __init__(self, reason: Reason, message: str = "") -> None:
-        super().__init__(message or EXPLANATIONS[reason])
+    def __init__(self, reason: Reason, phrase: Phrase | None = None) -> None:
         self.reason = reason
+        self.phrase = phrase or explanation(reason)
+        super().__init__(str(self.phrase))
 
 
 class HistoryMessage(msgspec.Struct, frozen=True, rename="camel"):

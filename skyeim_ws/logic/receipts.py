@@ -8,6 +8,7 @@ from skyeim_ws.conn.client import Client, State
 from skyeim_ws.conn.ledger import Delivery
 from skyeim_ws.conn.messages import ClientAck, GroupRead, Read, ReadReceipt, frame, now_seconds
 from skyeim_ws.contract.codes import Reason
+from skyeim_ws.contract.texts import Text
 from skyeim_ws.logic.acks import Acks
 from skyeim_ws.logic.answers import refuse
 from skyeim_ws.logic.catch_up import CatchUp
@@ -48,7 +49,7 @@ class Receipts:
         if data.msg_id is not None:
             msg_ids.append(data.msg_id)
         if not msg_ids:
-            refuse(client, "ack", Reason.INVALID, "msgId or msgIds is wanted")
+            refuse(client, "ack", Reason.INVALID, Text.NO_MSG_ID())
             return
         confirmed = client.confirm(msg_ids)
         if data.status == "read":

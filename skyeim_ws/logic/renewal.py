@@ -8,6 +8,7 @@ import structlog
 from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.messages import TokenAnswer, TokenRenewal, frame
 from skyeim_ws.contract.codes import Reason
+from skyeim_ws.contract.texts import Text
 from skyeim_ws.logic.answers import refuse
 from skyeim_ws.logic.ports import Refused
 
@@ -28,10 +29,10 @@ class Renewal:
         try:
             user_id, expires_at = self._check(data.token)
         except Refused as refused:
-            refuse(client, "token", refused.reason, str(refused))
+            refuse(client, "token", refused.reason, refused.phrase)
             return
         if user_id != client.user_id:
-            refuse(client, "token", Reason.INVALID, "the token is another user's")
+            refuse(client, "token", Reason.INVALID, Text.OTHER_USER())
             return
         client.renew(client.context.clock() + expires_at - time.time())
         log.info("token_renewed", user=client.user_id, conn=client.conn_id)

@@ -81,7 +81,7 @@ class Requests:
         try:
             await work
         except Refused as refused:
-            refuse(client, kind, refused.reason, str(refused))
+            refuse(client, kind, refused.reason, refused.phrase)
         except Unavailable:
             refuse(client, kind, Reason.RPC_ERROR)
         finally:

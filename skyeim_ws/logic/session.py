@@ -12,6 +12,7 @@ from skyeim_ws.conn.hub import Hub
 from skyeim_ws.conn.ledger import Delivery
 from skyeim_ws.conn.messages import Connected, Kicked, frame
 from skyeim_ws.contract.codes import CloseCode
+from skyeim_ws.contract.texts import Text
 from skyeim_ws.logic.bus import Bus
 from skyeim_ws.logic.catch_up import CatchUp
 from skyeim_ws.logic.delivery import PrivateDelivery
@@ -90,7 +91,7 @@ class Sessions:
             return
         if len(self._hub) >= self._max_connections and client.user_id not in self._hub:
             log.warning("connection_refused_overloaded", limit=self._max_connections)
-            client.disconnect(CloseCode.OVERLOADED, "too many connections")
+            client.disconnect(CloseCode.OVERLOADED, Text.OVERLOADED())
             return
         previous = self._hub.register(client)
         self._catch_up.pause(client, Wait.LOGIN)
@@ -125,8 +126,8 @@ class Sessions:
         """End a connection whose place a newer login has taken."""
         session_of(client).replaced = True
         client.context.stats.kicked += 1
-        reason = "a newer login took this place"
-        farewell = frame("kicked", Kicked(reason=reason))
+        reason = Text.KICKED()
+        farewell = frame("kicked", Kicked(reason=reason.spoken(client.language)))
         client.disconnect(CloseCode.KICKED, reason, farewell)
 
     def handed_over(self, user_id: int) -> None:
@@ -152,7 +153,7 @@ class Sessions:
 
     def _send_away(self, client: Client) -> None:
         delay = random.randint(*_RETRY_AFTER_MS)  # noqa: S311 - spreads load
-        client.disconnect(CloseCode.GOING_AWAY, f"retry_after_ms={delay}")
+        client.disconnect(CloseCode.GOING_AWAY, Text.GOING_AWAY(delay=delay))
 
     def _released(self, user_id: int, ended: bool) -> None:
         """Tell the friends, unless the user is on a newer connection, here or elsewhere."""

@@ -9,6 +9,7 @@ import structlog
 
 from skyeim_ws.conn.client import Client
 from skyeim_ws.contract.codes import CloseCode
+from skyeim_ws.contract.texts import Text
 
 log = structlog.get_logger()
 
@@ -44,4 +45,4 @@ class Tasks:
             return
         log.error("background_task_failed", exc_info=error)
         if client is not None:
-            client.disconnect(CloseCode.INTERNAL_ERROR, "internal error")
+            client.disconnect(CloseCode.INTERNAL_ERROR, Text.INTERNAL_ERROR())

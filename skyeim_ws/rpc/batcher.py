@@ -282,7 +282,7 @@ class Batcher:
             outcome = answer
         except RpcFailed as failed:
             denied = Refused(Reason.NOT_MEMBER if item.message.group_id else Reason.NOT_FRIEND)
-            outcome = classify(failed.code, failed.reason, failed.message) or denied
+            outcome = classify(failed.code, failed.reason) or denied
         except TimeoutError:
             outcome = Unavailable("no time left")
         return outcome

@@ -32,17 +32,14 @@ log = structlog.get_logger()
 class RpcFailed(Exception):  # noqa: N818 - it states what happened, as its siblings in the ports do
     """A call ended with another status than OK.
 
-    `reason` and `message` are the server's own words, and empty unless the server is ours.
-    `duplicate`: its database said that what was to be stored is there already.
+    `reason` is empty unless the server is ours. `duplicate`: its database said that what was to be
+    stored is there already.
     """
 
-    def __init__(
-        self, code: StatusCode, reason: str = "", message: str = "", *, duplicate: bool = False
-    ) -> None:
+    def __init__(self, code: StatusCode, reason: str = "", *, duplicate: bool = False) -> None:
         super().__init__(f"{code.name} {reason}".rstrip())
         self.code = code
         self.reason = reason
-        self.message = message
         self.duplicate = duplicate
 
 
@@ -52,13 +49,12 @@ def failure(error: grpc.aio.AioRpcError) -> RpcFailed:
     metadata: Iterable[tuple[str, str | bytes]] = cast(Any, error.trailing_metadata()) or ()
     named = [value for key, value in metadata if key == REASON_KEY]
     reason = named[0] if named and isinstance(named[0], str) else ""
-    details = error.details() or ""
     # Existing servers hand the words of the database on: MySQL has "Duplicate entry".
-    duplicate = "duplicate entry" in details.lower()
-    return RpcFailed(error.code(), reason, details if reason else "", duplicate=duplicate)
+    duplicate = "duplicate entry" in (error.details() or "").lower()
+    return RpcFailed(error.code(), reason, duplicate=duplicate)
 
 
-def classify(code: StatusCode, reason: str = "", message: str = "") -> Refused | Unavailable | None:
+def classify(code: StatusCode, reason: str = "") -> Refused | Unavailable | None:
     """Return what a status other than OK tells the one who asked.
 
     None: the call was denied, and the server did not say why in words that we know.
@@ -66,7 +62,7 @@ def classify(code: StatusCode, reason: str = "", message: str = "") -> Refused |
     if code not in _REFUSALS:
         return Unavailable(code.name)
     known = Reason(reason) if reason in set(Reason) else _REFUSALS[code]
-    return None if known is None else Refused(known, message)
+    return None if known is None else Refused(known)
 
 
 def is_refusal(code: StatusCode) -> bool:

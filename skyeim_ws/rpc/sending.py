@@ -95,13 +95,13 @@ def failed(failure: RpcFailed) -> SendOutcome | Unclear:
     """Return what became of a message whose own call has failed."""
     if not failure.reason and failure.code in (StatusCode.UNKNOWN, StatusCode.INTERNAL):
         return Unclear(Why.REPEATED) if failure.duplicate else FAILED
-    return _refused(failure.code, failure.reason, failure.message)
+    return _refused(failure.code, failure.reason)
 
 
-def _refused(code: StatusCode, reason: str, text: str = "") -> SendOutcome | Unclear:
+def _refused(code: StatusCode, reason: str) -> SendOutcome | Unclear:
     if not reason and code is StatusCode.ALREADY_EXISTS:
         return Unclear(Why.REPEATED)
-    return classify(code, reason, text) or Unclear(Why.DENIED)
+    return classify(code, reason) or Unclear(Why.DENIED)
 
 
 def order_keys(message: Outgoing) -> list[tuple[str, int | str]]:

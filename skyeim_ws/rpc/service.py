@@ -114,8 +114,8 @@ class Service(Generic[Stub]):
         try:
             return await self.call(method, request, timeout=timeout)
         except RpcFailed as failed:
-            found = classify(failed.code, failed.reason, failed.message)
-            raise found or Refused(denied, failed.message) from None
+            found = classify(failed.code, failed.reason)
+            raise found or Refused(denied) from None
 
     async def ask_optional(
         self,
@@ -130,8 +130,8 @@ class Service(Generic[Stub]):
         except RpcFailed as failed:
             if failed.code is StatusCode.UNIMPLEMENTED:
                 return None
-            found = classify(failed.code, failed.reason, failed.message)
-            raise found or Refused(denied, failed.message) from None
+            found = classify(failed.code, failed.reason)
+            raise found or Refused(denied) from None
 
     async def _attempt(
         self,

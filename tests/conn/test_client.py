@@ -12,6 +12,7 @@ from skyeim_ws.conn.client import State
 from skyeim_ws.conn.framing import Opcode as Sent
 from skyeim_ws.conn.framing import encode
 from skyeim_ws.contract.codes import CloseCode
+from skyeim_ws.contract.texts import Text
 from tests.conn.endpoint import Clock, Endpoint, delivery, endpoint
 from tests.gateway.raw import RawUser
 from tests.waiting import until
@@ -283,13 +284,13 @@ async def test_the_state_never_goes_back() -> None:
         for earlier in (State.CONNECTING, State.OPEN):
             with pytest.raises(ValueError, match=f"cannot go from OPEN to {earlier.name}"):
                 client.state.advanced_to(earlier)
-        client.disconnect(CloseCode.NORMAL, "bye", text("farewell"))
+        client.disconnect(CloseCode.NORMAL, Text.KICKED(), text("farewell"))
         assert client.state is State.DRAINING
         # Whatever comes now is too late, and no fault.
         client.send(text("late"))
         client.offer(text("late"))
         client.start([text("late")], [])
-        client.disconnect(CloseCode.KICKED, "again")
+        client.disconnect(CloseCode.KICKED, Text.KICKED())
         assert await read_texts(user, 1) == ["farewell"]
         assert (await user.close_frame()).code == CloseCode.NORMAL
         user.send_frame(Opcode.CLOSE, struct.pack("!H", 1000))
@@ -305,7 +306,7 @@ async def test_what_is_queued_leaves_before_the_close_frame() -> None:
     async with endpoint() as running:
         user, client = await running.dial(1)
         client.send(text("queued"))
-        client.disconnect(CloseCode.KICKED, "elsewhere", text("kicked"))
+        client.disconnect(CloseCode.KICKED, Text.KICKED(), text("kicked"))
         assert await read_texts(user, 2) == ["queued", "kicked"]
         close = await user.close_frame()
-        assert (close.code, close.reason) == (CloseCode.KICKED, "elsewhere")
+        assert (close.code, close.reason) == (CloseCode.KICKED, str(Text.KICKED()))

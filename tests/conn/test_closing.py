@@ -8,6 +8,7 @@ from websockets.frames import Close, Frame, Opcode
 
 from skyeim_ws.conn.client import Client, State
 from skyeim_ws.contract.codes import CloseCode
+from skyeim_ws.contract.texts import Text
 from tests.conn.endpoint import endpoint
 from tests.conn.test_client import SMALL, read_texts, text
 from tests.gateway.raw import RawUser
@@ -110,7 +111,7 @@ async def test_nothing_follows_our_close_frame() -> None:
         user.send_frame(Opcode.PING, b"waits")
         user.send("marker")
         await until(lambda: running.notes.received_texts)
-        client.disconnect(CloseCode.KICKED, "elsewhere")
+        client.disconnect(CloseCode.KICKED, Text.KICKED())
         client.send(text("late"))
         running.hub.fan_out_group({1}, text("late"), group_id="g", seq=1, sender_id=0)
         user.send_frame(Opcode.PING, b"late")

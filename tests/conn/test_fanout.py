@@ -12,6 +12,7 @@ from websockets.frames import Opcode
 from skyeim_ws.conn.client import Client, State
 from skyeim_ws.conn.flusher import MAX_WRITE
 from skyeim_ws.contract.codes import CloseCode
+from skyeim_ws.contract.texts import Text
 from tests.conn.endpoint import Endpoint, delivery, endpoint
 from tests.conn.test_client import SMALL, read_texts, text
 from tests.gateway.raw import RawUser
@@ -168,7 +169,7 @@ async def test_after_our_close_frame_nothing_is_written() -> None:
         ends = await dial_all(running)
         user, client = ends[0]
         say(running, "before", 1)
-        client.disconnect(CloseCode.NORMAL, "bye")
+        client.disconnect(CloseCode.NORMAL, Text.KICKED())
         assert client.direct is None
         assert (await user.close_frame()).code == 1000
         await everyone_reads(ends[1:], ["before"])

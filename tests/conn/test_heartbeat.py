@@ -12,6 +12,7 @@ from skyeim_ws.conn.client import Client, State
 from skyeim_ws.conn.heartbeat import Heartbeat, tick_seconds
 from skyeim_ws.conn.limits import Limits
 from skyeim_ws.contract.codes import CloseCode
+from skyeim_ws.contract.texts import Text
 from tests.conn.endpoint import TOKEN_SECONDS, Clock, delivery, endpoint
 from tests.gateway.raw import RawUser
 from tests.waiting import until
@@ -68,7 +69,7 @@ async def test_an_unanswered_ping_is_not_followed_by_another() -> None:
             pass_time(heartbeat, clock, 10)
         user.send("marker")
         await until(lambda: running.notes.received_texts)
-        client.disconnect(CloseCode.NORMAL, "end of the test")
+        client.disconnect(CloseCode.NORMAL, Text.KICKED())
         frames = [await user.read_frame() for _ in range(7)]
         assert [opcode for opcode, _ in frames].count(Opcode.PING) == 1
         assert frames[-1][0] is Opcode.CLOSE

@@ -28,7 +28,8 @@ from skyeim_ws.conn.messages import (
     new_msg_id,
     salvage_msg_id,
 )
-from skyeim_ws.contract.codes import ERROR_CODES, EXPLANATIONS, Reason
+from skyeim_ws.contract.codes import ERROR_CODES, Reason
+from skyeim_ws.contract.texts import Language, explanation
 
 
 def payload(data: bytes) -> Any:
@@ -95,10 +96,12 @@ def test_unset_fields_are_left_out_and_names_are_camel_case() -> None:
 
 
 def test_every_reason_has_a_code_and_a_text() -> None:
-    assert set(ERROR_CODES) == set(EXPLANATIONS) == set(Reason)
+    assert set(ERROR_CODES) == set(Reason)
     for reason in Reason:
-        error = payload(error_frame(reason))["data"]
-        assert error == {"code": ERROR_CODES[reason], "message": EXPLANATIONS[reason]}
+        for language in Language:
+            error = payload(error_frame(reason, language))["data"]
+            message = explanation(reason).spoken(language)
+            assert error == {"code": ERROR_CODES[reason], "message": message}
 
 
 @pytest.mark.parametrize(

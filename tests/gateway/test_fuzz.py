@@ -15,6 +15,7 @@ from tornado.ioloop import IOLoop
 from websockets.frames import Close, Frame, Opcode
 
 from skyeim_ws.contract.codes import UNKNOWN_TYPE, CloseCode
+from skyeim_ws.contract.texts import Text
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.raw import raw_user
 from tests.long import examples
@@ -96,7 +97,7 @@ async def _nothing_is_left(chat: World) -> None:
     running = chat.gateway
     for client in running.hub:
         context = client.context
-        client.disconnect(CloseCode.NORMAL, "end of the test")
+        client.disconnect(CloseCode.NORMAL, Text.KICKED())
     await until(lambda: not running.hub and not running.sending.under_way)
     await until(lambda: not len(running.router) and not running.router.queued)
     await until(lambda: not len(context.timer_wheel) and not context.awaiting_confirmation)

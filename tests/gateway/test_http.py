@@ -58,7 +58,7 @@ async def test_health_counts_the_connections(make_world: MakeWorld) -> None:
 @pytest.mark.gen_test
 async def test_other_paths_and_methods_are_refused_in_json(make_world: MakeWorld) -> None:
     async with make_world() as world:
-        for path in ("/", "/nowhere", "/api/v2/message/offline", "/api/v1/health"):
+        for path in ("/nowhere", "//", "/api/v2/message/offline", "/api/v1/health"):
             assert decoded(await world.get(path), 404)["code"] == 404
         assert decoded(await world.get("/api/push"), 401)["code"] == 401
         assert (await world.fetch("/health", method="DELETE")).code == 405

@@ -173,7 +173,7 @@ async def test_a_target_may_name_scheme_and_host(make_world: MakeWorld) -> None:
             assert (await ask(world, f"GET {target} HTTP/1.1")).json["status"] == "ok"
         target = f"ws://chat.example/ws?token={world.token(1001)}"
         assert (await upgrade(world, target=target)).status == 101
-        for target in ("http://chat.example", "ftp://chat.example/health", "*"):
+        for target in ("http://chat.example/none", "ftp://chat.example/health", "*"):
             assert (await ask(world, f"GET {target} HTTP/1.1")).json["code"] == 404, target
 
 

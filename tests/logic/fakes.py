@@ -11,6 +11,7 @@ from skyeim_ws.conn.outbox import Outbox
 from skyeim_ws.conn.rate import Verdict
 from skyeim_ws.conn.stats import Stats
 from skyeim_ws.contract.codes import CloseCode
+from skyeim_ws.contract.texts import Language, Phrase
 from skyeim_ws.logic.ports import QueuedMessage, Window
 from skyeim_ws.logic.session_state import Session
 
@@ -28,6 +29,7 @@ class Person:
         self.outbox = Outbox(256, 1_048_576)
         self.context = SimpleNamespace(stats=Stats())
         self.in_flight = 0
+        self.language = Language.EN
         self.acks_due = 0
         self.verdict = Verdict.ALLOWED
         self.frames: list[dict[str, Any]] = []
@@ -64,7 +66,7 @@ class Person:
         for delivery in deliveries:
             self.deliver(delivery)
 
-    def disconnect(self, code: CloseCode, _reason: str, _farewell: bytes = b"") -> None:
+    def disconnect(self, code: CloseCode, _reason: Phrase, _farewell: bytes = b"") -> None:
         self.state = State.DRAINING
         self.closed.append(code)
 

@@ -11,6 +11,7 @@ from skyeim_ws.conn import messages as wire
 from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.rate import Verdict
 from skyeim_ws.contract.codes import UNKNOWN_TYPE
+from skyeim_ws.contract.texts import Language
 from skyeim_ws.logic.dispatch import Dispatcher, route
 from tests.gateway.test_fuzz import json_texts, near_valid
 from tests.long import examples
@@ -26,6 +27,7 @@ class Sender:
     acks_due = 0
 
     def __init__(self) -> None:
+        self.language = Language.EN
         self.sent: list[dict[str, Any]] = []
 
     def count_frame(self) -> Verdict:

@@ -4,7 +4,8 @@ import pytest
 from grpc import StatusCode
 from structlog.testing import capture_logs
 
-from skyeim_ws.contract.codes import EXPLANATIONS, Reason
+from skyeim_ws.contract.codes import Reason
+from skyeim_ws.contract.texts import explanation
 from skyeim_ws.logic.ports import Refused, Unavailable
 from skyeim_ws.rpc.errors import LOG_INTERVAL, FailureLog, classify, is_refusal, status_code
 
@@ -27,7 +28,7 @@ def test_a_refusal_has_the_reason_of_the_server_else_that_of_its_status(
     found = classify(code, reason)
     assert isinstance(found, Refused)
     assert found.reason is expected
-    assert str(found) == EXPLANATIONS[expected]
+    assert found.phrase == explanation(expected)
 
 
 @pytest.mark.parametrize("reason", ["", "role_too_low"])

@@ -6,8 +6,9 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
-from skyeim_ws.contract.codes import EXPLANATIONS, CloseCode, Reason
+from skyeim_ws.contract.codes import CloseCode, Reason
 from skyeim_ws.contract.names import MAX_CONTENT
+from skyeim_ws.contract.texts import explanation
 
 MAX_ATTEMPTS = 5
 REMEMBERED = 1000
@@ -186,7 +187,7 @@ class Conversation:
         if status == "sent":
             return Step(show=("✓ sent",))
         self.failed = True
-        known = EXPLANATIONS[Reason(reason)] if reason in set(Reason) else clean(reason)
+        known = str(explanation(Reason(reason))) if reason in set(Reason) else clean(reason)
         return Step(show=(f"✗ not sent: {known}",))
 
     def _remember(self, msg_id: str) -> None:
