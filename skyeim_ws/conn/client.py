@@ -183,7 +183,7 @@ class Client(WebSocketHandler, ClientFields):
         """Queue a message of a group; a client that is too slow gets a hint of it instead."""
         if self.state >= _DRAINING:
             return
-        if self.outbox.half_full:
+        if self.outbox.crowded:
             self._write()
         put = self.outbox.put_group(frame, group_id, seq)
         if put is OVERFLOW:

@@ -12,8 +12,8 @@ from skyeim_ws.contract.texts import Phrase, Text
 
 log = structlog.get_logger()
 
-MAX_WRITE = 262144
-"""Bytes in one write; what a stalled peer leaves of it is held besides its outbox."""
+MAX_WRITE = 16_384
+"""Bytes in one write; what a slow peer leaves of it is held besides its outbox."""
 
 
 ACKS_OF_A_MESSAGE = 2

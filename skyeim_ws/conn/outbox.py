@@ -17,6 +17,10 @@ class Put(Enum):
 ACCEPTED, SHED, FOLDED, OVERFLOW = Put
 
 
+_CROWDED_BYTES = 16_384
+"""A private message waits behind no more of groups than this, and what the kernel holds."""
+
+
 class Outbox:
     """Frames that wait to be written, bounded in number and in bytes.
 
@@ -26,6 +30,7 @@ class Outbox:
     # A list, not a deque: an empty one is a tenth of the size, and ten thousand idle connections
     # have one each. A prefix is taken rarely, and from at most some hundred frames.
     __slots__ = (
+        "_crowded_bytes",
         "_frames",
         "_half_bytes",
         "_half_frames",
@@ -41,6 +46,7 @@ class Outbox:
         self._max_bytes = max_bytes
         self._half_frames = max_frames / 2
         self._half_bytes = max_bytes / 2
+        self._crowded_bytes = min(self._half_bytes, _CROWDED_BYTES)
         self.size = 0
         # Groups of which messages were folded: the newest seq of each. None while there is none.
         self.behind: dict[str, int] | None = None
@@ -50,8 +56,13 @@ class Outbox:
 
     @property
     def half_full(self) -> bool:
-        """Whether frames that nobody misses are shed."""
+        """Whether there is no room for a bulk of frames."""
         return len(self._frames) >= self._half_frames or self.size >= self._half_bytes
+
+    @property
+    def crowded(self) -> bool:
+        """Whether the reader is so far behind that only what must arrive is put in."""
+        return len(self._frames) >= self._half_frames or self.size >= self._crowded_bytes
 
     def put(self, frame: bytes) -> Put:
         """Append a frame that must arrive; OVERFLOW means that the reader is too slow.
@@ -66,14 +77,15 @@ class Outbox:
         return ACCEPTED
 
     def put_group(self, frame: bytes, group_id: str, seq: int) -> Put:
-        """Append a group message, or fold it into a hint once the outbox is half full.
+        """Append a group message, or fold it into a hint once the outbox is crowded.
 
         So the messages of groups, which a client can fetch by their seq, never take the room of
-        private ones. While a group's hint waits, all that follows in the group goes into it: the
-        client sees no message of the group before the hint that covers its predecessors.
+        private ones, nor much of their time. While a group's hint waits, all that follows in the
+        group goes into it: the client sees no message of the group before the hint that covers
+        its predecessors.
         """
         behind = self.behind
-        if not self.half_full and (behind is None or group_id not in behind):
+        if not self.crowded and (behind is None or group_id not in behind):
             return self.put(frame)
         if behind is None:
             behind = self.behind = {}
@@ -86,8 +98,8 @@ class Outbox:
         return behind or {}
 
     def offer(self, frame: bytes) -> Put:
-        """Append a frame that may be shed: it is, once the outbox is half full."""
-        return SHED if self.half_full else self.put(frame)
+        """Append a frame that may be shed: it is, once the outbox is crowded."""
+        return SHED if self.crowded else self.put(frame)
 
     def prepend(self, frames: Iterable[bytes]) -> None:
         """Put frames before all others, without regard to the bounds.

@@ -19,12 +19,19 @@ from skyeim_ws.conn.tornado_private import may_take_socket, take_socket
 READ_BYTES = 16384
 """What is read at a time: a peer that always has data waiting must not starve the others."""
 
+_UNSENT_BYTES = 16_384
+"""What the kernel takes beyond what it has sent. Its buffer would hold megabytes for a slow reader,
+minutes of them, and nothing overtakes what is in it."""
+
 
 class TransportEvents(Protocol):
     """What a transport reports, on the loop and never from inside of a call."""
 
     def received(self, data: bytes) -> None:
         """Take what was read."""
+
+    def taken(self) -> None:
+        """Note that the peer takes what had to wait, or some of it."""
 
     def drained(self) -> None:
         """Note that all is written of which some had to wait."""
@@ -67,6 +74,7 @@ def adopt_socket(stream: IOStream, events: TransportEvents) -> tuple[Transport, 
     if stream.closed():
         return SocketTransport(None, events), b""
     stream.set_nodelay(True)
+    stream.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
     if not may_take_socket(stream):
         return StreamTransport(stream, events), b""
     own, ahead = take_socket(stream)
@@ -171,9 +179,10 @@ class SocketTransport:
         if self._socket is None or self._waiting is None:
             return
         sent = self._send(self._socket, self._waiting)
-        if sent is None:
+        if not sent:
             return
         del self._waiting[:sent]
+        self._events.taken()
         if not self._waiting:
             self._waiting = None
             self._loop.remove_writer(self._socket)
@@ -246,5 +255,7 @@ class StreamTransport:
             self._events.lost()
 
     def _written(self, future: "Future[None]") -> None:
-        if not future.cancelled() and future.exception() is None and not self._stream.writing():
-            self._events.drained()
+        if not future.cancelled() and future.exception() is None:
+            self._events.taken()
+            if not self._stream.writing():
+                self._events.drained()

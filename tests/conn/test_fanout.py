@@ -94,11 +94,18 @@ async def test_who_takes_a_part_gets_the_rest_and_what_follows_in_order() -> Non
         slow = await running.dial(6, receive_buffer=SMALL)
         members = MEMBERS | {6}
         running.counted(slow[1]).setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
-        payloads = [f"{seq}-".ljust(20_000, "x") for seq in range(1, 11)]
-        for seq, payload in enumerate(payloads, 1):
-            running.hub.fan_out_group(members, text(payload), group_id="g", seq=seq, sender_id=0)
+        payloads: list[str] = []
+
+        async def send(size: int) -> None:
+            payloads.append(f"{len(payloads)}-".ljust(size, "x"))
+            frame, seq = text(payloads[-1]), len(payloads)
+            running.hub.fan_out_group(members, frame, group_id="g", seq=seq, sender_id=0)
             await asyncio.sleep(0)  # a turn of its own for each
-        await until(lambda: slow[1].direct is None)
+
+        while slow[1].direct is not None:
+            await send(15_000)
+        for _ in range(5):
+            await send(1_000)
         await everyone_reads([*ends, slow], payloads)
         assert (running.stats.slow_consumers, running.stats.group_frames_folded) == (0, 0)
 
@@ -131,7 +138,7 @@ async def test_a_socket_that_is_full_and_one_that_is_gone_hold_nobody_up() -> No
 async def test_more_than_a_write_may_hold_goes_through_the_queues() -> None:
     async with endpoint() as running:
         ends = await dial_all(running)
-        payloads = [str(number) * 60_000 for number in range(MAX_WRITE // 60_000 + 1)]
+        payloads = [str(number) * 6_000 for number in range(MAX_WRITE // 6_000 + 1)]
         for seq, payload in enumerate(payloads, 1):
             say(running, payload, seq)
         await everyone_reads(ends, payloads)
@@ -179,7 +186,7 @@ async def test_after_our_close_frame_nothing_is_written() -> None:
 async def test_what_had_to_be_queued_is_not_overtaken_when_the_members_change_in_a_turn() -> None:
     async with endpoint() as running:
         ends = await dial_all(running)
-        wide = [f"{seq}-".ljust(60_000, "x") for seq in range(1, MAX_WRITE // 60_000 + 2)]
+        wide = [f"{seq}-".ljust(6_000, "x") for seq in range(1, MAX_WRITE // 6_000 + 2)]
         for seq, payload in enumerate(wide, 1):
             say(running, payload, seq, sender_id=0)
         say(running, "of 2", len(wide) + 1, sender_id=2)

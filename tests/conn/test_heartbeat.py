@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from websockets.frames import Opcode
 
 from skyeim_ws.conn.client import Client, State
+from skyeim_ws.conn.framing import Opcode as Sent
+from skyeim_ws.conn.framing import encode
 from skyeim_ws.conn.heartbeat import Heartbeat, tick_seconds
 from skyeim_ws.conn.limits import Limits
 from skyeim_ws.contract.codes import CloseCode
@@ -146,6 +148,24 @@ async def test_any_frame_is_a_sign_of_life() -> None:
             await until(lambda: client.last_seen == clock.now)
         Heartbeat(running.context).sweep()
         assert client.state is State.OPEN
+
+
+@pytest.mark.gen_test
+async def test_whoever_takes_what_is_written_is_alive_however_slowly() -> None:
+    """The ping that it would answer stands behind all that."""
+    clock = Clock()
+    async with endpoint(clock, pong_timeout=60) as running:
+        user, client = await running.dial(1, receive_buffer=4_096)
+        heartbeat = Heartbeat(running.context)
+        client.send(encode(Sent.TEXT, bytes(600_000)))
+        await until(lambda: client.direct is None)
+        for _ in range(5):
+            pass_time(heartbeat, clock, 59)
+            assert client.state is State.OPEN
+            await user.read_bytes(100_000)
+            await until(lambda: client.last_seen == clock.now)
+        pass_time(heartbeat, clock, 60)
+        assert client.state.name == "DRAINING"
 
 
 @pytest.mark.gen_test

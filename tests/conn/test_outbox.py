@@ -62,7 +62,7 @@ class OutboxMachine(RuleBasedStateMachine):
     def put_group(self, frame: bytes, group_id: str) -> None:
         """A message of a group never takes the second half, nor overtakes a hint of its group."""
         self.seq += 1
-        folds = group_id in self.behind or self.outbox.half_full
+        folds = group_id in self.behind or self.outbox.crowded
         answer = self.outbox.put_group(frame, group_id, self.seq)
         assert (answer is Put.FOLDED) is folds
         if folds:
@@ -97,6 +97,17 @@ def test_frames_that_meet_leave_together_in_order(items: list[bytes]) -> None:
     for item in items:
         assert outbox.put(item) is Put.ACCEPTED
     assert outbox.take(10_000) == b"".join(items)
+
+
+def test_groups_and_what_nobody_misses_get_little_room_however_large_the_outbox() -> None:
+    """What waits of them stands before a private message."""
+    outbox = Outbox(1_000, 10_000_000)
+    assert outbox.put_group(bytes(20_000), "g", 1) is Put.ACCEPTED
+    assert outbox.put_group(b"x", "g", 2) is Put.FOLDED
+    assert outbox.put_group(b"x", "h", 1) is Put.FOLDED
+    assert outbox.offer(b"x") is Put.SHED
+    assert outbox.put(b"private") is Put.ACCEPTED
+    assert not outbox.half_full
 
 
 def test_an_empty_outbox_takes_a_frame_of_any_size() -> None:

@@ -21,6 +21,7 @@ class RawUser:
         self._reader = reader
         self._writer = writer
         self.pings: list[bytes] = []
+        self.bytes_read = 0
 
     def write(self, data: bytes) -> None:
         """Write bytes as they are."""
@@ -36,13 +37,19 @@ class RawUser:
 
     async def read_frame(self) -> tuple[Opcode, bytes]:
         """Return the next frame of any type."""
+        first, size = await self.read_bytes(2)
+        if size == 126:
+            size = int.from_bytes(await self.read_bytes(2), "big")
+        elif size == 127:
+            size = int.from_bytes(await self.read_bytes(8), "big")
+        return Opcode(first & 0x0F), await self.read_bytes(size)
+
+    async def read_bytes(self, count: int) -> bytes:
+        """Return so many bytes, whatever they are part of."""
         async with asyncio.timeout(DEADLINE):
-            first, size = await self._reader.readexactly(2)
-            if size == 126:
-                size = int.from_bytes(await self._reader.readexactly(2), "big")
-            elif size == 127:
-                size = int.from_bytes(await self._reader.readexactly(8), "big")
-            return Opcode(first & 0x0F), await self._reader.readexactly(size)
+            data = await self._reader.readexactly(count)
+        self.bytes_read += count
+        return data
 
     async def expect(self, kind: str, **data: Any) -> dict[str, Any]:
         """Return the data of the next text frame of this type that has these fields."""

@@ -222,7 +222,7 @@ async def test_typing_is_shed_for_who_reads_slowly_while_events_are_not(
             assert slow is not None
             event = {"type": "user", "userId": 1002, "notificationType": "n"}
             pushed = 0
-            while not slow.outbox.half_full:
+            while not slow.outbox.crowded:
                 await world.push(event | {"data": {"number": pushed, "text": "x" * 400_000}})
                 pushed += 1
                 assert pushed < 200
