@@ -17,7 +17,7 @@ KINDS := cluster sentinel
 KIND_TESTS := $(addprefix tests/gateway/test_, cluster.py groups.py offline.py order.py \
 	private.py receipts.py social.py)
 
-.PHONY: help run test chaos bench autobahn fuzz format lint proto clean
+.PHONY: help run test chaos screenshots bench autobahn fuzz format lint proto clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,10 @@ chaos: $(STAMP) ## Kill everything while people chat, for minutes; all fault tes
 	$(BIN)/python -m tests.chaos
 	LONG_TESTS=1 $(BIN)/python -m pytest --timeout=600 --async-test-timeout=600 $(FAULT_TESTS)
 	for kind in $(KINDS); do REDIS_KIND=$$kind $(BIN)/python -m pytest -n $(JOBS) tests/gateway || exit 1; done
+
+screenshots: $(WEB_STAMP) ## Take the pictures of the chat page anew, into docs/images
+	@tools/install-browser
+	SCREENSHOTS=1 $(BIN)/python -m pytest -q tests/web/test_screenshots.py
 
 bench: $(BENCH_STAMP) ## Measure against the goals, 10 minutes; with QUICK=1 a look of 3
 	$(BIN)/python -m bench $(if $(QUICK),--quick)

@@ -228,6 +228,8 @@ export class SkyeIM {
   follow(groupId: string, seq?: number): void;
 }
 
+/** Characters of a message. */
+export const MAX_CONTENT: number;
 export function newMsgId(): string;
 /** Compares two ids as integers: below 0, 0 or above 0. */
 export function compareIds(one: Id, other: Id): number;

@@ -6,7 +6,7 @@ import { toId } from "./json.js";
 import { MAX_CONTENT, MSG_ID, SkyeError } from "./rules.js";
 
 export { compareIds, toId } from "./json.js";
-export { SkyeError } from "./rules.js";
+export { MAX_CONTENT, SkyeError } from "./rules.js";
 
 const LONGEST_TIMER = 2 ** 31 - 1;
 

@@ -314,7 +314,7 @@ SkyeIM is listening on {url}
 
 {users}
 
-To chat in terminals, open two more terminals in this folder and type one line into each:
+To chat in terminals, open two more in this folder and type one line into each:
 
   {chat} --user 1001 --to 1002
   {chat} --user 1002 --to 1001

@@ -20,6 +20,7 @@ export class Chat {
   #thread;
   #banner;
   #open = null;
+  #drawing = null; // the timer of the next draw
   #typing = new Map(); // conversation key -> Set of userIds
 
   constructor({ user, names, token, onLeave }) {
@@ -140,7 +141,7 @@ export class Chat {
     this.#open = conversation;
     this.root.classList.toggle("has-open", conversation !== null);
     this.#thread.open(conversation);
-    this.#draw();
+    this.#drawNow();
     if (conversation) this.#load(conversation);
   }
 
@@ -159,14 +160,14 @@ export class Chat {
       const others = conversation.messages.filter(({ own }) => !own);
       conversation.firstUnread = others[Math.max(0, others.length - unread)]?.msgId ?? null;
     }
-    this.#draw();
+    this.#drawNow();
     this.#seen();
   }
 
   async #older() {
     const conversation = this.#open;
     await this.#loader.older(conversation).catch((error) => this.#thread.fault(error.message));
-    if (conversation === this.#open) this.#draw();
+    if (conversation === this.#open) this.#drawNow();
   }
 
   async #find(message) {
@@ -174,11 +175,18 @@ export class Chat {
     location.hash = encodeURIComponent(conversation.key);
     this.#route();
     await this.#loader.upTo(conversation, message).catch(() => {});
-    this.#draw();
+    this.#drawNow();
     this.#thread.reveal(message.msgId);
   }
 
+  /** Draw soon: many things may come at once. */
   #draw() {
+    this.#drawing ??= setTimeout(() => this.#drawNow());
+  }
+
+  #drawNow() {
+    clearTimeout(this.#drawing);
+    this.#drawing = null;
     const unread = this.#sidebar.draw(this.#open);
     document.title = unread ? `(${unread}) ${TITLE}` : TITLE;
     if (!this.#open) return;
@@ -207,7 +215,7 @@ export class Chat {
     const own = message.fromUserId === this.#store.ownId;
     const conversation = this.#store.of(message);
     const added = conversation.put({ ...message, own, status: own ? "sent" : undefined });
-    if (added && !own) conversation.unread += 1;
+    if (added) conversation.count({ ...message, own });
     this.#draw();
     this.#seen();
   }
@@ -229,7 +237,7 @@ export class Chat {
       this.#change(msgId, { status: "failed", reason: error.reason });
     });
     this.#keep();
-    this.#draw();
+    this.#drawNow();
     this.#thread.toEnd();
   }
 

@@ -1,8 +1,8 @@
 // The field for the next message: Enter sends, Shift+Enter begins a line; drafts are kept.
 
 import { h, icon } from "./dom.js";
+import { MAX_CONTENT } from "./skyeim/skyeim.js";
 
-const MAX_CONTENT = 16384; // characters
 const WARN = 500; // characters before the limit
 
 export class Composer {

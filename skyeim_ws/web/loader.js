@@ -46,6 +46,7 @@ export class Loader {
       for (const { peerId, groupId, lastMessage, unreadCount } of list) {
         const conversation = groupId ? this.#store.group(groupId) : this.#store.private(peerId);
         conversation.unread = unreadCount;
+        conversation.counted = lastMessage.id;
         if (!conversation.loaded) conversation.put(fromStorage(lastMessage, this.#store.ownId));
         before = lastMessage.id;
       }
@@ -67,7 +68,7 @@ export class Loader {
   older(conversation) {
     if (!conversation.loaded || !conversation.hasOlder) return Promise.resolve();
     return this.#once(conversation, async () => {
-      const page = await this.#history(conversation, { limit: PAGE, before: conversation.oldestId });
+      const page = await this.#history(conversation, { limit: PAGE, before: conversation.from });
       conversation.page(page, this.#store.ownId, true);
     });
   }

@@ -84,7 +84,7 @@ export class Sidebar {
     const typists = this.#on.typing(conversation);
     const { last, unread, key } = conversation;
     const current = conversation === this.#open;
-    const line = typists.length ? "typing…" : last ? this.#preview(conversation, last) : "No messages yet";
+    const line = typists.length ? typingLine(conversation, typists) : last ? this.#preview(conversation, last) : "No messages yet";
     const time = last ? briefTime(last.createdAt) : "";
     const status = last?.own && !typists.length ? last.status : "";
     const text = JSON.stringify([title, online, line, time, status, unread, current]);
@@ -146,6 +146,10 @@ export class Sidebar {
       h("h2", { class: "section", text: "Messages" }),
       items.length ? h("ul", {}, items) : h("p", { class: "empty-list", text: "Nothing found." }));
   }
+}
+
+function typingLine({ isGroup }, typists) {
+  return isGroup ? `${typists[0]} is typing…` : "typing…";
 }
 
 /** A line with what was searched for marked, and not too far from its beginning. */

@@ -48,11 +48,22 @@ function tokenForm(resolve) {
   const submit = (event) => {
     event.preventDefault();
     const token = field.value.trim();
-    if (token) resolve({ userId: null, name: null, token, typed: true });
+    if (token) resolve({ userId: null, name: nameIn(token), token, typed: true });
   };
   return h("form", { class: "token-form", on: { submit } },
     h("label", { for: "token", text: "Access token" }),
     field,
     h("button", { class: "primary", type: "submit", text: "Sign in" }),
     h("p", { class: "hint", text: "Your SkyeIM account gives you one." }));
+}
+
+/** Return the name that a token has for its user; null if it has none. */
+function nameIn(token) {
+  try {
+    const claims = token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/");
+    const bytes = Uint8Array.from(atob(claims), (character) => character.codePointAt(0));
+    return JSON.parse(new TextDecoder().decode(bytes)).username || null;
+  } catch {
+    return null;
+  }
 }

@@ -14,6 +14,8 @@ export class Conversation {
   loaded = false; // its newest page is here
   stale = false; // something may have come by another way since
   hasOlder = true;
+  from = null; // the oldest id of the pages that are here: nothing is missing from it on
+  counted; // the newest id that `unread` as the server told it may include
   members = [];
   firstUnread = null; // msgId, where the line "New" stands
   #byId = new Map();
@@ -28,8 +30,12 @@ export class Conversation {
     return this.messages[this.messages.length - 1];
   }
 
-  get oldestId() {
-    return this.messages.find((message) => message.id !== undefined)?.id;
+  /** What can be shown: messages without a gap between them, and what is not sent yet. */
+  get shown() {
+    const { from } = this;
+    return this.messages.filter(
+      ({ id }) => id === undefined || (from !== null && compareIds(id, from) >= 0),
+    );
   }
 
   get newestSeq() {
@@ -83,12 +89,22 @@ export class Conversation {
     const messages = list.map((message) => fromStorage(message, ownId));
     const overlaps = messages.some(({ msgId }) => this.#byId.has(msgId));
     if (!older && this.loaded && list.length && !overlaps) this.#keepUnsent();
-    if (older || !this.loaded || !overlaps) this.hasOlder = hasMore;
+    if (this.from === null || older) {
+      this.hasOlder = hasMore && messages.length > 0;
+      this.from = this.hasOlder ? messages[messages.length - 1].id : 0;
+    }
     for (const message of messages) this.put(message);
     this.loaded = true;
   }
 
+  /** Count a message that came, unless the server has counted it. */
+  count({ id, own }) {
+    if (own || (this.counted !== undefined && compareIds(id, this.counted) <= 0)) return;
+    this.unread += 1;
+  }
+
   #keepUnsent() {
+    this.from = null;
     this.messages = this.messages.filter(({ id }) => id === undefined);
     this.#byId = new Map(this.messages.map((message) => [message.msgId, message]));
   }

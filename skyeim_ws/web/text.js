@@ -23,9 +23,9 @@ export function initials(name) {
 
 /** Return a number from 0 to 7 that is always the same for a key. */
 export function colourOf(key) {
-  let sum = 0;
-  for (const character of String(key)) sum = (sum * 31 + character.codePointAt(0)) >>> 0;
-  return sum % COLOURS;
+  let hash = 0x811c9dc5;
+  for (const character of String(key)) hash = Math.imul(hash ^ character.codePointAt(0), 31);
+  return ((hash ^ (hash >>> 16)) >>> 0) % COLOURS;
 }
 
 export function avatar(name, key, extra = {}) {

@@ -6,6 +6,7 @@ import { avatar, contentNodes, dayName, listOf, sameDay, timeOf } from "./text.j
 
 const NEAR = 80; // px from the end that still count as the end
 const OLDER = 400; // px from the top at which older messages are fetched
+const QUIET = 1000; // ms in which a page of the history is not read out
 const TOGETHER = 300; // s between two messages of one sender that are shown as one block
 
 const STATUS = {
@@ -37,7 +38,7 @@ export class Thread {
   #conversation = null;
   #nodes = new Map(); // msgId -> {node, text}
   #loading = false;
-  #unseen = 0;
+  #quiet = null;
 
   #title = h("h2", { class: "thread-title", tabindex: "-1" });
   #state = h("p", { class: "thread-state" });
@@ -90,7 +91,6 @@ export class Thread {
     this.#conversation = conversation;
     this.#nodes.clear();
     this.#log.replaceChildren();
-    this.#unseen = 0;
     this.#wasAtEnd = true;
     this.#chat.hidden = conversation === null;
     this.#blank.hidden = conversation !== null;
@@ -132,14 +132,13 @@ export class Thread {
   }
 
   #drawMessages() {
-    const { messages, loaded, hasOlder, firstUnread } = this.#conversation;
+    const { loaded, hasOlder, firstUnread, shown: messages } = this.#conversation;
     const follow = this.#wasAtEnd;
     const before = { height: this.#scroll.scrollHeight, top: this.#scroll.scrollTop };
     const oldFirst = this.#log.firstElementChild?.dataset.id;
-    const shown = loaded ? messages : messages.filter(({ id }) => id === undefined);
     const nodes = [];
     let previous;
-    for (const message of shown) {
+    for (const message of messages) {
       if (!previous || !sameDay(previous.createdAt, message.createdAt)) {
         nodes.push(this.#line(`day ${message.msgId}`, "day", dayName(message.createdAt)));
         previous = undefined;
@@ -151,6 +150,7 @@ export class Thread {
       nodes.push(this.#message(message, previous));
       previous = message;
     }
+    this.#announce(nodes);
     const wanted = new Set(nodes);
     for (const node of [...this.#log.children]) if (!wanted.has(node)) node.remove();
     nodes.forEach((node, index) => {
@@ -164,6 +164,15 @@ export class Thread {
     }
     this.#updateJump();
     queueMicrotask(() => this.#fill());
+  }
+
+  /** Have a screen reader tell what is new at the end; not a page of the history. */
+  #announce(nodes) {
+    const last = this.#log.lastElementChild;
+    const history = !last || nodes[0] !== this.#log.firstElementChild;
+    clearTimeout(this.#quiet);
+    this.#log.setAttribute("aria-live", history ? "off" : "polite");
+    this.#quiet = setTimeout(() => this.#log.setAttribute("aria-live", "polite"), QUIET);
   }
 
   #line(id, kind, text) {

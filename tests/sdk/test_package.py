@@ -59,7 +59,7 @@ def test_it_can_be_published_and_installed(tmp_path: Path) -> None:
 
 def test_the_types_declare_what_there_is() -> None:
     types = (SDK / "skyeim.d.ts").read_text()
-    declared = set(re.findall(r"^export (?:class|function) (\w+)", types, re.M))
+    declared = set(re.findall(r"^export (?:class|function|const) (\w+)", types, re.M))
     script = 'console.log(Object.keys(await import("./skyeim.js")).join(" "))'
     exported = set(run(node(), "--input-type=module", "-e", script, cwd=SDK).split())
     assert declared == exported

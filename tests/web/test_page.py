@@ -155,6 +155,13 @@ async def test_what_was_missed_is_there_after_an_absence(make_world: MakeWorld) 
         for text in numbered("group", 60):
             await sender.send("group_chat", groupId="g_demo", content=text)
             await sender.expect("ack", status="sent")
+        for text in ("one", "two"):
+            await sender.chat(1003, text)
+        mei = await chromium.window(url(world.port), 1003)
+        await expect(mei.conversation("Anna Berg")).to_contain_text("2 unread")
+        await sender.chat(1003, "three")
+        await expect(mei.conversation("Anna Berg")).to_contain_text("three")
+        await expect(mei.conversation("Anna Berg")).to_contain_text("3 unread")
         ben = await chromium.window(url(world.port), 1002)
         await expect(ben.conversation("Anna Berg")).to_contain_text("99+ unread")
         await expect(ben.conversation("Demo group")).to_contain_text("60 unread")
