@@ -113,6 +113,9 @@ Embedded: {{DataDir: "{folder}"}}
 Database: {{DataSource: "{folder}/skyeim.db"}}
 WebSocket:
   {"" if limited else "RateLimit: 0"}
+  LoginBurst: 0
+  MaxConnsPerIp: 0
+  CallRate: 0
   PingInterval: {ping_interval:.1f}
   PongTimeout: {ping_interval + 60:.1f}
 Log: {{Encoding: json, Level: info}}

@@ -265,7 +265,7 @@ async def world(
             friend_rpc=rpc,
             group_rpc=group_rpc or rpc,
             redis=redis_conf,
-            web_socket=replace(WebSocketConf(), **ws),
+            web_socket=replace(WebSocketConf(), **({"login_burst": 0} | ws)),
             push_event=PushEventConf(secret=PUSH_SECRET),
             shutdown=ShutdownConf(wrap_up_time=0.2, wait_time=2),
         )

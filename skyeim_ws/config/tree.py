@@ -100,7 +100,9 @@ class WebSocketConf:
     `ledger_size` the unconfirmed messages of one connection, `max_in_flight` what one client has
     under way at the services, its sends and its other requests each, `send_ahead` the messages that
     wait behind those, `send_backlog` the messages of all clients that wait for storage.
-    `rate_limit` is in frames per second and client; 0 switches it off.
+    `max_handshakes` and `max_conns_per_ip` bound the connections that have not shown a token,
+    `login_*` the logins of a user, `call_*` its calls over HTTP. `rate_limit` is in frames per
+    second and client, `call_rate` in calls; 0 switches a limit off.
     """
 
     ping_interval: Seconds = 54.0
@@ -133,6 +135,12 @@ class WebSocketConf:
     origins: tuple[str, ...] = ()
     rate_limit: CountOrOff = 200
     rate_burst: Count = 400
+    max_handshakes: Count = 4096
+    max_conns_per_ip: CountOrOff = 1024
+    login_burst: CountOrOff = 60
+    login_interval: SecondsOrNone = 5.0
+    call_rate: CountOrOff = 50
+    call_burst: Count = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

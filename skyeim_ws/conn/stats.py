@@ -10,6 +10,10 @@ class Stats:
     connections_opened: int = 0
     connections_closed: int = 0
     kicked: int = 0
+    handshakes_dropped: int = 0
+    logins_limited: int = 0
+    calls_limited: int = 0
+    accept_pauses: int = 0
     frames_received: int = 0
     frames_queued: int = 0
     frames_shed: int = 0

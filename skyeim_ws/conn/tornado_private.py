@@ -86,6 +86,15 @@ def forget_request(handler: WebSocketHandler) -> None:
     handler.__dict__.clear()
 
 
+def stream_of(connection: object) -> IOStream | None:
+    """Return the stream of an HTTP connection, of one request or of all that come on it.
+
+    Without it a caller who has shown a token would go on counting as one who has not.
+    """
+    stream = getattr(connection, "stream", None)
+    return stream if isinstance(stream, IOStream) else None
+
+
 def may_take_socket(stream: IOStream) -> bool:
     """Return whether the stream is no more than its socket, and nothing waits to be written."""
     plain = not isinstance(stream, SSLIOStream) and not stream.writing()
@@ -97,12 +106,15 @@ def take_socket(stream: IOStream) -> tuple[socket.socket | None, bytes]:
 
     A stream has no way to let go of its socket. So the socket is duplicated, and the stream closed
     under a read that waits. Whoever cannot have the socket reads from the stream; see `Upgrade`
-    for what that costs.
+    for what that costs. Raises OSError if there is no descriptor left; the stream is whole then.
     """
+    own: socket.socket | None = stream.socket.dup()
     reading = cast("Future[bytes]", stream.read_bytes(stream.max_buffer_size, partial=True))
     ahead = reading.result() if reading.done() and not reading.exception() else b""
     reading.add_done_callback(lambda future: future.exception())  # it is closed under it
-    # A descriptor of our own: the stream takes its one off the loop, and closes it.
-    own = stream.socket.dup() if not stream.closed() else None
+    # Now the stream takes its own descriptor off the loop, and closes it.
+    if stream.closed() and own is not None:
+        own.close()
+        own = None
     stream.close()
     return own, ahead

@@ -77,7 +77,11 @@ def adopt_socket(stream: IOStream, events: TransportEvents) -> tuple[Transport, 
     stream.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
     if not may_take_socket(stream):
         return StreamTransport(stream, events), b""
-    own, ahead = take_socket(stream)
+    try:
+        own, ahead = take_socket(stream)
+    except OSError:
+        # Out of descriptors: on the stream a connection costs more, and is as good.
+        return StreamTransport(stream, events), b""
     return SocketTransport(own, events), ahead
 
 

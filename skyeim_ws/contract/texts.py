@@ -73,6 +73,11 @@ class Text(Enum):
     PULLED_TOO_EARLY = "read what was pushed first", "请先确认已推送的消息"
     OTHER_USER = "the token is another user's", "该令牌属于另一个用户"
 
+    CALLS_TOO_OFTEN = (
+        "you are calling too often; slow down and try again",
+        "请求过于频繁，请稍后再试",
+    )
+
     # Tokens.
     TOKEN_MISSING = "the token is missing", "缺少令牌"
     TOKEN_TOO_LONG = "the token is too long", "令牌过长"
@@ -109,6 +114,10 @@ class Text(Enum):
     LENGTH_TOP_BIT = "length with its top bit set", "长度字段的最高位被置位"
 
     # Handshakes.
+    LOGS_IN_TOO_OFTEN = (
+        "this user logs in too often; two devices may be throwing each other out",
+        "登录过于频繁，可能有两台设备在互相挤下线",
+    )
     NEEDS_HTTP_1_1 = "a WebSocket needs HTTP/1.1", "WebSocket 需要 HTTP/1.1"
     NO_UPGRADE = (
         "this path is for WebSockets: Upgrade must be websocket",

@@ -256,9 +256,9 @@ async def gateway(
             health=running.health,
             online=lambda: len(hub),
         )
-        server = http.serve(stack, config, application, listeners)
+        accepting = http.serve(stack, config, application, listeners)
         if push_listeners:
-            http.serve_pushes(stack, config, publisher, push_listeners)
+            http.serve_pushes(stack, config, publisher, application.gate, push_listeners)
         http.serve_operators(
             stack,
             config,
@@ -266,6 +266,7 @@ async def gateway(
                 lambda: asdict(stats),
                 lambda: gauges(
                     hub=hub,
+                    gate=application.gate,
                     requests=requests,
                     sending=sending,
                     router=router,
@@ -274,11 +275,13 @@ async def gateway(
                 ),
                 lambda: service_gauges(services.pools),
             ),
+            stats,
             serving=lambda: not sessions.draining and not supervisor.failed.is_set(),
         )
         log.info("gateway_listening", host=config.host, port=running.port, name=config.name)
         yield running
-        server.stop()
+        for listener in accepting:
+            listener.close()
         await running.drain(config.shutdown.wrap_up_time, config.shutdown.wait_time)
         log.info("gateway_stopped", connections=len(hub))
 

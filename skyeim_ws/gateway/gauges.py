@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from skyeim_ws.conn.group_router import GroupRouter
 from skyeim_ws.conn.hub import Hub
+from skyeim_ws.handler.gate import Gate
 from skyeim_ws.logic.chat import Sending
 from skyeim_ws.logic.requests import Requests
 from skyeim_ws.rpc.pool import Pool
@@ -14,6 +15,7 @@ from skyeim_ws.store.pipeline import Pipeline
 def gauges(
     *,
     hub: Hub,
+    gate: Gate,
     requests: Requests,
     sending: Sending,
     router: GroupRouter,
@@ -23,6 +25,7 @@ def gauges(
     """Return the gauges of the gateway itself."""
     return {
         "connections": len(hub),
+        "handshakes": len(gate.handshakes),
         "sends_under_way": sending.under_way,
         "sends_ahead": sending.window.waiting,
         "look_ups_under_way": requests.looking_up,

@@ -3,19 +3,23 @@
 import ssl
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from socket import socket
 
 import structlog
 from prometheus_client import CollectorRegistry
 from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
 from tornado.routing import Rule
-from tornado.web import Application, url
+from tornado.web import url
 
 from skyeim_ws.config.tree import Config
 from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.context import ClientContext
+from skyeim_ws.conn.stats import Stats
 from skyeim_ws.conn.tornado_private import require_hooks
 from skyeim_ws.contract.texts import Language
+from skyeim_ws.gateway.listener import EdgeServer, Listener
 from skyeim_ws.handler.archive_handler import (
     ConversationsHandler,
     MentionsHandler,
@@ -29,7 +33,9 @@ from skyeim_ws.handler.contact_handler import (
 )
 from skyeim_ws.handler.cors import CrossOrigin
 from skyeim_ws.handler.edge import Edge
+from skyeim_ws.handler.gate import Gate
 from skyeim_ws.handler.health_handler import Health, HealthHandler
+from skyeim_ws.handler.limits import CallLimit, Handshakes, LoginLimit
 from skyeim_ws.handler.message_handler import (
     GroupHistoryHandler,
     GroupReadHandler,
@@ -56,8 +62,6 @@ from skyeim_ws.ops import metrics
 
 log = structlog.get_logger()
 
-_MAX_HEADER_BYTES = 16384
-
 _V1 = r"(?:/api/v1)?"
 """Each path of the users' API has this prefix, or none."""
 
@@ -75,7 +79,7 @@ def application(
     receipts: Receipts,
     health: Callable[[], Health],
     online: Callable[[], int],
-) -> Application:
+) -> Edge:
     """Return the web application that users and services talk to.
 
     Raises ImportError if Tornado lacks something that the connections need.
@@ -109,29 +113,26 @@ def application(
             (_V1 + r"/message/read", ReadHandler, marking),
             (_V1 + r"/message/group/read", GroupReadHandler, marking),
         ],
-        TrustedProxies(config.trusted_proxies),
-        CrossOrigin.of(origins, otherwise_any=config.is_dev),
-        Language(config.language),
+        _gate(config, context.stats, context.clock),
     )
 
 
 def serve(
-    stack: AsyncExitStack, config: Config, application: Application, listeners: Sequence[socket]
-) -> HTTPServer:
+    stack: AsyncExitStack, config: Config, application: Edge, listeners: Sequence[socket]
+) -> list[Listener]:
     """Serve the application on bound sockets until the stack is closed."""
     return _listen(stack, config, application, listeners, _tls(config))
 
 
 def serve_pushes(
-    stack: AsyncExitStack, config: Config, publisher: EventPublisher, listeners: Sequence[socket]
+    stack: AsyncExitStack,
+    config: Config,
+    publisher: EventPublisher,
+    gate: Gate,
+    listeners: Sequence[socket],
 ) -> None:
     """Take pushes without TLS, on loopback, from services that the program has started itself."""
-    pushes = Edge(
-        _push_routes(config, publisher),
-        TrustedProxies(),
-        CrossOrigin.of((), otherwise_any=False),
-        Language(config.language),
-    )
+    pushes = Edge(_push_routes(config, publisher), replace(gate, proxies=TrustedProxies()))
     _listen(stack, config, pushes, listeners, None)
 
 
@@ -139,6 +140,7 @@ def serve_operators(
     stack: AsyncExitStack,
     config: Config,
     shown: CollectorRegistry,
+    stats: Stats,
     *,
     serving: Callable[[], bool],
 ) -> None:
@@ -158,11 +160,12 @@ def serve_operators(
         servers.append((HTTPServer(scraped), prometheus.host, prometheus.port))
     for server, host, port in servers:
         try:
-            server.listen(port, host)
+            sockets = bind_sockets(port, host)
         except OSError as error:
             raise OSError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
         stack.push_async_callback(server.close_all_connections)
-        stack.callback(server.stop)
+        for bound in sockets:
+            stack.callback(Listener(bound, server.handle_stream, stats).close)
         log.info("metrics_listening", host=host, port=port)
 
 
@@ -174,6 +177,20 @@ def _page_routes(config: Config) -> list[Rule]:
     if config.demo:
         routes.append(url(r"/demo/users", DemoHandler, {"secret": config.auth.access_secret}))
     return routes
+
+
+def _gate(config: Config, stats: Stats, clock: Callable[[], float]) -> Gate:
+    ws = config.web_socket
+    return Gate(
+        proxies=TrustedProxies(config.trusted_proxies),
+        cross_origin=CrossOrigin.of(ws.origins, otherwise_any=config.is_dev),
+        handshakes=Handshakes(ws.max_handshakes, ws.max_conns_per_ip),
+        logins=LoginLimit(ws.login_burst, ws.login_interval),
+        calls=CallLimit(ws.call_rate, ws.call_burst),
+        language=Language(config.language),
+        stats=stats,
+        clock=clock,
+    )
 
 
 def _push_routes(config: Config, publisher: EventPublisher) -> list[Rule]:
@@ -189,26 +206,27 @@ def _push_routes(config: Config, publisher: EventPublisher) -> list[Rule]:
 def _listen(
     stack: AsyncExitStack,
     config: Config,
-    application: Application,
+    application: Edge,
     listeners: Sequence[socket],
     tls: ssl.SSLContext | None,
-) -> HTTPServer:
+) -> list[Listener]:
     patience = config.web_socket.handshake_timeout
-    server = HTTPServer(
+    server = EdgeServer(
         application,
-        ssl_options=tls,
-        max_header_size=_MAX_HEADER_BYTES,
+        gate=application.gate,
         # A body in pieces is cut by its handler, who can say so in JSON, before this is reached.
         max_body_size=2 * MAX_BODY_BYTES,
-        max_buffer_size=MAX_BODY_BYTES + _MAX_HEADER_BYTES,
         # Tornado has one limit for both: sending a request's headers, and idling between two.
         idle_connection_timeout=patience,
         body_timeout=patience,
     )
-    server.add_sockets(listeners)
     stack.push_async_callback(server.close_all_connections)
-    stack.callback(server.stop)
-    return server
+    started = []
+    for bound in listeners:
+        listener = Listener(bound, server.handle_stream, application.gate.stats, tls)
+        stack.callback(listener.close)
+        started.append(listener)
+    return started
 
 
 def _tls(config: Config) -> ssl.SSLContext | None:

@@ -1,5 +1,6 @@
 """JSON answers and the bearer's token, for everything that is asked over HTTP."""
 
+import math
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
@@ -12,6 +13,7 @@ from tornado.web import HTTPError, RequestHandler, stream_request_body
 from skyeim_ws.contract.codes import ERROR_CODES, Reason
 from skyeim_ws.contract.texts import Language, Phrase, Text
 from skyeim_ws.handler.cors import CrossOrigin, preflight
+from skyeim_ws.handler.gate import gate_of
 from skyeim_ws.handler.language import preferred
 from skyeim_ws.handler.numbers import MAX_INT64, parse_number
 from skyeim_ws.handler.tokens import Identity, TokenError, verify
@@ -69,8 +71,7 @@ def answer(handler: RequestHandler, status: int, body: dict[str, Any]) -> None:
 
 def language_of(handler: RequestHandler) -> Language:
     """Return the language that the caller prefers, else the one that is configured."""
-    default: Language = handler.settings.get("language", Language.EN)
-    return preferred(handler.request.headers.get("Accept-Language", ""), default)
+    return preferred(handler.request.headers.get("Accept-Language", ""), gate_of(handler).language)
 
 
 def fail(handler: RequestHandler, status: int, code: int, phrase: Phrase) -> None:
@@ -82,12 +83,22 @@ def fail(handler: RequestHandler, status: int, code: int, phrase: Phrase) -> Non
 def authenticate(handler: RequestHandler, secrets: Sequence[str]) -> Identity | None:
     """Return the bearer of the request's token, or answer it with 401."""
     try:
-        return verify(bearer_token(handler.request), secrets)
+        identity = verify(bearer_token(handler.request), secrets)
     except TokenError as error:
         log.info("token_refused", reason=str(error), remote=handler.request.remote_ip)
         handler.set_header("WWW-Authenticate", "Bearer")
         fail(handler, HTTPStatus.UNAUTHORIZED, 401, error.phrase)
         return None
+    gate_of(handler).known(handler.request)
+    return identity
+
+
+def answer_limited(handler: RequestHandler, code: int, phrase: Phrase, wait: float) -> None:
+    """Answer who comes too often with 429, and say when to come again; `wait` in seconds."""
+    handler.set_header("Retry-After", str(math.ceil(wait)))
+    message = phrase.spoken(language_of(handler))
+    body = {"code": code, "message": message, "retry_after_ms": math.ceil(1000 * wait)}
+    answer(handler, HTTPStatus.TOO_MANY_REQUESTS, body)
 
 
 def allowed_methods(handler: RequestHandler) -> list[str]:
@@ -181,8 +192,7 @@ class CrossOriginHandler(JsonHandler):
 
     @property
     def _policy(self) -> CrossOrigin:
-        policy: CrossOrigin = self.settings["cross_origin"]
-        return policy
+        return gate_of(self).cross_origin
 
 
 class UserHandler(CrossOriginHandler):
@@ -195,12 +205,19 @@ class UserHandler(CrossOriginHandler):
         self._secrets = secrets
 
     def admit(self) -> bool:
-        """Refuse the call without a valid token."""
+        """Refuse the call without a valid token, or of a user who calls too often."""
         identity = authenticate(self, self._secrets)
         if identity is None:
             return False
         self.user_id = identity.user_id
-        return True
+        gate = gate_of(self)
+        wait = gate.calls.wait(identity.user_id, gate.clock())
+        if not wait:
+            return True
+        gate.stats.calls_limited += 1
+        code = ERROR_CODES[Reason.RATE_LIMITED]
+        answer_limited(self, code, Text.CALLS_TOO_OFTEN(), wait)
+        return False
 
     async def ask(self) -> dict[str, Any]:
         """Return the `data` of the answer; raises Refused or Unavailable."""

@@ -8,10 +8,9 @@ import structlog
 from tornado.httputil import HTTPServerRequest
 from tornado.web import Application, RequestHandler
 
-from skyeim_ws.contract.texts import Language, Text
+from skyeim_ws.contract.texts import Text
 from skyeim_ws.handler.base import JsonHandler
-from skyeim_ws.handler.cors import CrossOrigin
-from skyeim_ws.handler.remote import TrustedProxies
+from skyeim_ws.handler.gate import Gate
 
 log = structlog.get_logger()
 
@@ -27,26 +26,20 @@ class NotFoundHandler(JsonHandler):
 class Edge(Application):
     """The routes of one port, for clients that may be behind proxies."""
 
-    def __init__(
-        self,
-        routes: Sequence[Any],
-        proxies: TrustedProxies,
-        cross_origin: CrossOrigin,
-        language: Language,
-    ) -> None:
+    def __init__(self, routes: Sequence[Any], gate: Gate) -> None:
         super().__init__(
             list(routes),
             default_handler_class=NotFoundHandler,
             log_function=_log_request,
-            cross_origin=cross_origin,
-            language=language,
+            gate=gate,
         )
-        self._proxies = proxies
+        self.gate = gate
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:
         """Find the handler by the path alone, whatever form the target has."""
         request.path = origin_form(request.path)
-        request.remote_ip = self._proxies.client_address(request.remote_ip or "", request.headers)
+        peer = request.remote_ip or ""
+        request.remote_ip = self.gate.proxies.client_address(peer, request.headers)
         return super().find_handler(request, **kwargs)
 
 

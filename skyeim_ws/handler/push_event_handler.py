@@ -14,6 +14,7 @@ from skyeim_ws.contract.codes import ERROR_CODES, Reason
 from skyeim_ws.contract.texts import Text
 from skyeim_ws.handler.base import JsonHandler, answer
 from skyeim_ws.handler.body import MalformedBodyError, compact, decode
+from skyeim_ws.handler.gate import gate_of
 from skyeim_ws.handler.remote import is_forwarded, is_from_browser, is_loopback
 from skyeim_ws.logic.events import EventPublisher
 
@@ -78,6 +79,7 @@ class PushEventHandler(JsonHandler):
     def admit(self) -> bool:
         """Refuse callers who may not push."""
         if self._trusted():
+            gate_of(self).known(self.request)
             return True
         log.warning("push_refused", remote=self.request.remote_ip)
         self.fail(HTTPStatus.UNAUTHORIZED, 401, Text.UNAUTHORIZED())

@@ -19,6 +19,8 @@ class TrustedProxies:
         self._networks = tuple(ip_network(network, strict=False) for network in networks)
 
     def __contains__(self, address: str) -> bool:
+        if not self._networks:
+            return False
         parsed = _address(address)
         return parsed is not None and any(parsed in network for network in self._networks)
 

@@ -17,11 +17,13 @@ from skyeim_ws.handler.base import (
     BEARER,
     allowed_methods,
     answer_error,
+    answer_limited,
     authenticate,
     fail,
     language_of,
 )
 from skyeim_ws.handler.cors import CrossOrigin
+from skyeim_ws.handler.gate import gate_of
 from skyeim_ws.handler.numbers import parse_number
 from skyeim_ws.handler.upgrade import Refusal, refusal
 from skyeim_ws.logic.session_state import Session
@@ -66,6 +68,13 @@ class WSHandler(Client):
             for name, value in refused.headers.items():
                 self.set_header(name, value)
             fail(self, refused.status, int(refused.status), refused.phrase)
+            return
+        gate = gate_of(self)
+        wait = gate.logins.wait(identity.user_id, gate.clock())
+        if wait:
+            gate.stats.logins_limited += 1
+            log.info("login_limited", user=identity.user_id, remote=self.request.remote_ip)
+            answer_limited(self, HTTPStatus.TOO_MANY_REQUESTS, Text.LOGS_IN_TOO_OFTEN(), wait)
             return
         self.language = language_of(self)
         self.ledger.pongs_confirm = confirm is None

@@ -26,7 +26,7 @@ LINES_PER_MINUTE = 60
 """Lines of one kind, of those that callers without a token can cause."""
 
 _ANYONE_CAUSES = frozenset(
-    {"token_refused", "push_refused", "handshake_refused", "connections_refused", "request_failed"}
+    {"token_refused", "push_refused", "handshake_dropped", "login_limited", "request_failed"}
 )
 _TORNADO = "tornado."
 _QUOTED = re.compile("[:'\"]")

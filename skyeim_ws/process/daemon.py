@@ -28,6 +28,7 @@ from skyeim_ws.logic.ports import Unavailable
 from skyeim_ws.ops.logs import configure
 from skyeim_ws.process import systemd, valkey, workers
 from skyeim_ws.process.children import ChildError
+from skyeim_ws.process.descriptors import raise_limit
 from skyeim_ws.process.embedded import (
     backends,
     services_address,
@@ -84,10 +85,9 @@ def work(told: workers.Assignment) -> int:
         running = await stack.enter_async_context(gateway(config, where, listeners, pushes))
         return Started(running.port, running.failed)
 
-    def log_here() -> None:
-        configure(config.log, dev=config.is_dev, worker=told.index)
-
-    return _run(_until_stopped(log_here, start, announce=lambda _port: None))
+    return _run(
+        _until_stopped(lambda: _prepare(config, told.index), start, announce=lambda _port: None)
+    )
 
 
 def run_services(config: Config) -> int:
@@ -167,14 +167,19 @@ async def run_gateway(config: Config, *, demo: bool, announce: Callable[[int], N
     config = replace(config, push_event=own)
     start = _start if workers.count(config) == 1 else _start_workers
     return await _until_stopped(
-        lambda: configure(config.log, dev=config.is_dev),
+        lambda: _prepare(config),
         lambda stack: start(stack, config, demo=demo),
         announce,
     )
 
 
+def _prepare(config: Config, worker: int | None = None) -> None:
+    configure(config.log, dev=config.is_dev, worker=worker)
+    raise_limit(config.max_conns)
+
+
 async def _until_stopped(
-    log_here: Callable[[], None],
+    prepare: Callable[[], None],
     start: Callable[[AsyncExitStack], Awaitable[Started]],
     announce: Callable[[int], None],
 ) -> int:
@@ -182,7 +187,7 @@ async def _until_stopped(
     stop = _stop_on_signals()
     async with AsyncExitStack() as stack:
         try:
-            log_here()
+            prepare()
             started = await start(stack)
         except (EmbeddedError, ChildError, Unavailable, OSError, ImportError) as error:
             raise StartError(str(error)) from error

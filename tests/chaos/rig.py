@@ -180,7 +180,8 @@ FriendRpc: {rpc}
 GroupRpc: {rpc}
 Database: {{DataSource: {self.database}}}
 PushEvent: {{Secret: "{PUSH_SECRET}"}}
-WebSocket: {{NodeRenewInterval: 500ms, NodeDeadAfter: 3s, PingInterval: 5, PongTimeout: 15}}
+WebSocket:
+  {{LoginBurst: 0, NodeRenewInterval: 500ms, NodeDeadAfter: 3s, PingInterval: 5, PongTimeout: 15}}
 Log: {{Encoding: plain}}
 """)
         return path

@@ -102,6 +102,7 @@ class Admitted(Client):
         stream = super().detach()
         if self.counted:
             stream.socket = CountedSocket(fileno=stream.socket.detach())
+            stream.socket.setblocking(False)  # as the one was that it replaces
             cast(Notes, self.context.events).sockets[self.user_id] = stream.socket
         return stream
 

@@ -1,0 +1,170 @@
+"""Accepts connections, with as many descriptors as there are, and bounds those without a token."""
+
+import asyncio
+import errno
+import socket
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import structlog
+from tornado.httpserver import HTTPServer
+from tornado.ioloop import IOLoop
+from tornado.iostream import IOStream, SSLIOStream, UnsatisfiableReadError
+
+from skyeim_ws.conn.stats import Stats
+from skyeim_ws.conn.tornado_private import stream_of
+from skyeim_ws.handler.base import MAX_BODY_BYTES
+from skyeim_ws.handler.gate import Gate
+
+log = structlog.get_logger()
+
+MAX_HEADER_BYTES = 16384
+MAX_BUFFER_BYTES = MAX_BODY_BYTES + MAX_HEADER_BYTES
+
+_AT_ONCE = 128
+"""Connections accepted in one turn of the loop: those that are here must not wait for a crowd."""
+
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
+
+_BODY = b'{"code":431,"message":"Request Header Fields Too Large"}'
+_TOO_LARGE = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n"
+    b"Content-Type: application/json; charset=utf-8\r\nContent-Length: %d\r\n\r\n%s"
+) % (len(_BODY), _BODY)
+
+
+class _TellingStream(IOStream):
+    """A stream that says why it closes when the head of a request is too large.
+
+    Tornado closes it without a word, before there is a request that could be answered.
+    """
+
+    def close(self, exc_info: Any = False) -> None:
+        """Close, and answer first where a head is the reason."""
+        # The line with the size of a chunk has a limit as well, but another one.
+        limit = f"{MAX_HEADER_BYTES} bytes"
+        if isinstance(exc_info, UnsatisfiableReadError) and limit in str(exc_info):
+            with suppress(OSError):
+                self.socket.send(_TOO_LARGE)
+                # What was sent and not read would turn the end into a reset, which the answer
+                # may not survive. As much as is here by now, and no more.
+                while len(self.socket.recv(65536)) == 65536:
+                    pass
+        super().close(exc_info)
+
+
+class _TellingTLSStream(_TellingStream, SSLIOStream):
+    """The same with TLS."""
+
+
+class EdgeServer(HTTPServer):
+    """Serves HTTP, and knows which connections have not shown a token yet."""
+
+    def initialize(self, application: Any, gate: Gate, **options: Any) -> None:  # type: ignore[override]
+        """Take the gate beside what Tornado wants."""
+        super().initialize(application, max_header_size=MAX_HEADER_BYTES, **options)
+        self._gate = gate
+
+    def handle_stream(self, stream: IOStream, address: Any) -> None:
+        """Serve a connection; for it another one may have to go."""
+        peer = address[0] if isinstance(address, tuple) else ""
+        counted = "" if peer in self._gate.proxies else peer
+        gone = self._gate.handshakes.enter(stream, counted)
+        if gone is not None:
+            self._gate.stats.handshakes_dropped += 1
+            log.warning("handshake_dropped", waiting=len(self._gate.handshakes), remote=peer)
+            gone.close()
+        super().handle_stream(stream, address)
+
+    def on_close(self, server_conn: object) -> None:
+        """Note that the connection is closed, or a WebSocket by now."""
+        super().on_close(server_conn)
+        stream = stream_of(server_conn)
+        if stream is not None:
+            self._gate.handshakes.leave(stream)
+
+
+class Listener:
+    """One listening socket. Out of descriptors it pauses, with backoff, and goes on by itself.
+
+    The socket stays readable all the while, so accepting would fail in each turn of the loop.
+    """
+
+    def __init__(
+        self,
+        listening: socket.socket,
+        serve: Callable[[IOStream, Any], None],
+        stats: Stats,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._socket = listening
+        self._serve = serve
+        self._stats = stats
+        self._tls = tls
+        self._loop = IOLoop.current()
+        self._pause = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+        self._accept_on()
+
+    def close(self) -> None:
+        """Accept no more; safe to call again."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        else:
+            self._loop.remove_handler(self._socket)
+        self._socket.close()
+
+    def _accept_on(self) -> None:
+        self._timer = None
+        self._loop.add_handler(self._socket, self._readable, IOLoop.READ)
+
+    def _readable(self, _: object, __: int) -> None:
+        for _ in range(_AT_ONCE):
+            if self._closed:
+                return
+            try:
+                connection, address = self._socket.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in _EXHAUSTED:
+                    self._rest(error)
+                    return
+                continue  # the peer is gone, or its network: accept(2) says to go on
+            if self._pause:
+                self._pause = 0.0
+                log.info("accept_resumed")
+            self._take(connection, address)
+
+    def _rest(self, error: OSError) -> None:
+        if not self._pause:
+            self._stats.accept_pauses += 1
+            log.warning("accept_paused", error=error.strerror)
+        self._pause = min(max(2 * self._pause, _FIRST_PAUSE), _LONGEST_PAUSE)
+        self._loop.remove_handler(self._socket)
+        self._timer = asyncio.get_running_loop().call_later(self._pause, self._accept_on)
+
+    def _take(self, connection: socket.socket, address: Any) -> None:
+        try:
+            stream = self._stream(connection)
+        except OSError:  # gone again, as in a scan of ports; an SSLError is one
+            connection.close()
+            return
+        try:
+            self._serve(stream, address)
+        except Exception:
+            log.exception("connection_not_served")
+            stream.close()
+
+    def _stream(self, connection: socket.socket) -> IOStream:
+        if self._tls is None:
+            return _TellingStream(connection, max_buffer_size=MAX_BUFFER_BYTES)
+        secured = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        return _TellingTLSStream(secured, max_buffer_size=MAX_BUFFER_BYTES)
