@@ -16,7 +16,7 @@ import structlog
 
 from bench.chat_load import Chat
 from bench.cpu import cpu_used
-from bench.flood_load import FLOODS
+from bench.flood_load import FLOODS, HTTP_FLOODS
 from bench.plan import CONTENT, say
 from bench.remote import Remote
 from bench.server import Gateway, gateway, users
@@ -24,7 +24,7 @@ from bench.server import Gateway, gateway, users
 PAIR_RATE = 50.0
 """Messages per second of the two friends together."""
 
-
+_NAMES = [*FLOODS, *HTTP_FLOODS]
 _DEADLINE = 120.0
 _OPENING = 1
 _SETTLING = 1.0
@@ -46,7 +46,7 @@ def main() -> int:
     """Measure, and print a line for each flood."""
     arguments = _parser().parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
-    names = arguments.flood or list(FLOODS)
+    names = arguments.flood or _NAMES
     print("| flood | a second | p50 (ms) | p99 (ms) | p99 ratio | CPU (ms/s) |")
     print("|---|---|---|---|---|---|")
     for name in names:
@@ -81,9 +81,12 @@ def _measure(
 @contextmanager
 def _flooding(server: Gateway, user_id: int, name: str, rate: float) -> Iterator[None]:
     with Remote("bench.flood_load", "Flooder") as flooder:
-        tokens = server.tokens([user_id])
-        flooder.call("connect", server.port, tokens, _OPENING, timeout=_DEADLINE)
-        flooder.tell("flood", name, rate)
+        [token] = server.tokens([user_id])
+        if name in HTTP_FLOODS:
+            flooder.tell("flood_http", server.port, token, name, rate)
+        else:
+            flooder.call("connect", server.port, [token], _OPENING, timeout=_DEADLINE)
+            flooder.tell("flood", name, rate)
         yield
 
 
@@ -113,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--flood", action="append", choices=FLOODS, help="repeatable; default: all")
+    parser.add_argument("--flood", action="append", choices=_NAMES, help="repeatable; default: all")
     parser.add_argument("--rate", type=float, default=180.0, help="frames a second; 0: no pause")
     parser.add_argument("--runs", type=int, default=3, help="default %(default)s")
     parser.add_argument("--seconds", type=float, default=10.0, help="of a run; default %(default)s")
