@@ -17,9 +17,11 @@ from skyeim_ws.conn.framing import Opcode, encode
 from skyeim_ws.conn.ledger import Delivery
 from skyeim_ws.conn.limits import Limits
 from skyeim_ws.conn.stats import Stats
+from tests.waiting import until
 
 _MIB = 1024 * 1024
 _TLS = Path(__file__).parent.parent / "gateway" / "tls"
+CERTIFICATE = _TLS / "localhost-cert.pem"
 
 
 class Echo:
@@ -59,13 +61,14 @@ async def echo_servers() -> AsyncIterator[tuple[str, str]]:
         send_queue_size=100_000,
         send_queue_bytes=64 * _MIB,
         rate_limit=0,
+        close_timeout=3_600,  # whoever has to wait for this waits for ever
         ping_interval=3_600,
         pong_timeout=7_200,
     )
     context = ClientContext(Echo(), Flusher(loop.call_soon, stats), limits, stats, loop.time)
     application = Application([(r"/ws", Anybody, {"context": context})])
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    tls.load_cert_chain(_TLS / "localhost-cert.pem", _TLS / "localhost-key.pem")
+    tls.load_cert_chain(CERTIFICATE, _TLS / "localhost-key.pem")
     urls, servers = [], []
     for scheme, options in (("ws", None), ("wss", tls)):
         listeners = bind_sockets(0, "127.0.0.1")
@@ -79,3 +82,5 @@ async def echo_servers() -> AsyncIterator[tuple[str, str]]:
         for server in servers:
             server.stop()
             await server.close_all_connections()
+        # The clients have gone; what is left of a connection is noticed in the next turn.
+        await until(lambda: stats.connections_closed == stats.connections_opened)

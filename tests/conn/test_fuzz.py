@@ -1,6 +1,7 @@
 """Frames that are nearly right are told from right ones, by a model that reads no bytes."""
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from hypothesis import given, settings
@@ -102,14 +103,25 @@ drawn_frames = st.builds(
 )
 
 
+def feed(reader: FrameReader, data: bytes, *, pauses: bool) -> Iterator[tuple[int, bytes]]:
+    """Read what the data completes; with pauses, begin anew behind each frame."""
+    if not pauses:
+        yield from reader.feed(data)
+        return
+    reader.hold(data)
+    while (frame := next(iter(reader.feed(b"")), None)) is not None:
+        yield frame
+
+
 @settings(max_examples=examples(300), deadline=None)
 @given(
     frames=st.lists(drawn_frames, max_size=8),
     sizes=st.lists(st.integers(1, 40), max_size=20),
     tail=st.integers(0, 14),
+    pauses=st.booleans(),
 )
 def test_frames_are_read_as_the_model_says(
-    frames: list[Drawn], sizes: list[int], tail: int
+    frames: list[Drawn], sizes: list[int], tail: int, *, pauses: bool
 ) -> None:
     """However they are cut into reads, and with the beginning of another one behind them."""
     expected, codes = read_by_model(frames)
@@ -120,9 +132,9 @@ def test_frames_are_read_as_the_model_says(
     code = None
     try:
         for size in sizes:
-            read += reader.feed(data[:size])
+            read += feed(reader, data[:size], pauses=pauses)
             data = data[size:]
-        read += reader.feed(data)
+        read += feed(reader, data, pauses=pauses)
     except ProtocolViolation as violation:
         code = violation.code
     assert read == expected
