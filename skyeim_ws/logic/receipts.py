@@ -98,8 +98,8 @@ class Receipts:
             return left.keys() <= found
 
         try:
-            newest, _ = await self._messages.history(user_id, peer_id, 0, _LOOKED_THROUGH)
-            if not note(newest):
+            newest, more = await self._messages.history(user_id, peer_id, 0, _LOOKED_THROUGH)
+            if not note(newest) and more:
                 note(await self._messages.unread(user_id, peer_id))
         except Refused:
             pass  # there is nothing between them
