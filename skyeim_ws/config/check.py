@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from skyeim_ws.config.errors import ConfigError
 from skyeim_ws.config.loader import bind
 from skyeim_ws.config.redis import check_redis
-from skyeim_ws.config.rpc import check_etcd, check_rpc
+from skyeim_ws.config.rpc import check_etcd, check_pair, check_rpc, check_services
 from skyeim_ws.config.tree import Config, RpcConf
 from skyeim_ws.config.yaml_file import read
 from skyeim_ws.contract.names import LONGEST_FRAME, MAX_BATCH, MAX_CONTENT
@@ -97,9 +97,8 @@ def _check_parts(config: Config) -> None:
             check_rpc(config.path, name, rpc)
     if config.etcd is not None:
         check_etcd(config.path, "Etcd", config.etcd)
-    if bool(config.cert_file) != bool(config.key_file):
-        missing = "KeyFile" if config.cert_file else "CertFile"
-        raise ConfigError(config.path, "is not set: TLS needs both files", field=missing)
+    check_pair(config.path, "", config.cert_file, config.key_file)
+    check_services(config.path, config.services)
     if config.web_socket.send_batch_size > MAX_BATCH:
         raise ConfigError(
             config.path,

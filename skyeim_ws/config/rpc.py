@@ -1,7 +1,7 @@
 """Checks how a service is to be found, where the types of the fields do not say it."""
 
 from skyeim_ws.config.errors import ConfigError
-from skyeim_ws.config.tree import ETCD_SCHEMES, EtcdConf, RpcConf
+from skyeim_ws.config.tree import ETCD_SCHEMES, EtcdConf, RpcConf, ServicesConf
 
 _SCHEMES = {"dns", "direct", "unix", "unix-abstract", "ipv4", "ipv6", "xds", *ETCD_SCHEMES}
 
@@ -18,6 +18,24 @@ def check_rpc(path: str, name: str, rpc: RpcConf) -> None:
         raise ConfigError(path, problem, field=f"{name}.Target")
     if rpc.registry is not None:
         check_etcd(path, f"{name}.Target" if rpc.target else f"{name}.Etcd", rpc.registry)
+
+    if rpc.tls is not None:
+        check_pair(path, f"{name}.Tls.", rpc.tls.cert_file, rpc.tls.key_file)
+
+
+def check_pair(path: str, prefix: str, cert_file: str, key_file: str) -> None:
+    """Refuse a certificate without its key and the reverse; raises ConfigError."""
+    if bool(cert_file) != bool(key_file):
+        missing = "KeyFile" if cert_file else "CertFile"
+        raise ConfigError(path, "is not set: TLS needs both files", field=prefix + missing)
+
+
+def check_services(path: str, services: ServicesConf) -> None:
+    """Refuse half of what TLS needs; raises ConfigError."""
+    check_pair(path, "Services.", services.cert_file, services.key_file)
+    if services.client_ca_file and not services.cert_file:
+        problem = "is not set: only over TLS clients show a certificate"
+        raise ConfigError(path, problem, field="Services.CertFile")
 
 
 def check_etcd(path: str, name: str, etcd: EtcdConf) -> None:

@@ -57,6 +57,32 @@ class EtcdConf:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RpcTlsConf:
+    """TLS to a business service; where the block stands it counts, also with nothing under it.
+
+    Without `ca_cert_file` what the system trusts is trusted; without `server_name` the certificate
+    must have the name of the address.
+    """
+
+    ca_cert_file: str = field(default="", metadata={"key": "CACertFile"})
+    cert_file: str = ""
+    key_file: str = ""
+    server_name: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServicesConf:
+    """TLS of our own business services, where they listen on TCP.
+
+    With a `client_ca_file` only those are served whose certificate is from there.
+    """
+
+    cert_file: str = ""
+    key_file: str = ""
+    client_ca_file: str = field(default="", metadata={"key": "ClientCAFile"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RpcConf:
     """How one business service is reached; `timeout` in milliseconds.
 
@@ -70,6 +96,7 @@ class RpcConf:
     endpoints: tuple[str, ...] = ()
     target: str = ""
     etcd: EtcdConf | None = None
+    tls: RpcTlsConf | None = field(default=None, metadata={"bare": True})
     timeout: Count = 2000
     non_block: bool = True
 
@@ -270,6 +297,7 @@ class Config:
     # Where the block stands it counts, also with nothing under it.
     embedded: EmbeddedConf | None = field(default=None, metadata={"bare": True})
     database: DatabaseConf | None = None
+    services: ServicesConf = ServicesConf()
 
     @property
     def is_dev(self) -> bool:

@@ -4,7 +4,8 @@ import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
-from skyeim_ws.config.tree import Backends, Config, RpcConf
+from skyeim_ws.config.tree import Backends, Config, RpcConf, RpcTlsConf
+from skyeim_ws.contract.grpc_tls import ClientTls, client_tls
 from skyeim_ws.discovery.names import fixed, resolved
 from skyeim_ws.discovery.watch import watched
 from skyeim_ws.gateway.supervisor import Supervisor
@@ -122,8 +123,12 @@ def open_services(config: Config, where: Backends, supervisor: Supervisor) -> Se
 
 
 def _open_pool(supervisor: Supervisor, name: str, rpc: RpcConf) -> Pool:
-    pool = Pool(name, (), rpc.timeout / 1000)
+    pool = Pool(name, (), rpc.timeout / 1000, None if rpc.tls is None else _tls(rpc.tls))
     registry = rpc.registry
     source = resolved(watched(registry) if registry is not None else fixed(rpc.targets))
     supervisor.keep(f"{name}_endpoints", pool.follow(source), pool.close)
     return pool
+
+
+def _tls(conf: RpcTlsConf) -> ClientTls:
+    return client_tls(conf.ca_cert_file, conf.cert_file, conf.key_file, conf.server_name)

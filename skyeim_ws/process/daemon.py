@@ -124,7 +124,7 @@ def _become_services(config: Config) -> NoReturn:
             addresses = (services_address(data_dir),)
             lock = stack.enter_context(valkey.locked(data_dir))
             os.set_inheritable(lock, True)
-        command = services_command(addresses, push_url, config.log, demo=False)
+        command = services_command(addresses, push_url, config.log, demo=False, tls=config.services)
         announced = services_announcements(config)
         environment = os.environ | services_environment(config, redis, announced)
         # This process becomes the services: nothing is left to do here, and a signal reaches them.

@@ -9,7 +9,7 @@ from pathlib import Path
 import grpc
 
 from skyeim_ws.config.redis import RedisConf
-from skyeim_ws.config.tree import Backends, Config, LogConf, RpcConf
+from skyeim_ws.config.tree import Backends, Config, LogConf, RpcConf, ServicesConf
 from skyeim_ws.discovery.announce import Announcement, encode, reached_at
 from skyeim_ws.process import valkey
 from skyeim_ws.process.children import Child, ChildError
@@ -69,6 +69,7 @@ def services_command(
     *,
     demo: bool,
     reflection: bool = False,
+    tls: ServicesConf | None = None,
 ) -> list[str]:
     """Return the command line of the services; what is secret is in `services_environment`."""
     command = [sys.executable, "-m", "skyeim_ws.services.server"]
@@ -79,6 +80,9 @@ def services_command(
         command += ["--listen", address]
     if push_url:
         command += ["--push-url", push_url, "--push-secret-env", _PUSH_SECRET_VARIABLE]
+    if tls is not None and tls.cert_file:
+        command += ["--cert-file", tls.cert_file, "--key-file", tls.key_file]
+        command += ["--client-ca-file", tls.client_ca_file] if tls.client_ca_file else []
     command += ["--reflection"] if reflection else []
     return command + (["--demo"] if demo else [])
 

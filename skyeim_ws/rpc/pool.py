@@ -10,6 +10,7 @@ import structlog
 from grpc import StatusCode
 
 from skyeim_ws import __version__
+from skyeim_ws.contract.grpc_tls import ClientTls, open_channel
 from skyeim_ws.rpc.balance import Load, choose
 from skyeim_ws.rpc.breaker import Breaker
 from skyeim_ws.rpc.errors import FailureLog, RpcFailed
@@ -59,11 +60,10 @@ class Endpoint:
     `authority` is the name by which the server is addressed; empty for the address itself.
     """
 
-    def __init__(self, address: str, authority: str = "") -> None:
+    def __init__(self, address: str, authority: str = "", tls: ClientTls | None = None) -> None:
         self.address = address
         self.authority = authority
-        named = (("grpc.default_authority", authority),) if authority else ()
-        self.channel = grpc.aio.insecure_channel(address, options=(*_OPTIONS, *named))
+        self.channel = open_channel(address, tls, _OPTIONS, authority)
         self.load = Load()
         self.avoid_until = 0.0
         # Bounded by the methods there are.
@@ -100,11 +100,15 @@ class Pool:
     """The endpoints of a service; the less loaded of two that are connected gets a call.
 
     `endpoints` are gRPC targets: `host:port`, `dns:///name:port`, `unix:/path`. `timeout`
-    (seconds) is the deadline of a call that names none. Construct it on the running loop.
+    (seconds) is the deadline of a call that names none. With `tls` all but what is on a unix socket
+    is spoken to over it. Construct it on the running loop.
     """
 
-    def __init__(self, name: str, endpoints: Iterable[str], timeout: float) -> None:
+    def __init__(
+        self, name: str, endpoints: Iterable[str], timeout: float, tls: ClientTls | None = None
+    ) -> None:
         self.name = name
+        self._tls = tls
         self.timeout = timeout
         self.failures = FailureLog(name)
         self._clock = asyncio.get_running_loop().time
@@ -174,7 +178,8 @@ class Pool:
         """Use these addresses from now on, each with its authority; calls on others may end."""
         kept = {(endpoint.address, endpoint.authority): endpoint for endpoint in self._endpoints}
         self._endpoints = [
-            kept.pop(pair) if pair in kept else Endpoint(*pair) for pair in addresses.items()
+            kept.pop(pair) if pair in kept else Endpoint(*pair, self._tls)
+            for pair in addresses.items()
         ]
         for endpoint in kept.values():
             closing = asyncio.get_running_loop().create_task(endpoint.channel.close(self.timeout))

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import ipaddress
 import logging
 import os
 import signal
@@ -17,6 +18,7 @@ from grpc_reflection.v1alpha import reflection as grpc_reflection
 from sqlalchemy.exc import SQLAlchemyError
 from structlog.typing import Processor
 
+from skyeim_ws.contract.grpc_tls import server_credentials
 from skyeim_ws.contract.names import LOG_LEVELS
 from skyeim_ws.contract.pb.friend_pb2_grpc import add_FriendServicer_to_server
 from skyeim_ws.contract.pb.group_pb2_grpc import add_GroupServicer_to_server
@@ -65,14 +67,15 @@ async def serve_services(
     events: Events,
     addresses: Sequence[str],
     *,
+    tls: grpc.ServerCredentials | None = None,
     grace: float = GRACE,
     reflection: bool = False,
 ) -> AsyncIterator[list[str]]:
     """Serve on all addresses inside the block; gives the addresses with their real ports.
 
-    An address is `unix:/path` or `host:port`; with `reflection` clients may ask for the services.
-    On leaving, health turns to NOT_SERVING, new calls are refused, and those under way get `grace`
-    seconds. Raises ListenError.
+    An address is `unix:/path` or `host:port`, which speaks TLS if `tls` is given; with
+    `reflection` clients may ask for the services. On leaving, health turns to NOT_SERVING, new
+    calls are refused, and those under way get `grace` seconds. Raises ListenError.
     """
     server = grpc.aio.server(
         interceptors=[StatusInterceptor()],
@@ -88,11 +91,13 @@ async def serve_services(
         names = [*filter(None, HEALTH_NAMES), grpc_reflection.SERVICE_NAME]
         grpc_reflection.enable_server_reflection(names, server)
     try:
-        bound = [_bind(server, address) for address in addresses]
+        bound = [_bind(server, address, tls) for address in addresses]
         await server.start()
         for name in HEALTH_NAMES:
             await health.set(name, health_pb2.HealthCheckResponse.SERVING)
         log.info("services_listening", addresses=bound)
+        if tls is None and (exposed := [each for each in bound if not _is_local(each)]):
+            log.warning("services_without_tls", addresses=exposed)
         yield bound
     finally:
         await health.enter_graceful_shutdown()
@@ -125,7 +130,13 @@ async def _serve(arguments: argparse.Namespace) -> None:
         events = Events(redis, arguments.push_url, arguments.push_secret)
         try:
             async with (
-                serve_services(database, events, arguments.listen, reflection=arguments.reflection),
+                serve_services(
+                    database,
+                    events,
+                    arguments.listen,
+                    tls=_tls(arguments),
+                    reflection=arguments.reflection,
+                ),
                 announcing(decode(arguments.announce) if arguments.announce else []),
             ):
                 await stop.wait()
@@ -136,9 +147,23 @@ async def _serve(arguments: argparse.Namespace) -> None:
         await database.close()
 
 
-def _bind(server: grpc.aio.Server, address: str) -> str:
+def _is_local(address: str) -> bool:
+    """Tell whether only this machine can reach the address."""
+    host = address.rpartition(":")[0].strip("[]")
+    if address.startswith("unix:") or host == "localhost":
+        return True
     try:
-        port = server.add_insecure_port(address)
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _bind(server: grpc.aio.Server, address: str, tls: grpc.ServerCredentials | None) -> str:
+    try:
+        if tls is None or address.startswith("unix:"):
+            port = server.add_insecure_port(address)
+        else:
+            port = server.add_secure_port(address, tls)
     except RuntimeError:
         port = 0
     if port == 0:
@@ -146,6 +171,14 @@ def _bind(server: grpc.aio.Server, address: str) -> str:
     if address.startswith("unix:"):
         return address
     return f"{address.rpartition(':')[0]}:{port}"
+
+
+def _tls(arguments: argparse.Namespace) -> grpc.ServerCredentials | None:
+    if not arguments.cert_file:
+        return None
+    return server_credentials(
+        arguments.cert_file, arguments.key_file, arguments.client_ca_file or ""
+    )
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -170,12 +203,21 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--push-url", metavar="URL", help="the gateway that hears of changes")
     parser.add_argument("--push-secret-env", metavar="NAME")
+    parser.add_argument("--cert-file", metavar="FILE", help="speak TLS, with this certificate")
+    parser.add_argument("--key-file", metavar="FILE")
+    parser.add_argument(
+        "--client-ca-file", metavar="FILE", help="serve only whom this has certified"
+    )
     parser.add_argument("--announce-env", metavar="NAME", help="what is written to etcd, as JSON")
     parser.add_argument("--demo", action="store_true", help="add three friends and a group")
     parser.add_argument("--reflection", action="store_true", help="let clients list the services")
     parser.add_argument("--log-encoding", choices=("json", "plain"), default="json")
     parser.add_argument("--log-level", choices=LOG_LEVELS, default="info")
     arguments = parser.parse_args(argv)
+    if bool(arguments.cert_file) != bool(arguments.key_file):
+        parser.error("TLS needs --cert-file and --key-file")
+    if arguments.client_ca_file and not arguments.cert_file:
+        parser.error("--client-ca-file needs --cert-file")
     for name in ("data_source", "redis", "push_secret", "announce"):
         variable = getattr(arguments, f"{name}_env")
         if variable is None:

@@ -234,6 +234,12 @@ class TestRefusals:
             ({"WebSocket": {"RateLimit": -1}}, '"WebSocket.RateLimit" must be an integer of 0 or'),
             ({"Shutdown": {"WaitTime": "-5s"}}, '"Shutdown.WaitTime" must be a time, in seconds'),
             ({"CertFile": "c.pem"}, '"KeyFile" is not set: TLS needs both files'),
+            ({"Services": {"KeyFile": "k"}}, '"Services.CertFile" is not set: TLS needs both'),
+            ({"Services": {"ClientCAFile": "c"}}, '"Services.CertFile" is not set: only over TLS'),
+            (
+                {"GroupRpc": {"Endpoints": ["h:1"], "Tls": {"CertFile": "c"}}},
+                '"GroupRpc.Tls.KeyFile" is not set: TLS needs both files',
+            ),
             ({"MessageRpc": {}}, '"MessageRpc.Endpoints" is not set'),
             (
                 {"MessageRpc": {"Endpoints": ["a:1"], "Target": "dns:///a:1"}},

@@ -18,6 +18,7 @@ from skyeim_ws.config.tree import (
     LogConf,
     PushEventConf,
     RpcConf,
+    ServicesConf,
 )
 from skyeim_ws.discovery.announce import Announcement
 from skyeim_ws.process import valkey
@@ -137,6 +138,17 @@ async def test_a_missing_backend_is_a_fault_of_the_caller(config: Config) -> Non
 def test_the_database_is_the_configured_one_else_a_file(config: Config) -> None:
     assert data_source(config).endswith("/data/skyeim.db")
     assert data_source(replace(config, database=DatabaseConf(data_source="x.db"))) == "x.db"
+
+
+def test_the_services_are_told_of_their_certificate() -> None:
+    tls = ServicesConf(cert_file="c.pem", key_file="k.pem", client_ca_file="a.pem")
+    command = services_command(["h:1"], "", LogConf(), demo=False, tls=tls)
+    at = command.index("--cert-file")
+    assert command[at : at + 6] == [
+        *("--cert-file", "c.pem", "--key-file", "k.pem"),
+        *("--client-ca-file", "a.pem"),
+    ]
+    assert "--cert-file" not in services_command(["h:1"], "", LogConf(), demo=False)
 
 
 def test_secrets_are_not_on_the_command_line(config: Config) -> None:

@@ -11,7 +11,8 @@ from grpc import StatusCode
 from grpc_health.v1.health_pb2 import HealthCheckRequest
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from skyeim_ws.config.tree import Config
+from skyeim_ws.config.tree import Config, RpcConf
+from skyeim_ws.contract.grpc_tls import ClientTls, client_tls, open_channel
 from skyeim_ws.discovery.etcd import EtcdFailed
 from skyeim_ws.discovery.watch import read_once
 from skyeim_ws.process.embedded import services_address
@@ -64,12 +65,7 @@ async def addresses(config: Config, service: ServiceName) -> Sequence[str]:
 
     Raises AdminError.
     """
-    sections = {
-        "message": config.message_rpc,
-        "friend": config.friend_rpc,
-        "group": config.group_rpc,
-    }
-    rpc = sections[service]
+    rpc = _section(config, service)
     if rpc is None:
         return (_embedded_address(config),)
     if rpc.registry is None:
@@ -83,11 +79,33 @@ async def addresses(config: Config, service: ServiceName) -> Sequence[str]:
     return found
 
 
+def tls_of(config: Config, service: ServiceName) -> ClientTls | None:
+    """Return how a service is spoken to over TLS, if it is; raises AdminError."""
+    rpc = _section(config, service)
+    if rpc is None or rpc.tls is None:
+        return None
+    conf = rpc.tls
+    try:
+        return client_tls(conf.ca_cert_file, conf.cert_file, conf.key_file, conf.server_name)
+    except OSError as error:
+        raise AdminError(f"cannot read {error.filename}: {error.strerror}") from None
+
+
+def _section(config: Config, service: ServiceName) -> RpcConf | None:
+    return {
+        "message": config.message_rpc,
+        "friend": config.friend_rpc,
+        "group": config.group_rpc,
+    }[service]
+
+
 @asynccontextmanager
-async def connected(addresses: Sequence[str]) -> AsyncIterator[grpc.aio.Channel]:
+async def connected(
+    addresses: Sequence[str], tls: ClientTls | None = None
+) -> AsyncIterator[grpc.aio.Channel]:
     """Open a channel to the first of the addresses where a server is; raises AdminError."""
     for address in addresses:
-        async with grpc.aio.insecure_channel(address, options=_OPTIONS) as channel:
+        async with open_channel(address, tls, _OPTIONS) as channel:
             if await _connects(channel):
                 yield channel
                 return

@@ -9,7 +9,7 @@ import grpc
 from skyeim_ws.cli.admin import friends as admin_friends
 from skyeim_ws.cli.admin import groups as admin_groups
 from skyeim_ws.cli.admin import messages as admin_messages
-from skyeim_ws.cli.admin.calls import AdminError, ServiceName, addresses, connected
+from skyeim_ws.cli.admin.calls import AdminError, ServiceName, addresses, connected, tls_of
 from skyeim_ws.cli.admin.output import Answer, write, write_error
 from skyeim_ws.config.tree import Config
 
@@ -38,7 +38,7 @@ async def execute(config: Config, arguments: Namespace) -> int:
     """Run the command that the arguments name, print its answer; return the exit code."""
     service, command = _COMMANDS[arguments.command]
     try:
-        async with connected(await addresses(config, service)) as channel:
+        async with connected(await addresses(config, service), tls_of(config, service)) as channel:
             answer = await command(channel, arguments)
     except AdminError as error:
         write_error(str(error))
