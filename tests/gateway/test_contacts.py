@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, update
 
+from skyeim_ws.contract.names import DEMO_NAMES
 from skyeim_ws.services.tables import friends, groups
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.test_http import decoded
@@ -27,7 +28,7 @@ async def test_friends_come_page_by_page(make_world: MakeWorld, prefix: str) -> 
         common = {"status": 1, "createdAt": 1_700_000_000}
         assert shown == [
             {"friendId": 1003, "remark": "Cäcilie"} | common,
-            {"friendId": 1002, "remark": ""} | common,
+            {"friendId": 1002, "remark": DEMO_NAMES[1002]} | common,
         ]
         assert all(isinstance(entry["id"], int) for entry in answer["data"]["list"])
         assert answer["data"]["total"] == 2
