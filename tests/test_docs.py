@@ -22,7 +22,8 @@ from skyeim_ws.contract.codes import ERROR_CODES, UNKNOWN_TYPE, CloseCode
 from skyeim_ws.contract.names import DEMO_USERS
 from skyeim_ws.gateway.gauges import gauges, service_gauges
 from tests.store.servers import running_server
-from tests.world import DEADLINE, world
+from tests.waiting import DEADLINE
+from tests.world import world
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])

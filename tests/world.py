@@ -40,14 +40,13 @@ from skyeim_ws.services.shared_redis import open_redis
 from skyeim_ws.services.tables import group_members, groups
 from skyeim_ws.store.keys import session_key
 from skyeim_ws.store.sessions import CLEAN
-from tests.waiting import until
+from tests.waiting import DEADLINE, until
 
 if TYPE_CHECKING:
     from skyeim_ws.contract.pb.group_pb2_grpc import GroupAsyncStub
 
 SECRET = "a secret for tests, longer than 32 bytes"
 PUSH_SECRET = "the services' secret, longer than 32 bytes"
-DEADLINE = 20.0
 GRACE = 0.5
 """Seconds for calls under way at the end: one that is cut while it opens a connection to the
 database leaves a thread behind."""

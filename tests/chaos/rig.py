@@ -6,6 +6,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from http import HTTPStatus
 from itertools import permutations
 from pathlib import Path
 
@@ -16,12 +17,10 @@ from tornado.simple_httpclient import SimpleAsyncHTTPClient
 from skyeim_ws.process import valkey
 from skyeim_ws.services.db import open_database
 from skyeim_ws.services.tables import friends, group_members, groups, messages
+from tests.waiting import until_async
 from tests.world import PUSH_SECRET, SECRET
 
 GROUP = "g_chaos"
-START_SECONDS = 60.0
-"""How long a process may take to serve; an import takes seconds on a busy machine."""
-
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -103,12 +102,13 @@ class Rig:
 
     async def healthy(self) -> None:
         """Wait until every gateway serves and reaches Redis."""
-        async with asyncio.timeout(START_SECONDS):
-            for port in self.ports:
-                while not await self._is_healthy(port):
-                    for process in self.processes:
-                        process.check()
-                    await asyncio.sleep(0.05)
+
+        async def all_healthy() -> bool:
+            for process in self.processes:
+                process.check()
+            return all([await self._is_healthy(port) for port in self.ports])
+
+        await until_async(all_healthy)
 
     async def cut_subscriptions(self) -> None:
         """Have Valkey end the connections on which the gateways listen."""
@@ -116,11 +116,18 @@ class Rig:
             await redis.client_kill_filter(_type="pubsub")
 
     async def get(self, port: int, path: str, token: str) -> bytes:
-        """Make a user's HTTP call, and return the body."""
-        answer = await self._http.fetch(
-            f"http://127.0.0.1:{port}{path}", headers={"Authorization": f"Bearer {token}"}
-        )
-        return answer.body
+        """Make a user's HTTP call, again while a service is not reached; return the body."""
+        headers = {"Authorization": f"Bearer {token}"}
+
+        async def answer() -> bytes:
+            url = f"http://127.0.0.1:{port}{path}"
+            found = await self._http.fetch(url, headers=headers, raise_error=False)
+            if found.code == HTTPStatus.SERVICE_UNAVAILABLE:
+                return b""
+            found.rethrow()
+            return found.body
+
+        return await until_async(answer)
 
     async def stored(self) -> dict[str, tuple[int, int]]:
         """Return what the database holds: the id and seq of each msgId."""

@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tests.chaos import faults as fire
@@ -14,9 +15,10 @@ from tests.chaos import rig as cluster
 from tests.chaos.book import Book
 from tests.chaos.person import Person
 from tests.chaos.rig import Rig
+from tests.waiting import DEADLINE, until
 
 FIRST_USER = 2001
-SETTLE_SECONDS = 40.0
+SETTLE_SECONDS = DEADLINE
 """How long everything may take to arrive once all is healed."""
 
 Say = Callable[[str], None]
@@ -129,8 +131,7 @@ async def _burn(rig: Rig, shape: Shape, seed: int, book: Book, say: Say) -> None
     began = time.monotonic()
     for number, fault in enumerate(planned, 1):
         due = shape.messages * number // (len(planned) + 1)
-        while len(book.promised) < due:  # noqa: ASYNC110 - progress is anybody's
-            await asyncio.sleep(0.02)
+        await until(partial(_promised, book, due), deadline=None)
         await fault(rig, chance)
         await rig.healthy()
         say(
@@ -139,11 +140,13 @@ async def _burn(rig: Rig, shape: Shape, seed: int, book: Book, say: Say) -> None
         )
 
 
+def _promised(book: Book, due: int) -> bool:
+    return len(book.promised) >= due
+
+
 async def _until(condition: Callable[[], bool]) -> None:
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(SETTLE_SECONDS):
-            while not condition():  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
+        await until(condition, SETTLE_SECONDS)
 
 
 async def _compare(rig: Rig, book: Book, late: int, connections: int) -> Result:

@@ -15,7 +15,7 @@ def report(result: Result) -> str:
     return f"\n{result.table}"
 
 
-@pytest.mark.gen_test(timeout=170)
+@pytest.mark.gen_test
 async def test_nothing_that_was_promised_is_lost_whatever_dies() -> None:
     result = await run(SHORT, SEED)
     assert result.counts["sent and acked"] >= SHORT.messages
@@ -24,7 +24,7 @@ async def test_nothing_that_was_promised_is_lost_whatever_dies() -> None:
 
 @pytest.mark.skipif(not LONG, reason="takes minutes; set LONG_TESTS=1")
 @pytest.mark.parametrize("part", MUTANTS)
-@pytest.mark.gen_test(timeout=170)
+@pytest.mark.gen_test
 async def test_without_one_of_the_safeguards_something_is_lost(part: str) -> None:
     """Else the test above would prove nothing."""
     result = await run(SHORT, SEED, without=part)

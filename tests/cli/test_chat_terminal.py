@@ -16,6 +16,7 @@ from tornado.websocket import WebSocketHandler
 from skyeim_ws.cli.chat import terminal as chat_client
 from skyeim_ws.cli.chat.conversation import Target, reconnect_delay
 from skyeim_ws.contract.codes import CloseCode
+from tests.waiting import DEADLINE
 
 TO_1002 = Target(user_id=1002)
 
@@ -83,7 +84,7 @@ class Screen:
         self.changed.set()
 
     async def shows(self, text: str) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(DEADLINE):
             while not any(text in line for line in self.lines):
                 self.changed.clear()
                 await self.changed.wait()
@@ -105,7 +106,7 @@ class Run:
     async def end(self) -> int:
         """Close the input and return the exit code."""
         self.lines.feed_eof()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(DEADLINE):
             return await self.task
 
 
@@ -210,7 +211,7 @@ async def test_a_newer_login_ends_the_run(gateway: Gateway) -> None:
     run = Run(gateway.url)
     await run.screen.shows("connected")
     gateway.connections[0].close(CloseCode.KICKED, "elsewhere")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(DEADLINE):
         assert await run.task == 1
     assert run.screen.lines[-1] == "✗ closed with 4001: you have logged in elsewhere"
     assert len(gateway.connections) == 1
@@ -224,7 +225,7 @@ async def test_a_newer_login_ends_the_run(gateway: Gateway) -> None:
 async def test_a_refused_handshake_ends_the_run(gateway: Gateway, status: int, said: str) -> None:
     gateway.refuse_with = status
     run = Run(gateway.url)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(DEADLINE):
         assert await run.task == 1
     assert run.screen.lines == [f"✗ the gateway {said}"]
 
@@ -286,7 +287,7 @@ async def test_the_program_reads_its_input_from_a_pipe_or_a_file(
             env=os.environ | {"PYTHONUTF8": "1"},
         )
     given = None if kind == "file" else source.read_bytes()
-    async with asyncio.timeout(50):
+    async with asyncio.timeout(DEADLINE):
         output, _ = await program.communicate(given)
     assert program.returncode == 0
     assert output.decode().splitlines() == ["* connected as 1001, 1 online", "✓ sent", "✓ sent"]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skyeim_ws.config.check import load, warnings
@@ -149,7 +149,7 @@ class TestReading:
         assert len(keys) > 15
         assert config.web_socket == WebSocketConf()
 
-    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+    @settings(max_examples=50)
     @given(data=st.data())
     def test_keys_are_matched_in_any_case(self, tmp_path: Path, data: st.DataObject) -> None:
         def recased(key: str) -> str:

@@ -113,7 +113,7 @@ def feed(reader: FrameReader, data: bytes, *, pauses: bool) -> Iterator[tuple[in
         yield frame
 
 
-@settings(max_examples=examples(300), deadline=None)
+@settings(max_examples=examples(300))
 @given(
     frames=st.lists(drawn_frames, max_size=8),
     sizes=st.lists(st.integers(1, 40), max_size=20),

@@ -17,7 +17,7 @@ from skyeim_ws.contract.codes import CloseCode
 from skyeim_ws.contract.texts import Text
 from tests.conn.endpoint import TOKEN_SECONDS, Clock, delivery, endpoint
 from tests.gateway.raw import RawUser
-from tests.waiting import until
+from tests.waiting import DEADLINE, until
 
 seconds = st.floats(0.01, 10_000)
 
@@ -231,7 +231,7 @@ async def test_a_started_heartbeat_sweeps_by_itself_until_it_is_stopped() -> Non
         heartbeat = Heartbeat(running.context)
         task = heartbeat.start()
         assert await user.next_ping() == b"1"
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(DEADLINE):
             assert (await user.close_frame()).code == CloseCode.HEARTBEAT_TIMEOUT
         await heartbeat.close()
         assert task.cancelled()

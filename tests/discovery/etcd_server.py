@@ -21,6 +21,7 @@ from tornado.testing import bind_unused_port
 
 from skyeim_ws.config.tree import EtcdConf
 from skyeim_ws.process import pdeathsig
+from tests.waiting import until_async
 
 PASSWORD = "a password of the tests"
 
@@ -63,15 +64,16 @@ class Etcd:
         tied = [sys.executable, "-I", "-S", pdeathsig.__file__, str(os.getpid()), "--", *command]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(tied, stdout=log, stderr=log)  # noqa: ASYNC220
-        async with asyncio.timeout(30):
-            while True:
-                try:
-                    await self.ask("cluster/member/list")
-                except OSError:
-                    assert self._process.poll() is None, (self._folder / "log").read_text()
-                    await asyncio.sleep(0.02)
-                else:
-                    return
+        await until_async(self._answers)
+
+    async def _answers(self) -> bool:
+        try:
+            await self.ask("cluster/member/list")
+        except OSError:
+            assert self._process is not None
+            assert self._process.poll() is None, (self._folder / "log").read_text()
+            return False
+        return True
 
     def stop(self) -> None:
         """Kill it; its data stays."""

@@ -1,6 +1,5 @@
 """Our addresses in a real etcd, as go-zero's own clients look for them."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -11,7 +10,7 @@ from skyeim_ws.config.tree import EtcdConf
 from skyeim_ws.discovery import announce
 from skyeim_ws.discovery.announce import Announcement, announcing, decode, encode, reached_at
 from tests.discovery.etcd_server import PASSWORD, Etcd, needs_etcd, running_etcd
-from tests.waiting import until
+from tests.waiting import until, until_async
 
 
 @pytest.fixture(autouse=True)
@@ -22,14 +21,18 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def shown(etcd: Etcd, key: str, *values: str) -> dict[str, str]:
     """Wait until exactly these values stand under a key; return them with their keys."""
-    while sorted((found := await etcd.keys(f"{key}/")).values()) != sorted(values):  # noqa: ASYNC110
-        await asyncio.sleep(0.02)
+
+    async def stand() -> list[dict[str, str]]:
+        found = await etcd.keys(f"{key}/")
+        return [found] if sorted(found.values()) == sorted(values) else []
+
+    [found] = await until_async(stand)
     return found
 
 
 @asynccontextmanager
 async def in_etcd() -> AsyncIterator[Etcd]:
-    async with running_etcd() as etcd, asyncio.timeout(60):
+    async with running_etcd() as etcd:
         yield etcd
 
 

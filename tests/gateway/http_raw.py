@@ -5,7 +5,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from tests.world import DEADLINE, World
+from tests.waiting import DEADLINE
+from tests.world import World
 
 
 @dataclass(frozen=True)

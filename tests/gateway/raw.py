@@ -11,7 +11,8 @@ from typing import Any
 
 from websockets.frames import Close, Frame, Opcode
 
-from tests.world import DEADLINE, World
+from tests.waiting import DEADLINE
+from tests.world import World
 
 
 class RawUser:

@@ -22,8 +22,8 @@ from tests.gateway.conftest import MakeWorld
 from tests.gateway.raw import raw_user
 from tests.gateway.test_handshake import refusal
 from tests.gateway.test_offline import leave_messages, queue_is, window
-from tests.store.servers import Server, running_server, until_async
-from tests.waiting import until
+from tests.store.servers import Server, running_server
+from tests.waiting import until, until_async
 from tests.world import User, World, world
 
 MISSED = "{offline:private:1002}:missed"

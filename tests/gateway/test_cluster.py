@@ -80,7 +80,7 @@ async def test_a_login_on_another_node_kicks_and_announces_nothing(make_world: M
         assert await world.redis.smembers("online:users") == {b"1001", b"1002"}
 
 
-@pytest.mark.gen_test(timeout=170)
+@pytest.mark.gen_test
 async def test_two_logins_at_once_on_two_nodes_leave_exactly_one(make_world: MakeWorld) -> None:
     async with make_world(rate_limit=0) as world:
         other = await world.add_node()

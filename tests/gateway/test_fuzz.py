@@ -19,7 +19,7 @@ from skyeim_ws.contract.texts import Text
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.raw import raw_user
 from tests.long import examples
-from tests.waiting import until
+from tests.waiting import DEADLINE, until
 from tests.world import User, World
 
 T = TypeVar("T")
@@ -34,10 +34,8 @@ ANSWERS = {
 }
 """What is answered, and how; the types that are not here may go without a word."""
 
-DEADLINE = 15.0
-"""Seconds for one example; after a failure many more are tried."""
 
-fuzzed = settings(max_examples=examples(100), deadline=None)
+fuzzed = settings(max_examples=examples(100))
 
 
 class Errors(logging.Handler):

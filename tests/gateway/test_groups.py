@@ -11,8 +11,7 @@ from skyeim_ws.contract.pb import group_pb2 as pb
 from skyeim_ws.services.tables import messages
 from skyeim_ws.store.members import UNVERIFIED_TTL
 from tests.gateway.conftest import MakeWorld, not_on_a_cluster
-from tests.store.servers import until_async
-from tests.waiting import until
+from tests.waiting import until, until_async
 from tests.world import User, World
 
 MEMBERS_KEY = "im:group:members:g_demo"

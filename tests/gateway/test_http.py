@@ -11,7 +11,7 @@ from skyeim_ws.config.tree import DevServerConf, PrometheusConf, PushEventConf
 from skyeim_ws.services import history
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.raw import raw_user
-from tests.store.servers import until_async
+from tests.waiting import until_async
 from tests.world import PUSH_SECRET, User, World
 
 SECRET_HEADER = "X-Skyeim-Push-Secret"

@@ -50,7 +50,7 @@ def heard(friend: User) -> list[str]:
     return kinds
 
 
-@pytest.mark.gen_test(timeout=170)
+@pytest.mark.gen_test
 async def test_of_two_that_take_a_session_over_at_once_exactly_one_survives(
     make_world: MakeWorld,
 ) -> None:
@@ -70,7 +70,7 @@ async def test_of_two_that_take_a_session_over_at_once_exactly_one_survives(
         await friend.expect("offline", userId=RACER)
 
 
-@pytest.mark.gen_test(timeout=170)
+@pytest.mark.gen_test
 async def test_of_two_first_logins_at_once_exactly_one_survives(make_world: MakeWorld) -> None:
     """A friend hears of each of them once it is over, and not before."""
     async with make_world(rate_limit=0) as world:

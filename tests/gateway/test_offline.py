@@ -8,7 +8,7 @@ from websockets.frames import Opcode
 
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.raw import RawUser, raw_user
-from tests.store.servers import until_async
+from tests.waiting import until_async
 from tests.world import User, World
 
 KEY = "offline:private:1003"

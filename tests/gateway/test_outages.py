@@ -21,8 +21,8 @@ from skyeim_ws.store.keys import session_key
 from skyeim_ws.store.sessions import RedisSessions
 from tests.gateway.conftest import MakeWorld
 from tests.rpc.servers import hang, serving
-from tests.store.servers import Server, running_server, until_async
-from tests.waiting import until
+from tests.store.servers import Server, running_server
+from tests.waiting import until, until_async
 from tests.world import User, World
 from tests.world import world as run_world
 

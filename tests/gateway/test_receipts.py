@@ -17,7 +17,7 @@ from skyeim_ws.services.tables import (
 )
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.raw import raw_user
-from tests.store.servers import until_async
+from tests.waiting import until_async
 from tests.world import World
 
 

@@ -103,7 +103,7 @@ def resident_bytes() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-@pytest.mark.gen_test(timeout=170)
+@pytest.mark.gen_test
 async def test_a_reader_that_stops_is_closed_with_4002_and_gets_everything_later(
     make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,8 +9,7 @@ from websockets.asyncio.client import connect
 from skyeim_ws.services.tables import BLOCKED, friends, messages
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.raw import raw_user
-from tests.store.servers import until_async
-from tests.waiting import until
+from tests.waiting import until, until_async
 from tests.world import User, World
 
 

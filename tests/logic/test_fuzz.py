@@ -92,7 +92,7 @@ def allowed(data: object) -> bool:
 frames = near_valid().map(lambda drawn: drawn[1]) | json_texts | st.text(max_size=50)
 
 
-@settings(max_examples=examples(500), deadline=None)
+@settings(max_examples=examples(500))
 @given(frames)
 @example('{"type":"ack","data":{"msgId":""}}')
 @example('{"type":"chat","data":{"content":"\\ud800","toUserId":1}}')

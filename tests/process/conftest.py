@@ -19,12 +19,9 @@ from tornado.simple_httpclient import SimpleAsyncHTTPClient
 from websockets.asyncio.client import connect
 
 from skyeim_ws.handler import tokens
-from tests.store.servers import Server, running_server, until_async
-from tests.waiting import until
+from tests.store.servers import Server, running_server
+from tests.waiting import DEADLINE, until, until_async
 from tests.world import SECRET, User
-
-DEADLINE = 40.0
-"""Seconds; programs take long to start where many tests run at once."""
 
 CONFIG = f"""
 Name: process-test

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,8 @@ from structlog.testing import capture_logs
 
 from skyeim_ws.process import children, pdeathsig
 from skyeim_ws.process.children import Child, ChildError
+from tests.waiting import DEADLINE, until
 
-DEADLINE = 20.0
 SLEEP = ("sleep", "60")
 
 
@@ -32,12 +32,6 @@ async def at_once() -> bool:
 
 async def never() -> bool:
     return False
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(DEADLINE):
-        while not condition():  # noqa: ASYNC110 - other processes have no event
-            await asyncio.sleep(0.005)
 
 
 def alive(pid: int) -> bool:

@@ -19,9 +19,9 @@ from skyeim_ws.config.redis import RedisConf
 from skyeim_ws.config.tree import Auth, Config, EmbeddedConf, LogConf, RpcConf, ShutdownConf
 from skyeim_ws.handler import tokens
 from skyeim_ws.process import daemon, valkey
+from tests.waiting import DEADLINE
 
 SECRET = "a secret for tests, longer than 32 bytes"
-DEADLINE = 40.0
 
 
 @pytest.fixture

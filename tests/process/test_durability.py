@@ -19,7 +19,7 @@ from skyeim_ws.rpc.pool import Pool
 from skyeim_ws.services.db import open_database
 from skyeim_ws.services.tables import messages
 from tests.services.conftest import make_group
-from tests.waiting import until
+from tests.waiting import DEADLINE, until
 
 SENDERS = 20
 MESSAGES_OF_EACH = 250
@@ -29,9 +29,6 @@ KILLS = (MESSAGES * 20 // 100, MESSAGES * 44 // 100, MESSAGES * 70 // 100)
 
 TIMEOUT = 0.5
 """Seconds that a message may take; short, because at each kill the senders must run into it."""
-
-DEADLINE = 45.0
-"""Seconds between two steps; far more than one takes."""
 
 
 class Services:

@@ -11,8 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from skyeim_ws.process import systemd
-
-DEADLINE = 20.0
+from tests.waiting import DEADLINE
 
 
 @pytest.fixture(params=["path", "abstract"])

@@ -15,8 +15,7 @@ from structlog.testing import capture_logs
 
 from skyeim_ws.process import children, valkey
 from skyeim_ws.process.valkey import EmbeddedError
-
-DEADLINE = 20.0
+from tests.waiting import DEADLINE, until
 
 
 @pytest.fixture
@@ -123,9 +122,7 @@ async def test_the_embedded_server_keeps_its_data_over_kills_and_stops(
         assert pid is not None
         client.connection_pool.disconnect()
         os.kill(pid, signal.SIGKILL)
-        async with asyncio.timeout(DEADLINE):
-            while logs[-1]["event"] != "child_started" or server.pid == pid:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+        await until(lambda: logs[-1]["event"] == "child_started" and server.pid != pid)
         assert client.get("k") == b"1"
         await server.stop(DEADLINE)
         await server.start()

@@ -4,8 +4,7 @@ import random
 import signal
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,8 @@ import redis
 
 from skyeim_ws.config.redis import RedisConf, SentinelConf
 from skyeim_ws.process import valkey
+from tests.waiting import wait_for
 
-DEADLINE = 60.0
 HOST = "127.0.0.1"
 MASTER = "skyeim"
 NODE_TIMEOUT_MS = 1500
@@ -49,7 +48,7 @@ class Node:
         self._process = subprocess.Popen(
             self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        wait_for(self._answers)
+        wait_for(self._answers, "Redis")
 
     def kill(self) -> None:
         if self._process is not None:
@@ -86,14 +85,6 @@ class Node:
             return False
 
 
-def wait_for(condition: Callable[[], object]) -> None:
-    """Block until the condition holds; for servers that are set up, outside of any loop."""
-    deadline = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < deadline, "the servers did not come up"
-        time.sleep(0.02)
-
-
 class ClusterServers:
     """Three masters, each with a replica."""
 
@@ -123,7 +114,7 @@ class ClusterServers:
         for node in self.nodes:
             if not node.running:
                 node.start()
-        wait_for(self._well)
+        wait_for(self._well, "Redis")
         for node in self.masters():
             node.empty()
 
@@ -144,10 +135,13 @@ class ClusterServers:
             node.ask("CLUSTER", "ADDSLOTSRANGE", *bounds)
         for node in self.nodes[1:]:
             self.nodes[0].ask("CLUSTER", "MEET", HOST, node.port, node.bus_port)
-        wait_for(lambda: all(_known(node) == len(self.nodes) for node in self.nodes))
+        wait_for(
+            lambda: all(_known(node) == len(self.nodes) for node in self.nodes),
+            "the servers do not come up",
+        )
         for master, replica in zip(masters, replicas, strict=True):
             replica.ask("CLUSTER", "REPLICATE", _text(master.ask("CLUSTER", "MYID")))
-        wait_for(self._well)
+        wait_for(self._well, "Redis")
 
 
 class SentinelServers:
@@ -176,7 +170,7 @@ class SentinelServers:
             if node is not master and _is_master(node):
                 # The sentinels would do it too, some ten seconds later.
                 node.ask("REPLICAOF", HOST, master.port)
-        wait_for(self._well)
+        wait_for(self._well, "Redis")
         self.master().empty()
 
     def _well(self) -> bool:
@@ -214,7 +208,7 @@ def sentinel_servers(folder: Path) -> Iterator[SentinelServers]:
         for number, port in enumerate(ports[1:3], 1):
             replica = Node(folder / f"r{number}", port, f"replicaof {HOST} {first}")
             nodes.append(_started(stack, replica))
-        wait_for(lambda: _online_replicas(nodes[0]) == 2)
+        wait_for(lambda: _online_replicas(nodes[0]) == 2, "Redis")
         watch = (
             f"sentinel monitor {MASTER} {HOST} {first} 2",
             f"sentinel down-after-milliseconds {MASTER} {NODE_TIMEOUT_MS}",
@@ -225,7 +219,10 @@ def sentinel_servers(folder: Path) -> Iterator[SentinelServers]:
             for number, port in enumerate(ports[3:])
         ]
         # All have to know of one another, and of the replicas, before they can agree.
-        wait_for(lambda: all(_knows_all(sentinel) for sentinel in sentinels))
+        wait_for(
+            lambda: all(_knows_all(sentinel) for sentinel in sentinels),
+            "the servers do not come up",
+        )
         yield SentinelServers(nodes, sentinels)
 
 

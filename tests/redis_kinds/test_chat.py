@@ -9,7 +9,7 @@ from skyeim_ws.gateway.app import Gateway
 from tests.gateway.conftest import MakeWorld
 from tests.long import LONG
 from tests.redis_kinds.servers import ClusterServers, SentinelServers
-from tests.waiting import until
+from tests.waiting import until, until_async
 from tests.world import User, World
 
 pytestmark = pytest.mark.xdist_group("redis_kinds")
@@ -81,9 +81,11 @@ async def test_group_messages_reach_every_node_in_order_and_raise_the_counter(
             await alice.send("group_chat", groupId="g_demo", content="x", msgId=msg_id)
         seqs = [(await carol.expect("group_chat"))["seq"] for _ in MSG_IDS]
         assert seqs == list(range(1, len(MSG_IDS) + 1))
-        async with asyncio.timeout(20):
-            while await world.redis.get("group:seq:g_demo") != b"10":  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
+
+        async def raised() -> bool:
+            return bool(await world.redis.get("group:seq:g_demo") == b"10")
+
+        await until_async(raised)
 
 
 @pytest.mark.gen_test
@@ -140,7 +142,7 @@ async def failover(servers: ClusterServers | SentinelServers) -> None:
     owner.kill()
 
 
-@pytest.mark.gen_test(timeout=120)
+@pytest.mark.gen_test
 async def test_the_death_of_a_master_under_load_loses_nothing(
     make_world: MakeWorld, servers: ClusterServers | SentinelServers
 ) -> None:
@@ -167,7 +169,7 @@ async def test_the_death_of_a_master_under_load_loses_nothing(
             await talk(1)
         await noticed
         await talk(LOAD)
-        await until(lambda: all(pipeline.healthy for pipeline in pipelines), deadline=60)
+        await until(lambda: all(pipeline.healthy for pipeline in pipelines))
         await until(other.bus.ready.is_set)
         await talk(LOAD)
         seen: dict[str, int] = {}

@@ -16,8 +16,8 @@ from skyeim_ws.store.client import connect
 from skyeim_ws.store.keys import missed_key, queue_key, session_key
 from skyeim_ws.store.pipeline import MAX_BATCH, Pipeline
 from tests.long import LONG
-from tests.redis_kinds.servers import DEADLINE, HOST, ClusterServers, Node, SentinelServers
-from tests.waiting import until
+from tests.redis_kinds.servers import HOST, ClusterServers, Node, SentinelServers
+from tests.waiting import DEADLINE, until, until_async
 
 pytestmark = pytest.mark.xdist_group("redis_kinds")
 
@@ -42,14 +42,15 @@ async def pipelined(conf: RedisConf) -> AsyncIterator[Pipeline]:
 
 async def answered(pipeline: Pipeline, *command: str | int) -> Any:
     """Ask until there is an answer: during a failover there is none."""
-    async with asyncio.timeout(DEADLINE):
-        while True:
-            try:
-                [answer] = await pipeline.call(command)
-            except Unavailable:
-                await asyncio.sleep(0.02)
-            else:
-                return answer
+
+    async def asked() -> list[Any]:
+        try:
+            return await pipeline.call(command)
+        except Unavailable:
+            return []
+
+    [answer] = await until_async(asked)
+    return answer
 
 
 def events(logs: Sequence[Mapping[str, object]]) -> list[object]:
@@ -92,7 +93,7 @@ async def test_the_answers_of_all_masters_come_in_the_order_of_the_questions(
         assert await pipeline.call(("PING",), ("PUBLISH", "nowhere", "x")) == [b"PONG", 0]
 
 
-@pytest.mark.gen_test(timeout=120)
+@pytest.mark.gen_test
 @pytest.mark.parametrize(("servers", "fault"), FAULTS, indirect=["servers"])
 async def test_the_death_of_a_master_loses_no_write_and_keeps_the_order(
     servers: Servers, fault: Callable[[Node], None]
@@ -115,7 +116,7 @@ async def test_the_death_of_a_master_loses_no_write_and_keeps_the_order(
                     fault(lost)
                 if number == count * 3 // 4:
                     await until(lambda: not pipeline.healthy)
-            await until(lambda: not pipeline.waiting and pipeline.healthy, deadline=DEADLINE)
+            await until(lambda: not pipeline.waiting and pipeline.healthy)
             for key in keys:
                 found = [int(value) for value in await answered(pipeline, "LRANGE", key, 0, -1)]
                 assert sorted(set(found)) == list(range(count))
@@ -156,7 +157,7 @@ async def test_a_shard_without_a_server_holds_up_its_own_keys_alone(
             assert not pipeline.healthy
             assert pipeline.waiting == 1
             dead.start()
-            await until(lambda: pipeline.healthy, deadline=DEADLINE)
+            await until(lambda: pipeline.healthy)
             assert await answered(pipeline, "LRANGE", keys[0], 0, -1) == [b"1"]
     finally:
         cluster.heal()

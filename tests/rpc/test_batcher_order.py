@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 from grpc import StatusCode
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skyeim_ws.logic.outgoing import Outgoing, Stored
@@ -81,9 +81,7 @@ async def run(script: list[Step], *, batches: bool, address: str) -> tuple[list[
 
 
 @pytest.mark.parametrize("batches", [True, False])
-@settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
-)
+@settings(max_examples=20, derandomize=True)
 @given(script=steps)
 def test_answers_keep_the_order_of_submission(batches: bool, script: list[Step]) -> None:
     with tempfile.TemporaryDirectory() as folder:

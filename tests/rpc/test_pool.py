@@ -15,7 +15,7 @@ from skyeim_ws.rpc.errors import RpcFailed
 from skyeim_ws.rpc.pool import Pool
 from skyeim_ws.rpc.service import Service
 from tests.rpc.servers import Handler, failing, hang, pooling, serving
-from tests.waiting import until
+from tests.waiting import DEADLINE, until, until_async
 
 
 async def call(pool: Pool, timeout: float | None = None) -> list[str]:
@@ -39,7 +39,7 @@ def unix(folder: Path, name: str) -> str:
 
 async def both_connected(pool: Pool, *names: str) -> None:
     seen: set[str] = set()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(DEADLINE):
         while seen != set(names):
             seen.update(await call(pool))
 
@@ -295,10 +295,12 @@ async def test_a_failing_service_is_spared_and_the_log_says_so_twice(
             assert (asked + pool.refused, pool.throttled) == (400, 1)
             assert asked < 200
             healed.set()
-            async with asyncio.timeout(20):
-                while pool.throttled:
-                    await served()
-                    await asyncio.sleep(0.005)
+
+            async def allowed() -> bool:
+                await served()
+                return not pool.throttled
+
+            await until_async(allowed)
             assert await served()
     assert [entry["event"] for entry in logs if entry["event"] != "rpc_failed"] == [
         "rpc_throttled",

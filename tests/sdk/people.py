@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.node import node
-from tests.waiting import until
+from tests.waiting import DEADLINE, until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SDK = ROOT / "clients/js/skyeim.js"
-DEADLINE = 30.0
 
 
 class Person:

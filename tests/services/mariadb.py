@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,10 +20,10 @@ from sqlalchemy.pool import NullPool
 from tornado.testing import bind_unused_port
 
 from skyeim_ws.process import pdeathsig
+from tests.waiting import DEADLINE, wait_for
 
 _T = TypeVar("_T")
 
-DEADLINE = 60.0
 DATABASE = "skyeim"
 
 _SEARCH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"))
@@ -105,17 +104,16 @@ class MariaDB:
             self._process = None
 
     def wait_ready(self) -> None:
-        deadline = time.monotonic() + DEADLINE
-        while True:
-            try:
-                self.execute("SELECT 1", database="")
-            except (SQLAlchemyError, OSError):
-                assert self._process is not None
-                assert self._process.poll() is None, (self._folder / "log").read_text()
-                assert time.monotonic() < deadline, "MariaDB did not start"
-                time.sleep(0.02)
-            else:
-                return
+        wait_for(self._answers, "MariaDB")
+
+    def _answers(self) -> bool:
+        try:
+            self.execute("SELECT 1", database="")
+        except (SQLAlchemyError, OSError):
+            assert self._process is not None
+            assert self._process.poll() is None, (self._folder / "log").read_text()
+            return False
+        return True
 
     def execute(self, *statements: str, database: str = DATABASE) -> list[tuple[object, ...]]:
         """Run statements from outside a loop, the services knowing nothing; the last one's rows."""

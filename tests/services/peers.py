@@ -1,9 +1,7 @@
 """What the services talk to, for real: a push endpoint and a Valkey."""
 
-import asyncio
 import json
 import subprocess
-import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
@@ -17,6 +15,7 @@ from tornado.testing import bind_unused_port
 from tornado.web import Application, RequestHandler
 
 from skyeim_ws.contract.redis_address import RedisAddress
+from tests.waiting import until, wait_for
 
 
 class Gateway:
@@ -73,13 +72,6 @@ async def running_gateway(port: int = 0) -> AsyncIterator[Gateway]:
         await server.close_all_connections()
 
 
-async def until(condition: Callable[[], object], deadline: float = 20.0) -> None:
-    """Wait until the condition holds."""
-    async with asyncio.timeout(deadline):
-        while not condition():  # noqa: ASYNC110 - the condition may be in another process
-            await asyncio.sleep(0.005)
-
-
 def valkey_at(directory: Path) -> RedisAddress:
     """Return the address of the Valkey that runs in a directory, if one does."""
     return RedisAddress(hosts=(str(directory / "v.sock"),))
@@ -97,19 +89,14 @@ def running_valkey(directory: Path) -> Iterator[redis.Redis]:
     with subprocess.Popen([binary, *args], stdout=subprocess.DEVNULL) as process:
         try:
             with closing(redis.Redis(unix_socket_path=str(socket))) as client:
-                _await_ready(client)
+                wait_for(lambda: _answers(client), "Valkey")
                 yield client
         finally:
             process.kill()
 
 
-def _await_ready(client: redis.Redis) -> None:
-    deadline = time.monotonic() + 20
-    while True:
-        try:
-            client.ping()
-        except redis.ConnectionError:
-            assert time.monotonic() < deadline, "valkey did not start"
-            time.sleep(0.01)
-        else:
-            return
+def _answers(client: redis.Redis) -> bool:
+    try:
+        return bool(client.ping())
+    except redis.ConnectionError:
+        return False

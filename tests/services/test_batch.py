@@ -6,7 +6,7 @@ from itertools import count, pairwise
 
 import pytest
 from grpc import StatusCode
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, event, func, select, update
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError
@@ -88,7 +88,7 @@ def test_the_verdicts_on_a_batch_are_those_on_its_items_one_after_the_other(
     assert [kind(decision) for decision in decide(items, facts(known))] == expected
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25)
 @given(
     items=st.lists(drafts, min_size=1, max_size=12), cuts=st.sets(st.integers(1, 11), max_size=3)
 )

@@ -13,9 +13,10 @@ from skyeim_ws.contract.pb import message_pb2 as pb
 from skyeim_ws.services import counters as counters_module
 from skyeim_ws.services.events import Events
 from tests.services.conftest import make_group
-from tests.services.peers import running_valkey, until, valkey_at
+from tests.services.peers import running_valkey, valkey_at
 from tests.services.serving import serving
 from tests.services.test_message import grouped, private
+from tests.waiting import until
 
 
 @asynccontextmanager

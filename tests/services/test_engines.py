@@ -14,8 +14,8 @@ from skyeim_ws.services.db import DataSourceError, open_database
 from skyeim_ws.services.tables import friends
 from tests.services.conftest import Services, befriend, make_group
 from tests.services.mariadb import DATABASE, MariaDB, tmp_path  # noqa: F401
-from tests.services.peers import until
 from tests.services.test_message import grouped, private
+from tests.waiting import until
 
 pytestmark = pytest.mark.xdist_group("mariadb")
 

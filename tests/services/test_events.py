@@ -10,7 +10,8 @@ from structlog.testing import capture_logs
 
 from skyeim_ws.services import events as events_module
 from skyeim_ws.services.events import Events, to_group, to_user
-from tests.services.peers import running_gateway, running_valkey, until, valkey_at
+from tests.services.peers import running_gateway, running_valkey, valkey_at
+from tests.waiting import until
 
 SECRET = "push-secret-of-the-tests"
 

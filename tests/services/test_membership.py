@@ -20,7 +20,7 @@ from tests.services.group_calls import (
     seat,
     set_role,
 )
-from tests.services.peers import running_gateway, running_valkey, until, valkey_at
+from tests.services.peers import running_gateway, running_valkey, valkey_at
 from tests.services.serving import (
     DENIED,
     INVALID,
@@ -31,6 +31,7 @@ from tests.services.serving import (
     refused,
     serving,
 )
+from tests.waiting import until
 
 
 @pytest.mark.gen_test

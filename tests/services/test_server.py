@@ -31,8 +31,7 @@ from tests.services.conftest import (
     refusal,
 )
 from tests.services.test_message import grouped
-
-DEADLINE = 20.0
+from tests.waiting import DEADLINE
 
 
 @asynccontextmanager

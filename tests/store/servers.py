@@ -4,11 +4,9 @@ import asyncio
 import signal
 import subprocess
 import tempfile
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import TypeVar
 
 from redis.asyncio import Redis
 
@@ -16,10 +14,7 @@ from skyeim_ws.contract.redis_address import RedisAddress
 from skyeim_ws.contract.redis_client import open_server
 from skyeim_ws.process import valkey
 from skyeim_ws.store.pipeline import Pipeline
-
-T = TypeVar("T")
-
-DEADLINE = 20.0
+from tests.waiting import wait_for
 
 
 class Server:
@@ -50,12 +45,9 @@ class Server:
         self._process.send_signal(signal.SIGCONT)
 
     def wait_ready(self) -> None:
-        deadline = time.monotonic() + DEADLINE
         # A loop of its own: asyncio.run would take away the one that a test has set.
         with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
-            while not runner.run(valkey.is_ready(self.socket)):
-                assert time.monotonic() < deadline, "Redis did not start"
-                time.sleep(0.01)
+            wait_for(lambda: runner.run(valkey.is_ready(self.socket)), "Redis")
 
 
 @contextmanager
@@ -98,19 +90,3 @@ async def pipelined(
             yield pipeline
         finally:
             await pipeline.close(timeout)
-
-
-async def until(condition: Callable[[], T]) -> T:
-    """Wait until the condition is true, and return what it gave."""
-    async with asyncio.timeout(DEADLINE):
-        while not (value := condition()):  # noqa: ASYNC110 - nothing there to be an event
-            await asyncio.sleep(0.005)
-    return value
-
-
-async def until_async(condition: Callable[[], Awaitable[T]]) -> T:
-    """Wait until the awaited condition is true, and return what it gave."""
-    async with asyncio.timeout(DEADLINE):
-        while not (value := await condition()):  # noqa: ASYNC110 - the server has no event
-            await asyncio.sleep(0.005)
-    return value

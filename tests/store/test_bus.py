@@ -13,7 +13,8 @@ from skyeim_ws.store import bus as bus_module
 from skyeim_ws.store.bus import RedisBus
 from skyeim_ws.store.keys import BROADCAST, node_channel, session_key
 from skyeim_ws.store.pipeline import Pipeline
-from tests.store.servers import Server, client_at, connected, pipelined, until
+from tests.store.servers import Server, client_at, connected, pipelined
+from tests.waiting import until
 
 
 class Heard:

@@ -7,7 +7,8 @@ import pytest
 
 from skyeim_ws.store.cancellation import cancel_and_wait
 from skyeim_ws.store.tracking import changes
-from tests.store.servers import DEADLINE, Server, connected
+from tests.store.servers import Server, connected
+from tests.waiting import DEADLINE
 
 
 @pytest.mark.gen_test

@@ -13,7 +13,8 @@ from skyeim_ws.logic.ports import Refused, Unavailable
 from skyeim_ws.store import scripts, tracking
 from skyeim_ws.store.members import REFUSED_TTL, TTL, UNTRACKED_TTL, UNVERIFIED_TTL, MemberCache
 from skyeim_ws.store.tracking import changes
-from tests.store.servers import Server, client_at, connected, pipelined, until, until_async
+from tests.store.servers import Server, client_at, connected, pipelined
+from tests.waiting import until, until_async
 
 KEY = "im:group:members:g"
 MEMBERS = frozenset({1, 2, 3})

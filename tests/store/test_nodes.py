@@ -1,6 +1,5 @@
 """Leases: a node that dies is noticed and cleaned up after, once; one that lives comes back."""
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -14,7 +13,8 @@ from skyeim_ws.store.nodes import NODES_KEY, NodeLease, node_sessions_key
 from skyeim_ws.store.offline import RedisOfflineQueue
 from skyeim_ws.store.presence import RedisPresence
 from skyeim_ws.store.sessions import RedisSessions
-from tests.store.servers import Server, connected, pipelined, until, until_async
+from tests.store.servers import Server, connected, pipelined
+from tests.waiting import until, until_async
 
 RENEW, DEAD_AFTER = 0.05, 0.4
 
@@ -163,7 +163,7 @@ async def test_after_an_outage_of_redis_nobody_is_taken_for_dead(mortal: Server)
         await east.login(1, "c1")
         await west.login(2, "c2")
         mortal.kill()
-        await asyncio.sleep(1.5 * DEAD_AFTER)  # the outage is to be longer than a lease
+        await until(lambda: not (east.lease.listed or west.lease.listed))
         mortal.start()
         began = await _newest_seen(redis)
 

@@ -5,14 +5,15 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
 from skyeim_ws.store.keys import missed_key, queue_key
 from skyeim_ws.store.offline import GROWTH, SLACK, RedisOfflineQueue, choose, decode
-from tests.store.servers import Server, connected, pipelined, until
+from tests.store.servers import Server, connected, pipelined
+from tests.waiting import until
 
 
 def entry(number: int, **extra: Any) -> bytes:
@@ -205,7 +206,6 @@ placed = st.lists(
 
 
 @given(pushed=placed, batch=st.integers(1, 5))
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_comes_when_the_queue_is_in_the_order_of_the_ids(
     server: Server, pushed: list[tuple[int, Any]], batch: int
 ) -> None:

@@ -11,7 +11,8 @@ from structlog.testing import capture_logs
 
 from skyeim_ws.logic.ports import Unavailable
 from skyeim_ws.store.pipeline import MAX_BATCH, MAX_CALLS, Pipeline
-from tests.store.servers import Server, connected, pipelined, until, until_async
+from tests.store.servers import Server, connected, pipelined
+from tests.waiting import until, until_async
 
 
 def events(logs: Sequence[Mapping[str, object]]) -> list[object]:

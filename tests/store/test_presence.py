@@ -4,7 +4,8 @@ import pytest
 
 from skyeim_ws.logic.ports import Unavailable
 from skyeim_ws.store.presence import CHUNK, RedisPresence
-from tests.store.servers import Server, connected, pipelined, until
+from tests.store.servers import Server, connected, pipelined
+from tests.waiting import until
 
 
 @pytest.mark.gen_test

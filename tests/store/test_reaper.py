@@ -9,7 +9,8 @@ from redis.asyncio import Redis
 from skyeim_ws.store.nodes import NODES_KEY, NodeLease
 from skyeim_ws.store.offline import RedisOfflineQueue
 from skyeim_ws.store.sessions import RedisSessions
-from tests.store.servers import Server, connected, pipelined, until_async
+from tests.store.servers import Server, connected, pipelined
+from tests.waiting import DEADLINE, until_async
 
 
 async def seen(redis: Redis, node: str) -> float:
@@ -32,7 +33,7 @@ async def test_a_node_renews_its_lease_while_it_tells_of_the_dead(server: Server
         lease = NodeLease(pipeline, sessions, "alive", renew_seconds=0.02, dead_after=0.1)
         lease.start(on_lost=lambda: None, on_reaped=tell_forever)
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(DEADLINE):
                 await telling.wait()
             told_at = await seen(redis, "alive")
 

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import redis
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -290,10 +290,5 @@ class Model(RuleBasedStateMachine):
 def test_the_scripts_do_what_the_model_does(server: Server) -> None:
     run_state_machine_as_test(
         partial(Model, server),  # type: ignore[arg-type] # whatever makes a machine will do
-        settings=settings(
-            max_examples=40,
-            stateful_step_count=25,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-        ),
+        settings=settings(max_examples=40, stateful_step_count=25),
     )

@@ -11,7 +11,8 @@ from skyeim_ws.store.keys import missed_key, session_key
 from skyeim_ws.store.offline import RedisOfflineQueue
 from skyeim_ws.store.pipeline import Pipeline
 from skyeim_ws.store.sessions import RedisSessions
-from tests.store.servers import Server, connected, pipelined, until
+from tests.store.servers import Server, connected, pipelined
+from tests.waiting import until
 
 USER = 1001
 
