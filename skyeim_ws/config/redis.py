@@ -89,5 +89,5 @@ def _is_address(text: str) -> bool:
         parts = urlsplit(f"//{text}")
         whole = parts.netloc == text and not {"@", " "}.intersection(text)
         return whole and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # no port is such a number, no host is written so
+    except ValueError:  # there is no such port, or no such host
         return False

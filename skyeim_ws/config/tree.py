@@ -1,7 +1,7 @@
 """The sections of the configuration and their keys, as a frozen typed tree.
 
-Sections are dataclasses; `conf_loader` says how their fields are read. Times are seconds unless a
-name or a comment says milliseconds.
+Sections are dataclasses; `config/loader.py` says how their fields are read. Times are seconds
+unless a name or a comment says milliseconds.
 """
 
 from dataclasses import dataclass, field, replace

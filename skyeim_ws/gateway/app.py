@@ -304,7 +304,7 @@ def _limits(ws: WebSocketConf) -> Limits:
 async def _heard(bus: RedisBus) -> None:
     """Wait until this node hears the others, unless Redis is away.
 
-    What others say before is lost to whoever has connected here: that a friend has come online.
+    What others tell before that is lost for the clients here, such as that a friend has come.
     """
     await _until(lambda: bus.ready.is_set() or bus.redis_down, _SUBSCRIBE_SECONDS)
     if not bus.ready.is_set():

@@ -1,4 +1,4 @@
-"""What the parts of a gateway measure at a moment, by the name of the metric."""
+"""The gauges of a gateway: what its parts measure now, by the name of the metric."""
 
 from collections.abc import Sequence
 

@@ -1,1 +1,1 @@
-"""What operators see and need: logs, metrics, child processes."""
+"""What operators see: logs and metrics."""

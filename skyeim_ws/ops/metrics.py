@@ -16,7 +16,7 @@ ReadByService = Callable[[], Mapping[str, Mapping[str, int]]]
 
 
 class GatewayCollector(Collector):
-    """Reads plain numbers when it is asked, so that nothing is paid for them before."""
+    """Reads plain numbers only when somebody asks for the metrics."""
 
     def __init__(self, counters: Read, gauges: Read, by_service: ReadByService) -> None:
         self._counters = counters

@@ -34,8 +34,8 @@ class Child:
     `ready` is asked until it says yes, for at most `ready_timeout` seconds after each start.
     The output goes to this program's own, or is appended to the file `output`; `environment` is
     added to this program's own, for what must not be seen in a list of processes. The child dies
-    with the thread that started it (see `ops.pdeathsig`), so `start` belongs on the main thread; a
-    restart runs on the same loop.
+    with the thread that started it (see `process.pdeathsig`), so `start` belongs on the main
+    thread; a restart runs on the same loop.
     """
 
     def __init__(
@@ -98,8 +98,8 @@ class Child:
                 stdout=output,
                 stderr=output,
                 env=None if self._environment is None else os.environ | self._environment,
-                # A Ctrl-C at the terminal goes to the whole session of the shell; children end
-                # when they are told to, after those who need them.
+                # A Ctrl-C at the terminal reaches all processes of the session. Children must
+                # not end before those who need them.
                 start_new_session=True,
             )
         self._process = process
@@ -133,7 +133,7 @@ class Child:
                 try:
                     process = await self._launch()
                     break
-                except Exception as error:  # whatever it was, the child is still wanted
+                except Exception as error:  # whatever it was, the child is still needed
                     log.error("child_restart_failed", child=self.name, error=str(error))
                     await self._end(0)
 

@@ -15,7 +15,7 @@ from skyeim_ws.process import valkey
 from skyeim_ws.process.children import Child, ChildError
 
 _READY_TIMEOUT = 60.0
-"""Seconds; a long append-only file takes a while to load, and a small machine to import."""
+"""Seconds: Valkey may have a long file to load, and a small machine imports slowly."""
 
 STOP_GRACE = 6.0
 """Seconds that each child has to end when it is told to, one after the other."""
@@ -120,7 +120,7 @@ def data_source(config: Config) -> str:
 
 
 async def _start_redis(stack: AsyncExitStack, data_dir: Path) -> RedisConf:
-    # Its own format would stand among the JSON of the program's log.
+    # Not to our own log, which is JSON.
     output = data_dir / _REDIS_LOG
     child, socket = valkey.child(data_dir, ready_timeout=_READY_TIMEOUT, output=output)
     try:

@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
         sys.exit(f"prctl: {os.strerror(ctypes.get_errno())}")
-    # A parent that died before the line above is not noticed by the kernel any more.
+    # If the parent died before the line above, the kernel does not tell us any more.
     if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGKILL)
     try:

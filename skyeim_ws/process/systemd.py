@@ -22,7 +22,7 @@ _WATCHDOG_PID_VARIABLE = "WATCHDOG_PID"
 def notify(state: str) -> None:
     """Tell systemd about a state; nothing happens where systemd does not listen.
 
-    Never waits and never raises: a service goes on without its supervisor's ear.
+    Never waits and never raises: a service runs on although nobody listens.
     """
     address = os.environ.get(SOCKET_VARIABLE, "")
     if not address:

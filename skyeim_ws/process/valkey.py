@@ -33,7 +33,7 @@ class EmbeddedError(Exception):
 
 def find_server() -> Path:
     """Return the server's binary: the one that came with us, else a system's one."""
-    # Found without being imported: the package replaces parts of other libraries on import.
+    # The package is not imported: on import it replaces parts of other libraries.
     spec = importlib.util.find_spec(BINARY_PACKAGE)
     for folder in (spec and spec.submodule_search_locations) or ():
         binary = Path(folder, "bin", "valkey-server")
@@ -58,7 +58,7 @@ def command(server: Path, data_dir: Path, socket: Path) -> list[str]:
         "appendonly": "yes",
         "appendfsync": "everysec",
         "save": "",
-        # To evict is to lose undelivered messages; a refused write is kept and retried.
+        # An evicted key is a lost message; a write that is refused is tried again.
         "maxmemory-policy": "noeviction",
         "daemonize": "no",
         "loglevel": "warning",

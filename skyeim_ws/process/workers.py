@@ -16,10 +16,10 @@ from skyeim_ws.process import systemd
 from skyeim_ws.process.children import Child, Ready
 
 READY_TIMEOUT = 60.0
-"""Seconds; a small machine takes a while to import so much so many times at once."""
+"""Seconds: a small machine takes long to import all this in several processes at once."""
 
 STOP_MARGIN = 5.0
-"""Seconds that a worker may take beside WrapUpTime and WaitTime: its last writes to Redis."""
+"""Seconds that a worker may need besides WrapUpTime and WaitTime, to write the rest to Redis."""
 
 MAX_PORT = 65535
 
@@ -56,7 +56,7 @@ def reserve(host: str, port: int) -> list[socket.socket]:
             reserved.append(_bound(family, kind, protocol, (address[0], port, *address[2:])))
         except OSError as error:
             if error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
-                # A host that has both families in its files, and one on its interfaces.
+                # The host has addresses of both families, and an interface for one of them.
                 unusable = error
                 continue
             for other in reserved:
@@ -71,9 +71,9 @@ def reserve(host: str, port: int) -> list[socket.socket]:
 def _bound(family: int, kind: int, protocol: int, address: tuple[object, ...]) -> socket.socket:
     result = socket.socket(family, kind, protocol)
     try:
-        # Bound without SO_REUSEPORT, so that it fails where somebody else has the port, other
-        # workers included. Set afterwards, it lets our own in; and without SO_REUSEADDR by then,
-        # nobody else, also while none of them listens.
+        # Bound without SO_REUSEPORT, so that it fails if anybody has the port already. Set
+        # afterwards, it lets our own workers in. SO_REUSEADDR is off by then, so that nobody
+        # else comes in, even while no worker listens.
         result.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             result.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)

@@ -10,7 +10,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 Draw = Callable[[Sequence[T], int], list[T]]
-"""Takes so many different ones at random, as `random.sample` does."""
+"""Takes that many different items at random, as `random.sample` does."""
 
 DECAY = 10.0
 """Seconds in which a measured time loses most of its weight.

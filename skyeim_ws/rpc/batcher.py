@@ -34,9 +34,9 @@ CONCURRENT_CALLS = 64
 
 CONCURRENT_LOOK_UPS = 64
 LEAST_TIME = 0.1
-"""The part of its time that a message must have left to be sent.
+"""The part of its time that a message must have left when it is sent.
 
-Less of it would be the deadline of all that go with it."""
+A batch has the shortest deadline of its messages."""
 
 log = structlog.get_logger()
 
@@ -178,7 +178,7 @@ class Batcher:
                 self.batching = False
                 return []
             if is_refusal(failed.code):
-                # It says nothing about any one item, so here it is trouble after all.
+                # This says nothing about a single item, so the whole batch has failed.
                 self._pool.failures.note("SendBatch", failed.code, loop.time() - started)
             return [Unavailable(failed.code.name)] * len(messages)
         except Exception:  # whatever it is, the messages behind this batch must go on
@@ -240,7 +240,7 @@ class Batcher:
             return sending.failed(failed)
 
     async def _store(self, item: Item) -> SendOutcome:
-        """Have one message stored; raises RpcFailed."""
+        """Store one message by a call of its own; raises RpcFailed."""
         request = sending.request(item.message)
         if isinstance(request, Refused):
             return request
@@ -302,7 +302,7 @@ class Batcher:
         self.pending -= 1
         try:
             item.done(item.message, outcome)
-        except Exception:  # one receiver of answers must not stop the others
+        except Exception:  # a fault in one receiver of answers must not stop the others
             log.exception("send_callback_failed")
 
 

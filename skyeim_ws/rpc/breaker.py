@@ -10,11 +10,11 @@ from collections import deque
 from collections.abc import Callable
 
 WINDOW = 10.0
-"""Seconds that are looked back on."""
+"""Seconds of the past that count."""
 
 K = 1.5
 GRACE = 5
-"""Failures in a window that nothing follows from."""
+"""So many failures in a window have no consequence."""
 
 _BUCKETS = 20
 

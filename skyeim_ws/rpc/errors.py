@@ -45,17 +45,17 @@ class RpcFailed(Exception):  # noqa: N818 - it states what happened, as its sibl
 
 def failure(error: grpc.aio.AioRpcError) -> RpcFailed:
     """Return what the error of grpcio says."""
-    # The stubs take its entries for something else than the pairs that they are.
+    # The type stubs are wrong: its entries are pairs.
     metadata: Iterable[tuple[str, str | bytes]] = cast(Any, error.trailing_metadata()) or ()
     named = [value for key, value in metadata if key == REASON_KEY]
     reason = named[0] if named and isinstance(named[0], str) else ""
-    # Existing servers hand the words of the database on: MySQL has "Duplicate entry".
+    # Existing servers pass on the words of the database: MySQL says "Duplicate entry".
     duplicate = "duplicate entry" in (error.details() or "").lower()
     return RpcFailed(error.code(), reason, duplicate=duplicate)
 
 
 def classify(code: StatusCode, reason: str = "") -> Refused | Unavailable | None:
-    """Return what a status other than OK tells the one who asked.
+    """Return what a status other than OK means for the caller.
 
     None: the call was denied, and the server did not say why in words that we know.
     """
@@ -66,7 +66,7 @@ def classify(code: StatusCode, reason: str = "") -> Refused | Unavailable | None
 
 
 def is_refusal(code: StatusCode) -> bool:
-    """Tell whether the status is an answer, rather than trouble."""
+    """Tell whether the status is an answer of the service, and no failure."""
     return code in _REFUSALS
 
 

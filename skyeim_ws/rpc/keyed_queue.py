@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 class _Place(Generic[T]):
-    """An item behind others of its keys: how many it waits for, and who waits for it."""
+    """An item with the number of items that it waits for, and those that wait for it."""
 
     __slots__ = ("blockers", "followers", "item", "keys")
 
@@ -47,7 +47,7 @@ class KeyedQueue(Generic[T]):
         return place.item
 
     def finish(self, item: T) -> None:
-        """Let those go on that waited for an item which was taken."""
+        """Note that an item is done; those that waited for it may go on."""
         place = self._taken.pop(id(item))
         for key in place.keys:
             if self._last.get(key) is place:

@@ -41,8 +41,8 @@ _OPTIONS: tuple[tuple[str, str | int], ...] = (
     ("grpc.min_reconnect_backoff_ms", 2_000),
     ("grpc.max_reconnect_backoff_ms", 2_000),
     # Existing servers answer frequent pings with a GOAWAY, so there are none between calls. But
-    # with a keepalive time set, TCP gives a connection up whose data nobody has confirmed for as
-    # long as the keepalive timeout, and that is how a dead peer is noticed.
+    # with a keepalive time set, TCP gives a connection up when nobody confirms its data within
+    # the keepalive timeout. That is how a dead peer is noticed.
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 0),

@@ -33,10 +33,10 @@ _TROUBLE = frozenset(
     {StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED, StatusCode.RESOURCE_EXHAUSTED}
     | {StatusCode.INTERNAL, StatusCode.UNKNOWN, StatusCode.DATA_LOSS}
 )
-"""What a server answers that is not well."""
+"""How a server answers that has a fault."""
 
 _REPEATED = {("SendMessage", StatusCode.UNKNOWN), ("SendGroupMessage", StatusCode.INTERNAL)}
-"""How existing servers that are well answer a `msgId` which they have stored already."""
+"""How existing servers answer a `msgId` that they have stored already; this is no fault."""
 
 log = structlog.get_logger()
 

@@ -68,12 +68,12 @@ class RedisBus:
 
     @property
     def not_subscribed(self) -> bool:
-        """Whether others may be telling what this node does not hear, since Redis is there."""
+        """Whether Redis is there, but this node does not hear what others tell it."""
         return self._pipeline.healthy and not self.ready.is_set()
 
     @property
     def redis_down(self) -> bool:
-        """Whether Redis is away, and with it what others tell."""
+        """Whether Redis is away, so that nobody hears anybody."""
         return not self._pipeline.healthy
 
     async def close(self) -> None:
@@ -100,10 +100,10 @@ class RedisBus:
         self._broadcast(GroupMessage(self._node, group_id, frame, sender_id, seq, ephemeral))
 
     async def kick(self, node: str, user_id: int, conn_id: str) -> bool:
-        """Tell a node that a newer login has taken its connection's place; whether it listens.
+        """Tell a node that a newer login has replaced its connection; return whether it listens.
 
-        A cluster cannot tell, and counts as heard. If the node is dead after all, its lease runs
-        out, and whoever cleans up after it brings the user what it may have lost.
+        A cluster cannot say, so the answer is True there. If the node is dead after all, its lease
+        runs out. Whoever then cleans up brings the user what the node may have lost.
         """
         message = encode(Kick(user_id, conn_id, self._node))
         [listeners] = await self._pipeline.call(("PUBLISH", node_channel(node), message))
@@ -111,9 +111,9 @@ class RedisBus:
         return bool(listeners) or isinstance(self._client, Cluster)
 
     def handed_over(self, node: str, user_id: int) -> None:
-        """Tell a node that all is in the queue that a connection held whose place it has taken.
+        """Tell a node that the connection it has replaced has put back everything into the queue.
 
-        Goes the way of what was put back, and arrives behind it.
+        This goes the same way as what was put back, and so arrives behind it.
         """
         message = encode(HandedOver(user_id))
         self._pipeline.publish(
@@ -169,9 +169,10 @@ class RedisBus:
         return connection
 
     async def _hear(self, connection: AbstractConnection, events: BusEvents) -> None:
-        """Handle messages until the subscription proves dead: a probe to oneself stays unheard.
+        """Handle messages until the subscription is dead.
 
-        A Pub/Sub connection can die without a word, so silence has to be broken end to end.
+        A Pub/Sub connection can die without an error. So after a silence the node publishes a probe
+        to itself; if it does not hear that, the subscription is dead.
         """
         probing = False
         probe = encode(Probe())
@@ -189,7 +190,7 @@ class RedisBus:
                 self._take(reply[1], reply[2], events)
 
     def _take(self, channel: bytes, data: bytes, events: BusEvents) -> None:
-        """Handle a message; one that cannot be handled is left out, the next is heard."""
+        """Handle a message; if that fails, log it and leave the message out."""
         try:
             message = decode(data)
         except msgspec.DecodeError:
@@ -225,6 +226,6 @@ class RedisBus:
 
 
 def unique_node(name: str) -> str:
-    """Return a node's name: the same process after a restart is another node."""
+    """Return a name that no other node has: after a restart a gateway is another node."""
     safe = "".join(c if c.isalnum() or c in "._-" else "-" for c in name)
     return f"{safe}-{uuid.uuid4().hex[:12]}"

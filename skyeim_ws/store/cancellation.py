@@ -1,4 +1,4 @@
-"""The end of tasks that talk to Redis themselves."""
+"""How to end a task that talks to Redis, although it may miss its cancellation."""
 
 import asyncio
 from typing import Any

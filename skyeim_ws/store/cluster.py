@@ -1,7 +1,7 @@
 """A Redis Cluster: which master has which key, and one write to each of them.
 
-The library's own client is not used: when one node of a pipeline fails it reports at once and
-leaves the writes to the others under way, so that a retry could be overtaken by its first try.
+The library's own client is not used. When one node fails, it reports that at once and leaves the
+writes to the other nodes under way. A retry could then be overtaken by its first try.
 """
 
 import asyncio
@@ -24,8 +24,8 @@ SLOTS_SECONDS = 0.5
 """How long one node has to tell the map of slots."""
 
 SHARD_SECONDS = 1.0
-"""How long one master has for its part of a write: less than the whole write, so that a master
-that is silent does not cost the others their answers."""
+"""How long one master has for its part of a write. It is less than the whole write has, so that the
+others can answer although one master is silent."""
 
 _KEYLESS = {"PING", "PUBLISH"}
 _SCRIPT = "EVAL"
@@ -94,7 +94,7 @@ class Cluster:
         data = key if isinstance(key, bytes) else str(key).encode()
         owner = self._owners[key_slot(data)]
         if owner is None:
-            # Sent anyhow: any node answers with where it belongs, or that the cluster is down.
+            # Send it anyway: any node answers where it belongs, or that the cluster is down.
             return self._masters[:1]
         return [owner]
 
@@ -107,7 +107,7 @@ class Cluster:
         durable: bool,
     ) -> list[Exception]:
         """Write each part to its node, fill in the answers; return what failed as a whole."""
-        # All of them to their end: a write that is still under way could overtake its retry.
+        # Wait for all of them: a write that is still under way could overtake its retry.
         results = await asyncio.gather(
             *(
                 self._send_part(address, [commands[i] for i in positions], durable=durable)
@@ -196,7 +196,7 @@ class Cluster:
     async def _use(self, ranges: list[Any], teller: Address) -> None:
         owners: list[Address | None] = [None] * 16_384
         for first, last, (host, port, *_), *_ in ranges:
-            # A node that was not told its own address gives none: it is where we asked.
+            # A node that does not know its own address gives none. It is the one that we asked.
             address = (host.decode() if host else teller[0], int(port))
             owners[first : last + 1] = [address] * (last + 1 - first)
         masters = list(dict.fromkeys(owner for owner in owners if owner is not None))

@@ -18,7 +18,7 @@ def session_key(user_id: int) -> str:
 
 
 def missed_key(user_id: int) -> str:
-    """Return the key that says, until it is made up for, that a user has missed messages.
+    """Return the key that exists while a user has missed messages that nobody has brought yet.
 
     Its value is a `new_mark`.
     """
@@ -31,7 +31,7 @@ def replaced_key(user_id: int) -> str:
 
 
 def new_mark() -> str:
-    """Return a mark of something missed: each differs, so that a later one outlives an earlier."""
+    """Return a new mark; no two are the same, so that removing one leaves a later one alone."""
     return uuid.uuid4().hex
 
 

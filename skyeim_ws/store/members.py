@@ -26,7 +26,7 @@ log = structlog.get_logger()
 KEY_PREFIX = "im:group:members:"
 
 CAPACITY = 10_000
-"""Groups in the local cache; the least recently used makes room."""
+"""Groups in the local cache; when it is full, the least recently used one leaves."""
 
 TTL = 7 * 86_400
 
@@ -37,7 +37,7 @@ UNTRACKED_TTL = 1.0
 """Seconds that a list is used locally when no change to it would be told."""
 
 MAX_FILLS = 64
-"""Fills of Redis under way at a time; a group beyond that is filled by a later look-up."""
+"""How many groups are written to Redis at a time; others are written at a later look-up."""
 
 MAX_LOADS = 64
 """Lists that the Group service is asked for at a time, for all groups together."""
@@ -210,7 +210,7 @@ class MemberCache:
             until = inf if self.tracking else self._clock() + UNTRACKED_TTL
             if not members:
                 members = await self._ask(group_id, asker_id)
-                # A change before the list is in Redis is a change to no key, and is not told.
+                # While the list is not in Redis, a change touches no key, and Redis tells nobody.
                 until = self._clock() + UNTRACKED_TTL
                 self._start_fill(group_id, members, asker_id)
         finally:
@@ -243,7 +243,7 @@ class MemberCache:
     def _looked_up(self, task: asyncio.Task[frozenset[int]]) -> None:
         self._tasks.discard(task)
         if not task.cancelled():
-            task.exception()  # seen, should all who waited have gone
+            task.exception()  # so that it counts as seen, if nobody waits any more
 
     async def _read(self, group_id: str) -> frozenset[int]:
         if not self._pipeline.healthy:
@@ -331,5 +331,5 @@ class MemberCache:
 
 
 def _user_ids(members: Iterable[bytes]) -> Iterable[int]:
-    """Read what is a number; other programs may keep a placeholder in the set."""
+    """Give the numbers; other programs may keep a placeholder in the set."""
     return (int(member) for member in members if member.isdigit())

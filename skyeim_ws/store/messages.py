@@ -1,4 +1,4 @@
-"""What the nodes tell each other."""
+"""The messages that nodes send to each other, and how they are encoded."""
 
 import msgspec
 
@@ -44,23 +44,23 @@ class Kick(msgspec.Struct, frozen=True, tag="k", array_like=True):
     user_id: int
     conn_id: str
     origin: str = ""
-    """The node of the newer login, which waits until the old one has put back what it held."""
+    """The node of the newer login; it waits until the old connection has put back what it held."""
 
 
 class HandedOver(msgspec.Struct, frozen=True, tag="h", array_like=True):
-    """A node has put back what the connection of a user held that was kicked."""
+    """A node has put back everything that a kicked connection held."""
 
     user_id: int
 
 
 class NodeDied(msgspec.Struct, frozen=True, tag="l", array_like=True):
-    """A node died that may have held unconfirmed messages of a user who is here by now."""
+    """A node died; it may have held unconfirmed messages of a user who is here now."""
 
     user_id: int
 
 
 class Probe(msgspec.Struct, frozen=True, tag="t", array_like=True):
-    """A node asks itself whether it still hears."""
+    """A node tests whether it still hears itself."""
 
 
 BusMessage = (
@@ -72,11 +72,11 @@ _encoder = msgspec.msgpack.Encoder()
 
 
 def encode(message: BusMessage) -> bytes:
-    """Return what travels."""
+    """Return the bytes of a message."""
     return _encoder.encode(message)
 
 
 def decode(data: bytes) -> BusMessage:
-    """Return what came; raises msgspec.DecodeError."""
+    """Return the message of these bytes; raises msgspec.DecodeError."""
     message: BusMessage = _decoder.decode(data)
     return message

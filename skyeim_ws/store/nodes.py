@@ -1,4 +1,4 @@
-"""Which nodes live: a lease for each, and who cleans up after one that died."""
+"""Which nodes are alive: a lease for each, and the cleaning up after one that died."""
 
 import asyncio
 import json
@@ -89,7 +89,8 @@ class NodeLease:
     ) -> None:
         """Note what has to be cleaned up for a user if this node dies.
 
-        `done` is called once, later: whether Redis has it; if not by some seconds, it may later.
+        `done` is called once, later: with True when Redis has it, with False if it has not after
+        some seconds. Even then Redis may get it later.
         """
         self._pipeline.submit(
             ("HSET", node_sessions_key(self._node), user_id, _record(conn_id, group_ids)),
@@ -109,7 +110,7 @@ class NodeLease:
         self._pipeline.submit(("HDEL", node_sessions_key(self._node), user_id))
 
     async def reap_all(self) -> None:
-        """Take all other nodes for dead at once; only for a Redis that no other node uses."""
+        """Clean up after all other nodes at once; only for a Redis that no other node uses."""
         [nodes] = await self._pipeline.call(("ZRANGE", NODES_KEY, 0, -1))
         for node in nodes:
             if node.decode() != self._node:
@@ -144,7 +145,7 @@ class NodeLease:
             await asyncio.sleep(self._renew_seconds)
 
     def _begin_reaping(self, node: str, on_reaped: OnReaped) -> None:
-        """Clean up beside the renewals: for many users it may take longer than a lease lasts."""
+        """Clean up in a task of its own: for many users it may take longer than a lease lasts."""
         if node not in self._reapers:
             reaper = asyncio.create_task(self._reap_and_tell(node, on_reaped))
             self._reapers[node] = reaper
@@ -166,7 +167,7 @@ class NodeLease:
         try:
             return await self._clean_up(node, dict(zip(listed[::2], listed[1::2], strict=True)))
         finally:
-            # Also when it failed: whoever tries next need not wait for the claim to expire.
+            # Also after a failure, so that the next try need not wait until the claim expires.
             self._pipeline.submit(("DEL", f"ws:reaper:{node}"))
 
     async def _clean_up(

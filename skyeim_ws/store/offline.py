@@ -17,12 +17,12 @@ from skyeim_ws.store.shard import Command
 log = structlog.get_logger()
 
 QUEUE_SIZE = 10_000
-"""Entries in one user's queue; the oldest make room, they are still in the message store."""
+"""Entries in one user's queue. When it is full the oldest leave; storage still has them."""
 
 QUEUE_TTL = 30 * 86_400
 
 SLACK = 50
-"""Entries read beyond those wanted: programs other than ours may leave neighbours out of order."""
+"""Entries that are read besides: other programs may leave neighbours in the wrong order."""
 
 GROWTH = 4
 
@@ -54,7 +54,7 @@ def decode(stored: bytes) -> QueuedMessage | None:
     Returns None if it is neither, or could not be sent as text.
     """
     try:
-        stored.decode("utf-8")  # what goes into a text frame unread has to be valid
+        stored.decode("utf-8")  # it goes into a text frame as it is, so it has to be valid
         try:
             raw = bytes(_envelope.decode(stored).data)
         except msgspec.ValidationError:
@@ -69,12 +69,12 @@ def decode(stored: bytes) -> QueuedMessage | None:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What a look at the head of a queue gave."""
+    """The result of a look at the head of a queue."""
 
     window: Window
     unreadable: list[bytes]
     complete: bool
-    """Whether more of the queue would change nothing."""
+    """Whether a longer look would give the same."""
 
 
 def choose(head: Sequence[bytes], length: int, before_id: int | None, limit: int) -> Choice:
@@ -113,7 +113,7 @@ class RedisOfflineQueue:
         pipeline.on_room.append(self._note_unqueued)
 
     def push(self, user_id: int, entries: Sequence[bytes]) -> None:
-        """Add messages, each in its place; kept in a bounded buffer while Redis is away."""
+        """Add messages, each in its place. A bounded buffer holds them while Redis is away."""
         for start in range(0, len(entries), _PUSHED):
             self._pipeline.submit(
                 self._queued(user_id, b"", entries[start : start + _PUSHED]),
@@ -129,7 +129,7 @@ class RedisOfflineQueue:
         self._pipeline.submit(
             self._queued(user_id, encode(PrivateMessage(user_id, entry)), [entry]),
             done=done and (lambda outcome: done(isinstance(outcome, list))),
-            # Else its sender has been told that it is kept.
+            # Otherwise nobody is told that it is lost: its sender has been told that it is kept.
             dropped=partial(self._unqueued.add, user_id) if done is None else None,
         )
 
@@ -138,7 +138,7 @@ class RedisOfflineQueue:
         return decode(entry)
 
     def remove(self, user_id: int, entries: Sequence[bytes]) -> None:
-        """Take out entries, as `QueuedMessage.stored` has them; kept likewise.
+        """Take out entries, as `QueuedMessage.stored` has them; a bounded buffer holds this too.
 
         One copy of each: other programs may have left two, and the other one is shown once more.
         """
@@ -176,7 +176,7 @@ class RedisOfflineQueue:
         return ("EVAL", self._script, len(keys), *keys, *arguments, *entries)
 
     def _note_unqueued(self) -> None:
-        """Have these users get what the Message service has unread, at their next login."""
+        """Note that these users need all unread messages at their next login."""
         users = sorted(self._unqueued)
         self._unqueued.clear()
         for start in range(0, len(users), _MARKS):

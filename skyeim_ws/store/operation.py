@@ -1,4 +1,4 @@
-"""One operation on its way to Redis: its commands, and how what became of it is told, once."""
+"""One operation on its way to Redis: its commands, and who is told the outcome."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from skyeim_ws.logic.ports import Unavailable
 from skyeim_ws.store.shard import Command
 
 Outcome = list[Any] | Unavailable | None
-"""The answers; why Redis never gets it; or None: not in time, and the operation goes on waiting."""
+"""The answers; or why Redis never gets it; or None: not yet, and the operation goes on waiting."""
 
 _ERROR_LENGTH = 120
 
@@ -18,9 +18,10 @@ _ERROR_LENGTH = 120
 class Operation:
     """Commands that stay together.
 
-    A call has an `answer` and an `expiry`, and is sent once. A durable operation is sent until
-    Redis has taken it: `done` is told what became of it, and `dropped` that it was given up, both
-    in a turn of the loop of their own, where they may fail. `since` is when it was made.
+    A call is sent once; it has an `answer` and an `expiry`. A durable operation is sent until Redis
+    has taken it: `done` gets the outcome, once, and `dropped` is called if it is given up. Both run
+    in a turn of the loop of their own, so that a fault in them stops nothing. `since` is the time
+    at which the operation was made.
     """
 
     number: int
@@ -33,7 +34,7 @@ class Operation:
     expiry: asyncio.TimerHandle | None = None
 
     def settle(self, answers: list[Any]) -> None:
-        """Hand the answers out."""
+        """Pass the answers on."""
         if self.expiry is not None:
             self.expiry.cancel()
         if self.answer is not None and not self.answer.done():
@@ -41,7 +42,7 @@ class Operation:
         self.report(answers)
 
     def fail(self, why: str) -> None:
-        """Say that Redis never gets it."""
+        """Say that Redis will never get this."""
         if self.expiry is not None:
             self.expiry.cancel()
         if self.answer is not None and not self.answer.done():
@@ -51,12 +52,12 @@ class Operation:
         self.report(Unavailable(why))
 
     def report(self, outcome: Outcome) -> None:
-        """Tell whoever made a durable operation, unless it has been told."""
+        """Call `done` with the outcome, if it has not been called yet."""
         done, self.done = self.done, None
         if done is not None:
             asyncio.get_running_loop().call_soon(done, outcome)
 
 
 def text(error: Exception) -> str:
-    """Return an error for the log; cut, because Redis may quote arguments behind its own words."""
+    """Return an error for the log. It is cut, because Redis may quote arguments at its end."""
     return f"{type(error).__name__}: {str(error).split(', with args', 1)[0]}"[:_ERROR_LENGTH]

@@ -24,23 +24,23 @@ from skyeim_ws.store.shard import Command
 log = structlog.get_logger()
 
 BUFFER_SIZE, MAX_CALLS = 10_000, 1_000
-"""Durable operations that are kept while Redis is away, beyond which the oldest is dropped; and
-calls that may wait at a time, beyond which they fail at once."""
+"""How many durable operations are kept while Redis is away, then the oldest is dropped; and how
+many calls may wait, then others fail at once."""
 
 MAX_BATCH = 512
-"""Operations in one write: bounds what has to be repeated when the write fails."""
+"""Operations in one write. After a failure all of them have to be sent again."""
 
 PING_INTERVAL, BACKOFF_FIRST, BACKOFF_LIMIT = 1.0, 0.1, 2.0
 REFUSED_LIMIT = 0.5
-"""The longest pause while a part of Redis still answers, and others wait for it."""
+"""The longest pause while only a part of Redis is away: the other parts wait meanwhile."""
 
 
 class Pipeline:
     """The queue to Redis and the task that drains it; `start` it on a running loop.
 
-    `timeout` (seconds) bounds each write with its answers, each call from the moment that it is
-    made, and what a durable operation may wait before that is said. `dropped` counts durable
-    operations lost to the bound, `failed` those and calls that Redis refused for good. The
+    `timeout` (seconds) bounds each write with its answers, and each call from the moment that it is
+    made; a durable operation that waits longer is told so. `dropped` counts durable operations that
+    found no room, `failed` operations that Redis has refused for good. The
     callbacks of `on_recovered` run each time that Redis takes commands again after an outage; one
     that returns an awaitable gets a task. Those of `on_room` run when there is room again after
     operations were dropped, which may be without an outage.
@@ -83,11 +83,11 @@ class Pipeline:
         done: Callable[[Outcome], None] | None = None,
         dropped: Callable[[], None] | None = None,
     ) -> None:
-        """Take one durable operation: sent until Redis has taken it, at least once.
+        """Take one durable operation, which is sent until Redis has taken it: at least once.
 
         Its commands stay together. After `close` it is dropped, and counted. `done` is called
-        once, with None if Redis is away for longer than `timeout`; `dropped` whenever it is given
-        up. Both on the loop, never from inside.
+        once, with None if Redis is away for longer than `timeout`; `dropped` is called if it is
+        given up. Both are called later, on the loop, never from here.
         """
         self._number += 1
         now = 0.0 if done is None else asyncio.get_running_loop().time()
@@ -100,9 +100,9 @@ class Pipeline:
         self._wake.set()
 
     def publish(self, *commands: Command) -> None:
-        """Send once, in order, and care no further: for what can be missed.
+        """Send something once, in order, that may get lost.
 
-        Nothing is sent while Redis is away, nor beyond the bound of calls.
+        Nothing is sent while Redis is away, or when too many calls wait.
         """
         if self._closed or self._away or len(self._calls) >= MAX_CALLS:
             return
@@ -188,10 +188,10 @@ class Pipeline:
         return batch
 
     async def _write(self, batch: list[Operation]) -> Exception | None:
-        """Write the batch and hand out the answers; return why Redis is to be called lost."""
+        """Write the batch and pass the answers on; return an error if Redis is lost."""
         commands = [command for operation in batch for command in operation.commands]
         durable = any(operation.durable for operation in batch)
-        # After a loss every write asks along, since it may not reach the part that was lost.
+        # After a loss each write has a PING, since it may not reach the part that was lost.
         ask = not batch or not self.healthy
         if ask:
             commands.append(("PING",))
@@ -230,7 +230,7 @@ class Pipeline:
                 operation.settle(own)
         self._put_back(again)
         if failures:
-            # One line for a write: a key of the wrong type would give one for each message.
+            # One line for a whole write: a key of the wrong type would give one for each message.
             self.failed += len(failures)
             command, error = failures[0]
             log.error(
@@ -260,7 +260,7 @@ class Pipeline:
         for operation in operations:
             operation.fail("too many operations wait for Redis")
         if not self._overflowed:
-            # Once for each outage; how many they were is told with the recovery.
+            # Once for each outage; the line of the recovery says how many they were.
             self._overflowed = True
             log.error("redis_operations_dropped", buffer_size=self._buffer_size)
 
@@ -268,7 +268,7 @@ class Pipeline:
         if self.healthy:
             self.healthy = False
             log.warning("redis_lost", error=text(error))
-        # No timer for each: while Redis takes them in time there is nothing to be said.
+        # No operation has a timer, since Redis mostly takes it in time.
         late = asyncio.get_running_loop().time() - self._timeout
         for operation in self._durable:
             if operation.since > late:

@@ -38,7 +38,7 @@ class RedisPresence:
         return int(count)
 
     def leave(self, user_id: int, group_ids: Sequence[str]) -> None:
-        """Take the user out; kept and retried while Redis is away."""
+        """Take the user out; tried again while Redis is away."""
         self._pipeline.submit(
             ("SREM", USERS_KEY, user_id),
             *(("SREM", group_key(group_id), user_id) for group_id in group_ids),
@@ -52,7 +52,7 @@ class RedisPresence:
         return [user_id for user_id, flag in zip(user_ids, flags, strict=True) if flag]
 
     async def sync_group(self, group_id: str, members: Set[int], here: Set[int]) -> None:
-        """Write who of the members is connected here; take out who is no member any more."""
+        """Write which members are connected here; take out those who are no members any more."""
         key = group_key(group_id)
         additions: list[Command] = [("SADD", key, *some) for some in _chunks(here)]
         *_, online = await self._pipeline.call(*additions, ("SMEMBERS", key))
@@ -63,8 +63,8 @@ class RedisPresence:
     def resync(self, users: Mapping[int, Sequence[str]]) -> None:
         """Write all users of this node, with their groups, again after an outage.
 
-        Not awaited, so that a `leave` that follows stands behind it in the queue: written in
-        steps, it could bring back a user who left in between. Does nothing while Redis is away.
+        All of it is queued at once, so that a later `leave` stands behind it. In steps it could
+        bring back a user who left in between. Does nothing while Redis is away.
         """
         if not self._pipeline.healthy:
             # The recovery asks again; until then the room in the queue is for what nobody else has.

@@ -29,9 +29,9 @@ _IN_SCRIPT = re.compile(
 
 
 def is_read_only(error: Exception) -> bool:
-    """Tell whether Redis takes no writes for now, rather than not this one.
+    """Tell whether Redis takes no writes at all for now; otherwise it refuses this one alone.
 
-    What is no answer at all is the failure of one master of a cluster.
+    An error that is no answer of Redis says that one master of a cluster has failed.
     """
     if isinstance(error, ResponseError) and not isinstance(error, _NOT_WRITABLE):
         text = str(error)

@@ -73,9 +73,9 @@ class RedisSessions:
         return [self._reclaimed(*answer) for answer in answers]
 
     def release(self, user_id: int, conn_id: str, done: Callable[[bool], None]) -> None:
-        """End the session if it is still this connection's; kept while Redis is away.
+        """End the session if it still belongs to this connection; tried again while Redis is away.
 
-        `done` is called once, later: whether it was. Without Redis it is taken to have been.
+        `done` is called once, later, with whether it did. Without Redis the answer is True.
         """
         self._pipeline.submit(
             (
@@ -109,7 +109,7 @@ class RedisSessions:
         return missed
 
     def forget_missed(self, user_id: int, missed: str) -> None:
-        """Note that the user has what was missed, but for what was noted later."""
+        """Note that the user has got what was missed; what was noted later stays."""
         self._pipeline.submit(("EVAL", self._forget, 1, missed_key(user_id), missed))
 
     def forget_replaced(self, user_id: int, node: str, conn_id: str) -> None:

@@ -19,15 +19,15 @@ REPLICATION_MS = 500
 """How long a write waits for one replica to have it."""
 
 LAG_MS = 20
-"""How long it waits once no replica has kept up, so that a set without any is not slow for good."""
+"""How long it waits once no replica has kept up, or a set without any would be slow for ever."""
 
 
 class Shard:
     """Sends commands to one Redis; `replicated` says that a replica may take its place one day.
 
-    It has a connection of its own without time-outs, since whoever sends has one for the whole:
-    the library's pipeline sets one for the write and one for each answer, which for a few small
-    commands costs more than everything else.
+    Its connection has no time-outs, since the caller has one for the whole. The library's pipeline
+    sets one for the write and one for each answer; for a few small commands that costs more than
+    everything else.
 
     Redis answers a write before its replicas have it, and a failover would lose it. So a durable
     write to a replicated Redis counts as taken when a replica has it too; while none keeps up it
@@ -58,7 +58,7 @@ class Shard:
         return answers
 
     async def aclose(self) -> None:
-        """Close its own connection; the client is its maker's."""
+        """Close the connection; whoever made the client closes that."""
         await self._connection.disconnect()
 
     async def _exchange(self, commands: Sequence[Command]) -> list[Any]:
@@ -71,7 +71,7 @@ class Shard:
                 await connection.send_packed_command(packed, check_health=False)
                 return [await self._answer() for _ in commands]
             except BaseException:
-                # Also when the caller has no time left: the next answer would be taken for another.
+                # Also when the caller has no time left: its answer would be taken for the next.
                 await connection.disconnect(nowait=True)
                 raise
 
@@ -83,7 +83,7 @@ class Shard:
 
     def _replicated_to(self, replicas: int | Exception) -> None:
         if isinstance(replicas, Exception):
-            # It became a replica while we waited, and may forget the write.
+            # It has become a replica while we waited, and may lose the write.
             raise RedisConnectionError("no master any more") from replicas
         if replicas == 0 and not self._lagging:
             log.warning("redis_replicas_lag")

@@ -1,4 +1,4 @@
-"""The stream of changes that anyone makes to keys of one prefix: Redis client tracking."""
+"""The changes that anyone makes to keys with one prefix, as Redis tells them (client tracking)."""
 
 import asyncio
 import random
@@ -14,7 +14,7 @@ from skyeim_ws.store.client import dedicated
 log = structlog.get_logger()
 
 PROBE_INTERVAL = 5.0
-"""A connection that was silent for this long is asked for a sign of life, and again given up."""
+"""Seconds of silence after which a PING is sent, and after which the connection is given up."""
 
 BACKOFF_FIRST, BACKOFF_LIMIT = 0.1, 2.0
 

@@ -14,8 +14,8 @@ from structlog.testing import capture_logs
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.http_raw import ask, exchange
 from tests.gateway.raw import raw_user
-from tests.waiting import until
-from tests.world import DEADLINE, World
+from tests.waiting import DEADLINE, until
+from tests.world import World
 
 TLS = Path(__file__).parent / "tls"
 

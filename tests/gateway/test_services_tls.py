@@ -10,7 +10,7 @@ from skyeim_ws.services.events import Events
 from skyeim_ws.services.server import serve_services
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.test_http import free_port
-from tests.store.servers import until_async
+from tests.waiting import until_async
 
 TLS = Path(__file__).parent / "tls"
 CERT, KEY = str(TLS / "localhost-cert.pem"), str(TLS / "localhost-key.pem")
