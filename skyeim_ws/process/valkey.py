@@ -8,7 +8,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -73,13 +73,14 @@ def runtime_dir(data_dir: Path) -> Path:
     """Return, and create, the folder for sockets: in the data folder if their paths fit.
 
     Else a folder of this user alone under the system's one for temporary files, always the same
-    for the same data folder. Raises EmbeddedError if somebody else could have put it there, or if
-    that path does not fit either.
+    for the same data folder. Raises EmbeddedError if somebody else has put it there, or can put
+    sockets into it, or if that path does not fit either.
     """
     inside = data_dir.absolute() / "run"
     if _has_room(inside):
-        inside.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return inside
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # For root, who looks after a service, also the one to whom the data belongs.
+        return _private(inside, {os.getuid(), data_dir.stat().st_uid if os.getuid() == 0 else -1})
     digest = hashlib.sha256(os.fsencode(data_dir.absolute())).hexdigest()[:16]
     outside = Path(tempfile.gettempdir(), f"skyeim-ws-{digest}")
     if not _has_room(outside):
@@ -87,12 +88,19 @@ def runtime_dir(data_dir: Path) -> Path:
             f"the paths of {inside} and {outside} are too long for sockets: "
             "choose a data folder with a shorter path"
         )
-    outside.mkdir(mode=0o700, exist_ok=True)
-    status = outside.lstat()
+    return _private(outside, {os.getuid()})
+
+
+def _private(folder: Path, owners: Container[int]) -> Path:
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except FileExistsError:
+        raise EmbeddedError(f"{folder} is no folder, remove it") from None
+    status = folder.lstat()
     private = stat.S_ISDIR(status.st_mode) and stat.S_IMODE(status.st_mode) & 0o077 == 0
-    if status.st_uid != os.getuid() or not private:
-        raise EmbeddedError(f"the folder {outside} is not this user's alone, remove it")
-    return outside
+    if status.st_uid not in owners or not private:
+        raise EmbeddedError(f"the folder {folder} is not this user's alone, remove it")
+    return folder
 
 
 def _has_room(folder: Path) -> bool:

@@ -5,9 +5,11 @@ import errno
 import os
 import socket
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Iterator, MutableMapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import msgspec
 
@@ -172,8 +174,13 @@ def _notifications() -> Iterator[tuple[str, Ready]]:
 
     A connection to the port would say nothing: any of the workers may be the one that answers.
     """
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
-        listener.bind("")  # takes a free name in the abstract namespace
+    with (
+        # In a folder that nobody else may enter: a name in the abstract namespace is open to all.
+        tempfile.TemporaryDirectory(prefix="skyeim-ws-") as folder,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener,
+    ):
+        address = str(Path(folder, "ready"))
+        listener.bind(address)
         listener.setblocking(False)
 
         async def ready() -> bool:
@@ -182,5 +189,4 @@ def _notifications() -> Iterator[tuple[str, Ready]]:
             except BlockingIOError:
                 return False
 
-        name: bytes = listener.getsockname()
-        yield name.replace(b"\0", b"@", 1).decode(), ready
+        yield address, ready

@@ -74,6 +74,31 @@ def test_a_folder_open_to_others_is_not_used(deep: Path) -> None:
         valkey.runtime_dir(deep)
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder away")
+def test_a_folder_of_another_owner_is_not_used(folder: Path) -> None:
+    data = folder / "data"
+    os.chown(valkey.runtime_dir(data), 65534, -1)
+    with pytest.raises(EmbeddedError, match="not this user's alone"):
+        valkey.runtime_dir(data)
+    # Root may look after what belongs to a service as a whole.
+    os.chown(data, 65534, -1)
+    assert valkey.runtime_dir(data) == data / "run"
+
+
+def test_neither_a_link_nor_a_file_is_used_in_the_data_folder(folder: Path) -> None:
+    data = folder / "data"
+    run = valkey.runtime_dir(data)
+    run.rmdir()
+    (folder / "target").mkdir(mode=0o700)
+    run.symlink_to(folder / "target")
+    with pytest.raises(EmbeddedError, match="not this user's alone"):
+        valkey.runtime_dir(data)
+    run.unlink()
+    run.touch()
+    with pytest.raises(EmbeddedError, match="is no folder"):
+        valkey.runtime_dir(data)
+
+
 def test_a_link_is_not_used(deep: Path, folder: Path) -> None:
     run = valkey.runtime_dir(deep)
     run.rmdir()

@@ -208,3 +208,20 @@ async def test_a_worker_that_cannot_start_fails_the_start_and_leaves_nothing(fol
         "error: worker-1 ended at its start with exit code 1",
     ]
     await gone(*(entry["pid"] for entry in program.events("child_started")))
+
+
+def notified(pid: int) -> Path:
+    """Return where a process has been told to report."""
+    environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    [address] = [entry for entry in environment if entry.startswith(b"NOTIFY_SOCKET=")]
+    return Path(address.decode().partition("=")[2])
+
+
+@pytest.mark.gen_test
+async def test_workers_report_where_nobody_else_can(folder: Path) -> None:
+    """Any process on the machine may write to a name in the abstract namespace."""
+    async with running(folder, *DEMO) as program:
+        pid = await program.child("worker-0")
+        place = notified(pid)
+        assert place.is_absolute()
+        assert os.stat(place.parent).st_mode & 0o777 == 0o700
