@@ -112,7 +112,7 @@ def open_services(config: Config, where: Backends, supervisor: Supervisor) -> Se
     )
     cache = FriendCache(friends, asyncio.get_running_loop().time)
     return Services(
-        messages=MessageClient(message_pool),
+        messages=MessageClient(message_pool, friends.friends),
         archive=ArchiveClient(message_pool),
         friends=cache,
         friend_pages=friends,

@@ -72,13 +72,10 @@ class OfflineHandler(MessageHandler):
         """Return a page, the total and whether there are more."""
         skip = self.number("skip", 0, 0)
         limit = self.limit(DEFAULT_OFFLINE, MAX_OFFLINE)
-        unread = await self.messages.unread(self.user_id)
-        page = unread[skip : skip + limit]
-        return {
-            "list": page,
-            "total": len(unread),
-            "hasMore": skip + len(page) < len(unread),
-        }
+        total = await self.messages.unread_count(self.user_id)
+        page, more = await self.messages.unread_page(self.user_id, limit, skip=skip)
+        # Some may have come in between.
+        return {"list": page, "total": max(total, skip + len(page) if page else 0), "hasMore": more}
 
 
 class HistoryHandler(MessageHandler):

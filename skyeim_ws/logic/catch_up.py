@@ -5,7 +5,6 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from enum import Enum, auto
 from functools import partial
-from itertools import islice
 from typing import TypeVar
 
 import structlog
@@ -30,9 +29,11 @@ log = structlog.get_logger()
 _T = TypeVar("_T")
 
 _PAGE = 100
+_UNREAD_PAGE = 1000
+"""Unread messages asked for at a time: some services look through all of them each time."""
+
 MAX_HELD = 1000
-"""Live messages that wait behind older ones; beyond it they are fetched like the others. Also how
-many unread ones are kept for the next pages: the service tells of all of them each time."""
+"""Live messages that wait behind older ones; beyond it they are fetched like the others."""
 
 _AT_ONCE = 32
 """Clients that are served at a time: after the death of a node all of its users come at once."""
@@ -223,30 +224,23 @@ class CatchUp:
             await self._fetch_since(client, progress, progress.since)
 
     async def _fetch_unread(self, client: Client, progress: Progress) -> None:
-        """Deliver what is unread, up to the id from which all is asked for.
-
-        The service tells of a bounded number; if it is more, what follows is asked for by id.
-        """
+        """Deliver what is unread, up to the id from which all is asked for."""
         last = progress.since
-        ask = partial(self._messages.unread, client.user_id)
-        unread: list[HistoryMessage] = []
-        count = 0
-        if last is not None:
-            # Before the list: a message that comes in between must not make it look like a part.
-            count_all = partial(self._messages.unread_count, client.user_id)
-            count = await self._asked(client, count_all) or 0
         more = True
         while more:
-            unread = await self._asked(client, ask) or []
-            newer = (message for message in unread if message.id > progress.unread_since)
-            due = list(islice((m for m in newer if last is None or m.id <= last), MAX_HELD))
+            ask = partial(
+                self._messages.unread_page,
+                client.user_id,
+                _UNREAD_PAGE,
+                after_id=progress.unread_since,
+            )
+            unread, more = await self._asked(client, ask) or ([], False)
+            due = [m for m in unread if last is None or m.id <= last]
+            more = more and len(due) == len(unread)
             for start in range(0, len(due), _PAGE):
                 page = due[start : start + _PAGE]
                 await self._bring(client, progress, page)
                 progress.unread_since = page[-1].id
-            more = len(due) == MAX_HELD
-        if last is not None and unread and count > len(unread) and unread[-1].id < last:
-            progress.since = unread[-1].id
 
     async def _fetch_since(self, client: Client, progress: Progress, since: int) -> None:
         """Deliver all messages with a larger id."""

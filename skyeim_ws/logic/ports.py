@@ -53,10 +53,21 @@ class Messages(Protocol):
         With no `msg_ids` all of them are marked. Raises Refused, Unavailable.
         """
 
-    async def unread(self, user_id: int, peer_id: int = 0) -> list[HistoryMessage]:
-        """Return unread private messages to the user, oldest first; a `peer_id` of 0 is anyone.
+    async def unread_page(
+        self, user_id: int, limit: int, *, after_id: int = 0, skip: int = 0
+    ) -> tuple[list[HistoryMessage], bool]:
+        """Return unread private messages to the user, oldest first, and whether there are more.
 
-        If there are very many it returns the oldest part. Raises Refused, Unavailable.
+        They have ids above `after_id`, and the first `skip` of them are left out. Raises Refused,
+        Unavailable.
+        """
+
+    async def senders(
+        self, user_id: int, msg_ids: Sequence[str], peer_id: int = 0
+    ) -> dict[str, int]:
+        """Return who sent which of these private messages to the user, as far as it is known.
+
+        `peer_id` says from whom they should be, if that is known. Raises Refused, Unavailable.
         """
 
     async def unread_count(self, user_id: int, peer_id: int = 0) -> int:

@@ -13,12 +13,9 @@ from skyeim_ws.logic.acks import Acks
 from skyeim_ws.logic.answers import refuse
 from skyeim_ws.logic.catch_up import CatchUp
 from skyeim_ws.logic.friends import FriendCache
-from skyeim_ws.logic.ports import Groups, HistoryMessage, Messages, Refused, Unavailable
+from skyeim_ws.logic.ports import Groups, Messages, Refused, Unavailable
 from skyeim_ws.logic.requests import Requests
 from skyeim_ws.logic.user_router import UserRouter
-
-_LOOKED_THROUGH = 100
-"""The newest messages of two users among which those are looked for that one has read."""
 
 
 class Receipts:
@@ -69,7 +66,10 @@ class Receipts:
 
         The peer is told of its own messages alone, whatever else is named.
         """
-        own = await self._sent_by(peer_id, user_id, msg_ids) if msg_ids else []
+        own: list[str] = []
+        if msg_ids:
+            senders = await self._messages.senders(user_id, msg_ids, peer_id)
+            own = [msg_id for msg_id in dict.fromkeys(msg_ids) if senders.get(msg_id) == peer_id]
         count = await self._messages.mark_read(user_id, peer_id, msg_ids)
         if msg_ids and not own:
             return count
@@ -79,31 +79,6 @@ class Receipts:
             receipt = ReadReceipt(user_id=user_id, timestamp=now_seconds(), msg_ids=own or UNSET)
             self._user_router.send(peer_id, frame("read", receipt))
         return count
-
-    async def _sent_by(self, peer_id: int, user_id: int, msg_ids: Sequence[str]) -> list[str]:
-        """Return those that are messages from the peer to the user, in their order.
-
-        They are looked for among the newest of both, and among what is unread. What is older the
-        peer has been told of before.
-        """
-        left = dict.fromkeys(msg_ids)
-        found: set[str] = set()
-
-        def note(messages: Sequence[HistoryMessage]) -> bool:
-            found.update(
-                message.msg_id
-                for message in messages
-                if (message.from_user_id, message.to_user_id) == (peer_id, user_id)
-            )
-            return left.keys() <= found
-
-        try:
-            newest, more = await self._messages.history(user_id, peer_id, 0, _LOOKED_THROUGH)
-            if not note(newest) and more:
-                note(await self._messages.unread(user_id, peer_id))
-        except Refused:
-            pass  # there is nothing between them
-        return [msg_id for msg_id in left if msg_id in found]
 
     async def _are_friends(self, user_id: int, peer_id: int) -> bool:
         try:
@@ -121,14 +96,14 @@ class Receipts:
         self, client: Client, msg_ids: Sequence[str], confirmed: Sequence[Delivery]
     ) -> None:
         senders = {delivery.msg_id: delivery.from_user_id for delivery in confirmed}
-        others = set(msg_ids) - senders.keys()
+        others = [msg_id for msg_id in msg_ids if msg_id not in senders]
         if others:
             # A pong has confirmed them already, so the connection does not know them any more.
-            unread = await self._messages.unread(client.user_id)
-            senders |= {m.msg_id: m.from_user_id for m in unread if m.msg_id in others}
+            senders |= await self._messages.senders(client.user_id, others)
         by_sender: dict[int, list[str]] = {}
-        for msg_id, sender_id in senders.items():
-            by_sender.setdefault(sender_id, []).append(msg_id)
+        for msg_id in dict.fromkeys(msg_ids):
+            if msg_id in senders:
+                by_sender.setdefault(senders[msg_id], []).append(msg_id)
         for sender_id, read in by_sender.items():
             if await self._messages.mark_read(client.user_id, sender_id, read):
                 self._acks.tell(sender_id, read, "read")

@@ -9,6 +9,7 @@ from skyeim_ws.contract.pb.message_pb2_grpc import MessageStub
 from skyeim_ws.logic.ports import HistoryMessage
 from skyeim_ws.rpc.pool import Pool
 from skyeim_ws.rpc.service import Service
+from skyeim_ws.rpc.unread import Peers, all_unread, find_senders
 
 PAGE = 100
 """Messages of one call; existing servers take a larger limit for none, and answer with 20."""
@@ -22,10 +23,15 @@ Ask = Callable[[int, int, float], Awaitable[Page]]
 
 
 class MessageClient:
-    """`ports.Messages` over a pool; its methods raise Refused or Unavailable."""
+    """`ports.Messages` over a pool; its methods raise Refused or Unavailable.
 
-    def __init__(self, pool: Pool) -> None:
+    `peers` gives the friends of a user: with a server that cannot page what is unread, they are who
+    it may be from.
+    """
+
+    def __init__(self, pool: Pool, peers: Peers) -> None:
         self._pool = pool
+        self._peers = peers
         self._service = Service(pool, MessageStub)
 
     async def mark_read(self, user_id: int, peer_id: int, msg_ids: Sequence[str]) -> int:
@@ -37,8 +43,44 @@ class MessageClient:
         )
         return answer.count
 
+    async def unread_page(
+        self, user_id: int, limit: int, *, after_id: int = 0, skip: int = 0
+    ) -> History:
+        """Return unread private messages to the user, oldest first, and if more are.
+
+        They have ids above `after_id`; the first `skip` of them are left out.
+        """
+        answer = await self._service.ask_optional(
+            lambda stub: stub.GetUnreadPage,
+            pb.GetUnreadPageReq(user_id=user_id, after_id=after_id, skip=skip, limit=limit),
+            denied=Reason.NOT_FRIEND,
+        )
+        if answer is not None:
+            return list(map(history_message, answer.list)), answer.has_more
+        found = [m for m in await all_unread(self, self._peers, user_id) if m.id > after_id]
+        return found[skip : skip + limit], len(found) > skip + limit
+
+    async def senders(
+        self, user_id: int, msg_ids: Sequence[str], peer_id: int = 0
+    ) -> dict[str, int]:
+        """Return who sent which of these private messages to the user, as far as it is known.
+
+        `peer_id` says from whom they should be, for servers that cannot look them up.
+        """
+        answer = await self._service.ask_optional(
+            lambda stub: stub.GetSenders,
+            pb.GetSendersReq(user_id=user_id, msg_ids=msg_ids),
+            denied=Reason.NOT_FRIEND,
+        )
+        if answer is not None:
+            return {each.msg_id: each.from_user_id for each in answer.list}
+        return await find_senders(self, self._peers, user_id, msg_ids, peer_id)
+
     async def unread(self, user_id: int, peer_id: int = 0) -> list[HistoryMessage]:
-        """Return the unread private messages to the user, oldest first; from anyone if peer 0."""
+        """Return unread private messages to the user, oldest first; from anyone if peer 0.
+
+        A server may tell of a part of them.
+        """
         answer = await self._service.ask(
             lambda stub: stub.GetUnreadMessages,
             pb.GetUnreadMessagesReq(user_id=user_id, peer_id=peer_id),
@@ -111,8 +153,7 @@ class MessageClient:
         )
         if answer is not None:
             return list(map(history_message, answer.list)), answer.has_more
-        unread = [message for message in await self.unread(user_id) if message.id > after_id]
-        return unread[:limit], len(unread) > limit
+        return await self.unread_page(user_id, limit, after_id=after_id)
 
 
 async def newest(ask: Ask, before_id: int, limit: int, timeout: float) -> History:

@@ -123,6 +123,29 @@ def unread(connection: Connection, user_id: int, peer_id: int) -> list[pb.Messag
     return _page(connection, statement, MAX_UNREAD)[0]
 
 
+def unread_page(connection: Connection, user_id: int, after_id: int, skip: int, limit: int) -> Page:
+    """Return the unread private messages to the user with a larger id, ascending.
+
+    The first `skip` of them are left out.
+    """
+    # The ids alone are sorted: whole messages would cost several times as much.
+    due = select(_m.id).where(unread_by(user_id, 0), _m.id > after_id)
+    ids = due.order_by(_m.id).offset(skip).limit(limit + 1).subquery()
+    return _page(connection, INFO.join(ids, ids.c.id == _m.id).order_by(_m.id), limit)
+
+
+def senders(connection: Connection, user_id: int, msg_ids: Sequence[str]) -> list[tuple[str, int]]:
+    """Return those of the msg_ids that are private messages to the user, with who sent them."""
+    to_user = select(_m.msg_id, _m.from_user_id).where(
+        _m.to_user_id == user_id, _m.chat_type == PRIVATE
+    )
+    return [
+        (msg_id, sender_id)
+        for chunk in chunks(sorted(set(msg_ids)))
+        for msg_id, sender_id in connection.execute(to_user.where(_m.msg_id.in_(chunk)))
+    ]
+
+
 def count_unread(connection: Connection, user_id: int, peer_id: int) -> int:
     """Return the number of all unread private messages to the user."""
     statement = select(func.count()).select_from(messages).where(unread_by(user_id, peer_id))

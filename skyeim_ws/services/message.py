@@ -29,6 +29,7 @@ MAX_MARKED = 10_000
 MAX_KEYWORD = 256
 DEFAULT_LIMIT, MAX_LIMIT = 20, 500
 MAX_CONVERSATIONS = 200
+MAX_UNREAD_PAGE = 1_000
 SYNC_LIMIT = 200
 """Messages of one GetGroupMessagesBySeq."""
 
@@ -171,6 +172,32 @@ class MessageService(MessageServicer):
         _require_users(request.user_id)
         infos = await self._read(history.unread, request.user_id, request.peer_id)
         return pb.GetUnreadMessagesResp(list=infos)
+
+    async def GetUnreadPage(  # noqa: N802
+        self, request: pb.GetUnreadPageReq, context: object
+    ) -> pb.GetUnreadPageResp:
+        """Return a page of the unread private messages to a user, oldest first."""
+        _require_users(request.user_id)
+        if request.skip < 0:
+            raise invalid("skip must not be negative")
+        limit = min(request.limit, MAX_UNREAD_PAGE) if request.limit > 0 else DEFAULT_LIMIT
+        infos, more = await self._read(
+            history.unread_page, request.user_id, request.after_id, request.skip, limit
+        )
+        return pb.GetUnreadPageResp(list=infos, has_more=more)
+
+    async def GetSenders(  # noqa: N802
+        self, request: pb.GetSendersReq, context: object
+    ) -> pb.GetSendersResp:
+        """Say who sent private messages to a user."""
+        _require_users(request.user_id)
+        if len(request.msg_ids) > MAX_MARKED:
+            raise invalid("msg_ids has more than 10000 entries")
+        named = partial(history.senders, user_id=request.user_id, msg_ids=list(request.msg_ids))
+        found = await self._database.run_read(named)
+        return pb.GetSendersResp(
+            list=[pb.SenderInfo(msg_id=msg_id, from_user_id=sender) for msg_id, sender in found]
+        )
 
     async def GetUnreadCount(  # noqa: N802
         self, request: pb.GetUnreadCountReq, context: object

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 from websockets.frames import Opcode
 
 from skyeim_ws.services.tables import (
@@ -280,3 +280,38 @@ async def test_a_stranger_hears_of_no_read(make_world: MakeWorld) -> None:
         )
         assert (response.code, json.loads(response.body)["data"]) == (200, {"count": 0})
         assert await stranger.quiet() == []
+
+
+@pytest.mark.gen_test
+async def test_more_unread_than_one_answer_holds(make_world: MakeWorld) -> None:
+    """All of it is listed, any of it can be marked, and a login brings it to the end."""
+    count = 10_500
+    async with make_world(confirm_interval=0.01, been_here=False) as world:
+        for start in range(0, count, 1_500):
+            rows = [
+                {"msg_id": f"m-{n}", "from_user_id": 1001, "to_user_id": 1002, "content": "x"}
+                for n in range(start, start + 1_500)
+            ]
+            await world.execute(insert(messages).values(rows))
+
+        async def page(skip: int) -> dict[str, Any]:
+            answer = await world.get(f"/message/offline?limit=200&skip={skip}", 1002)
+            data: dict[str, Any] = json.loads(answer.body)["data"]
+            return data
+
+        last = await page(count - 100)
+        assert (last["total"], last["hasMore"]) == (count, False)
+        assert [each["msgId"] for each in last["list"]] == [
+            f"m-{n}" for n in range(count - 100, count)
+        ]
+        assert (await page(10_000))["hasMore"] is True
+        assert await page(count) == {"list": [], "total": count, "hasMore": False}
+        alice, bob = await world.login(1001), await world.login(1002)
+        # The pong for the last ones has come: their sender is found by the msgId alone.
+        seen = [(await bob.expect("chat"))["msgId"] for _ in range(count)]
+        assert seen == [f"m-{n}" for n in range(count)]
+        await bob.quiet()
+        await bob.send("ack", msgIds=["m-0", f"m-{count - 1}"], status="read")
+        told = [(await alice.expect("ack", status="read"))["msgId"] for _ in range(2)]
+        assert told == ["m-0", f"m-{count - 1}"]
+        assert (await page(0))["total"] == count - 2

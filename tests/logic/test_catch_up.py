@@ -28,12 +28,12 @@ class Outside:
         port = cast(Any, self)
         self.catch_up = CatchUp(port, cast(Any, Queue(self)), port, Tasks())
 
-    async def unread(self, _user_id: int) -> list[HistoryMessage]:
-        self.asked.append("unread")
-        return self.stored
-
-    async def unread_count(self, _user_id: int) -> int:
-        return len(self.stored)
+    async def unread_page(
+        self, _user_id: int, limit: int, *, after_id: int
+    ) -> tuple[list[HistoryMessage], bool]:
+        self.asked.append(f"unread {after_id}")
+        later = [stored for stored in self.stored if stored.id > after_id]
+        return later[:limit], len(later) > limit
 
     async def since(
         self, _user_id: int, after_id: int, limit: int
@@ -127,7 +127,7 @@ async def test_what_was_missed_is_forgotten_when_all_of_it_has_come(after_id: in
     outside.confirm()
     await outside.is_at(Step.END)
     assert outside.forgotten == ["a note"]
-    assert outside.asked[0] == "unread"
+    assert outside.asked[0] == "unread 0"
 
 
 @pytest.mark.gen_test
@@ -142,7 +142,7 @@ async def test_what_was_queued_is_read_and_if_it_is_too_much_fetched() -> None:
     outside.newer = None
     outside.catch_up.reread(outside.bob.client)
     await outside.has([6, 7, 1, 2, 3])
-    assert outside.asked[0] == "unread"
+    assert outside.asked[0] == "unread 0"
     outside.confirm()
     await outside.is_at(Step.END)
 

@@ -226,6 +226,11 @@ async def test_a_page_is_a_page_also_of_a_server_that_ignores_paging(
         assert len(members.asked) == 4, "the members of a group are nobody else's business"
 
 
+async def nobody(user_id: int) -> frozenset[int]:
+    """The friends of somebody who has none."""
+    return frozenset()
+
+
 class StoredMessages:
     """A Message service with a few messages, given out in no useful order."""
 
@@ -292,7 +297,7 @@ async def test_messages_are_read_in_order_and_whole(address: str) -> None:
         "GetUnreadCount": archive.count,
     }
     async with serving(address, message=methods), pooling(address) as pool:
-        messages = MessageClient(pool)
+        messages = MessageClient(pool, nobody)
         unread = await messages.unread(1)
         assert ids(unread) == [1, 2, 3, 4]
         assert unread[0] == HistoryMessage(
@@ -333,7 +338,7 @@ async def test_messages_since_an_id(address: str) -> None:
         serving(address, message={"GetMessagesSince": archive.since}),
         pooling(address) as pool,
     ):
-        found, more = await MessageClient(pool).since(1, 2, 10)
+        found, more = await MessageClient(pool, nobody).since(1, 2, 10)
     assert (ids(found), more) == ([3], True)
     assert archive.asked == [message_pb2.GetMessagesSinceReq(user_id=1, after_id=2, limit=10)]
 
@@ -341,16 +346,18 @@ async def test_messages_since_an_id(address: str) -> None:
 @pytest.mark.gen_test
 async def test_from_an_older_server_since_gives_the_unread_ones(address: str) -> None:
     archive = StoredMessages()
+    methods = {"GetUnreadMessages": archive.unread, "GetUnreadCount": archive.count}
     async with (
-        serving(address, message={"GetUnreadMessages": archive.unread}),
+        serving(address, message=methods),
         pooling(address) as pool,
     ):
-        messages = MessageClient(pool)
+        messages = MessageClient(pool, nobody)
         with capture_logs() as logs:
             answers = [await messages.since(1, 1, limit) for limit in (2, 3)]
     assert [(ids(found), more) for found, more in answers] == [([2, 3], True), ([2, 3, 4], False)]
-    assert [(entry["event"], entry["log_level"]) for entry in logs] == [
-        ("method_unsupported", "info")
+    assert [(entry["event"], entry["log_level"], entry["method"]) for entry in logs] == [
+        ("method_unsupported", "info", "GetMessagesSince"),
+        ("method_unsupported", "info", "GetUnreadPage"),
     ]
 
 
@@ -359,7 +366,7 @@ async def test_since_fails_as_every_call_does(address: str) -> None:
     methods = {"GetMessagesSince": failing(StatusCode.INTERNAL)}
     async with serving(address, message=methods), pooling(address) as pool:
         with pytest.raises(Unavailable):
-            await MessageClient(pool).since(1, 1, 10)
+            await MessageClient(pool, nobody).since(1, 1, 10)
 
 
 @pytest.mark.gen_test

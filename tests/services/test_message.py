@@ -531,3 +531,44 @@ async def test_many_unread_of_a_group_are_not_counted_one_by_one(services: Servi
     assert (await conversations(services, 2))[0] == [("g", "m999", 1_000)]
     await services.message.SendGroupMessage(grouped("one-more", 1, "g"))
     assert (await conversations(services, 1))[0] == [("g", "one-more", 1_001)]
+
+
+@pytest.mark.gen_test
+async def test_unread_messages_come_page_by_page(services: Services) -> None:
+    for peer in (2, 3):
+        await befriend(services.database, peer, 1)
+    for number in range(12):
+        await services.message.SendMessage(private(f"m{number}", 2 + number % 2, 1))
+    await services.message.MarkAsRead(pb.MarkAsReadReq(user_id=1, msg_ids=["m3", "m4"]))
+    ask = services.message.GetUnreadPage
+    unread = [f"m{number}" for number in range(12) if number not in (3, 4)]
+    first = await ask(pb.GetUnreadPageReq(user_id=1, limit=4))
+    assert (ids(first), first.has_more) == (unread[:4], True)
+    second = await ask(pb.GetUnreadPageReq(user_id=1, limit=4, after_id=first.list[-1].id))
+    assert (ids(second), second.has_more) == (unread[4:8], True)
+    third = await ask(pb.GetUnreadPageReq(user_id=1, limit=4, skip=8))
+    assert (ids(third), third.has_more) == (unread[8:], False)
+    assert ids(await ask(pb.GetUnreadPageReq(user_id=1, skip=10))) == []
+    assert ids(await ask(pb.GetUnreadPageReq(user_id=2))) == []
+    invalid = (StatusCode.INVALID_ARGUMENT, "invalid")
+    assert await refusal(ask(pb.GetUnreadPageReq())) == invalid
+    assert await refusal(ask(pb.GetUnreadPageReq(user_id=1, skip=-1))) == invalid
+
+
+@pytest.mark.gen_test
+async def test_senders_are_told_to_the_receiver_alone(services: Services) -> None:
+    await befriend(services.database, 1, 2)
+    await befriend(services.database, 1, 3)
+    await make_group(services.database, "g", 2, [1])
+    await services.message.SendMessage(private("from-2", 2, 1))
+    await services.message.SendMessage(private("from-3", 3, 1))
+    await services.message.SendMessage(private("mine", 1, 2))
+    await services.message.SendGroupMessage(grouped("grouped", 2, "g"))
+    named = ["from-2", "from-3", "from-3", "mine", "grouped", "none"]
+    ask = services.message.GetSenders
+    found = await ask(pb.GetSendersReq(user_id=1, msg_ids=named))
+    assert {each.msg_id: each.from_user_id for each in found.list} == {"from-2": 2, "from-3": 3}
+    assert not (await ask(pb.GetSendersReq(user_id=1))).list
+    invalid = (StatusCode.INVALID_ARGUMENT, "invalid")
+    assert await refusal(ask(pb.GetSendersReq(msg_ids=named))) == invalid
+    assert await refusal(ask(pb.GetSendersReq(user_id=1, msg_ids=["m"] * 10_001))) == invalid

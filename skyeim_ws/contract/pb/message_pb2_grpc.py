@@ -99,6 +99,16 @@ class MessageStub:
                 request_serializer=skyeim__ws_dot_contract_dot_pb_dot_message__pb2.GetConversationsReq.SerializeToString,
                 response_deserializer=skyeim__ws_dot_contract_dot_pb_dot_message__pb2.GetConversationsResp.FromString,
                 _registered_method=True)
+        self.GetUnreadPage = channel.unary_unary(
+                '/message.Message/GetUnreadPage',
+                request_serializer=skyeim__ws_dot_contract_dot_pb_dot_message__pb2.GetUnreadPageReq.SerializeToString,
+                response_deserializer=skyeim__ws_dot_contract_dot_pb_dot_message__pb2.GetUnreadPageResp.FromString,
+                _registered_method=True)
+        self.GetSenders = channel.unary_unary(
+                '/message.Message/GetSenders',
+                request_serializer=skyeim__ws_dot_contract_dot_pb_dot_message__pb2.GetSendersReq.SerializeToString,
+                response_deserializer=skyeim__ws_dot_contract_dot_pb_dot_message__pb2.GetSendersResp.FromString,
+                _registered_method=True)
 
 
 class MessageServicer:
@@ -183,6 +193,18 @@ class MessageServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetUnreadPage(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSenders(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_MessageServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -250,6 +272,16 @@ def add_MessageServicer_to_server(servicer, server):
                     servicer.GetConversations,
                     request_deserializer=skyeim__ws_dot_contract_dot_pb_dot_message__pb2.GetConversationsReq.FromString,
                     response_serializer=skyeim__ws_dot_contract_dot_pb_dot_message__pb2.GetConversationsResp.SerializeToString,
+            ),
+            'GetUnreadPage': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetUnreadPage,
+                    request_deserializer=skyeim__ws_dot_contract_dot_pb_dot_message__pb2.GetUnreadPageReq.FromString,
+                    response_serializer=skyeim__ws_dot_contract_dot_pb_dot_message__pb2.GetUnreadPageResp.SerializeToString,
+            ),
+            'GetSenders': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSenders,
+                    request_deserializer=skyeim__ws_dot_contract_dot_pb_dot_message__pb2.GetSendersReq.FromString,
+                    response_serializer=skyeim__ws_dot_contract_dot_pb_dot_message__pb2.GetSendersResp.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -603,6 +635,60 @@ class Message:
             '/message.Message/GetConversations',
             skyeim__ws_dot_contract_dot_pb_dot_message__pb2.GetConversationsReq.SerializeToString,
             skyeim__ws_dot_contract_dot_pb_dot_message__pb2.GetConversationsResp.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetUnreadPage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/message.Message/GetUnreadPage',
+            skyeim__ws_dot_contract_dot_pb_dot_message__pb2.GetUnreadPageReq.SerializeToString,
+            skyeim__ws_dot_contract_dot_pb_dot_message__pb2.GetUnreadPageResp.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSenders(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/message.Message/GetSenders',
+            skyeim__ws_dot_contract_dot_pb_dot_message__pb2.GetSendersReq.SerializeToString,
+            skyeim__ws_dot_contract_dot_pb_dot_message__pb2.GetSendersResp.FromString,
             options,
             channel_credentials,
             insecure,

@@ -45,6 +45,8 @@ class MessageStub:
     """Additions of this gateway. A server without them answers UNIMPLEMENTED."""
     GetMessagesSince: _grpc.UnaryUnaryMultiCallable[_message_pb2.GetMessagesSinceReq, _message_pb2.GetMessagesSinceResp]
     GetConversations: _grpc.UnaryUnaryMultiCallable[_message_pb2.GetConversationsReq, _message_pb2.GetConversationsResp]
+    GetUnreadPage: _grpc.UnaryUnaryMultiCallable[_message_pb2.GetUnreadPageReq, _message_pb2.GetUnreadPageResp]
+    GetSenders: _grpc.UnaryUnaryMultiCallable[_message_pb2.GetSendersReq, _message_pb2.GetSendersResp]
 
 @_typing.type_check_only
 class MessageAsyncStub(MessageStub):
@@ -63,6 +65,8 @@ class MessageAsyncStub(MessageStub):
     """Additions of this gateway. A server without them answers UNIMPLEMENTED."""
     GetMessagesSince: _aio.UnaryUnaryMultiCallable[_message_pb2.GetMessagesSinceReq, _message_pb2.GetMessagesSinceResp]  # type: ignore[assignment]
     GetConversations: _aio.UnaryUnaryMultiCallable[_message_pb2.GetConversationsReq, _message_pb2.GetConversationsResp]  # type: ignore[assignment]
+    GetUnreadPage: _aio.UnaryUnaryMultiCallable[_message_pb2.GetUnreadPageReq, _message_pb2.GetUnreadPageResp]  # type: ignore[assignment]
+    GetSenders: _aio.UnaryUnaryMultiCallable[_message_pb2.GetSendersReq, _message_pb2.GetSendersResp]  # type: ignore[assignment]
 
 class MessageServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -156,5 +160,19 @@ class MessageServicer(metaclass=_abc_1.ABCMeta):
         request: _message_pb2.GetConversationsReq,
         context: _ServicerContext,
     ) -> _typing.Union[_message_pb2.GetConversationsResp, _abc.Awaitable[_message_pb2.GetConversationsResp]]: ...
+
+    @_abc_1.abstractmethod
+    def GetUnreadPage(
+        self,
+        request: _message_pb2.GetUnreadPageReq,
+        context: _ServicerContext,
+    ) -> _typing.Union[_message_pb2.GetUnreadPageResp, _abc.Awaitable[_message_pb2.GetUnreadPageResp]]: ...
+
+    @_abc_1.abstractmethod
+    def GetSenders(
+        self,
+        request: _message_pb2.GetSendersReq,
+        context: _ServicerContext,
+    ) -> _typing.Union[_message_pb2.GetSendersResp, _abc.Awaitable[_message_pb2.GetSendersResp]]: ...
 
 def add_MessageServicer_to_server(servicer: MessageServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
