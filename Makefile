@@ -10,7 +10,8 @@ WEB_STAMP := $(VENV)/.installed-web
 JOBS ?= 2
 
 FAULT_TESTS := tests/chaos tests/redis_kinds tests/gateway/test_login_race.py \
-	tests/process/test_ghosts.py tests/process/test_half_open.py tests/process/test_workers.py
+	tests/process/test_ghosts.py tests/process/test_half_open.py tests/process/test_workers.py \
+	tests/discovery/test_moving.py
 FUZZ_TESTS := $(wildcard tests/*/test_fuzz*.py)
 # What a user sees of Redis; `make chaos` has the whole of tests/gateway run on these.
 KINDS := cluster sentinel

@@ -118,7 +118,7 @@ class LookUps:
             try:
                 self._found[name] = task.result()
                 self._note(name, "")
-            except (OSError, UnicodeError) as error:
+            except (OSError, ValueError, OverflowError) as error:
                 self._note(name, str(error))
         self._found = {name: found for name, found in self._found.items() if name in names}
         self._missed &= names
@@ -147,7 +147,7 @@ def name_of(target: str) -> Name | None:
 
 
 async def _addresses(name: Name) -> list[str]:
-    """Return the addresses of a name; raises OSError, or UnicodeError for what is no name."""
+    """Return the addresses of a name; raises OSError, and others for what is no name."""
     found = await asyncio.get_running_loop().getaddrinfo(
         name.host, name.port, type=socket.SOCK_STREAM
     )

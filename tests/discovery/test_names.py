@@ -154,6 +154,16 @@ async def test_a_source_that_fails_is_not_hidden() -> None:
 
 
 @pytest.mark.gen_test
+@pytest.mark.parametrize(
+    "odd", ["h:99999999999999999999", "h\0x:80", f"{'a' * 300}:80", "h h:80", "..:80", "\ufffd:80"]
+)
+async def test_what_is_no_name_harms_nothing(odd: str) -> None:
+    """Whatever somebody has written into etcd."""
+    async with aclosing(resolved(fixed([odd, "10.0.0.1:80"]))) as source:
+        assert await anext(source) == {"10.0.0.1:80": ""}
+
+
+@pytest.mark.gen_test
 async def test_the_real_resolver_finds_this_machine() -> None:
     async with aclosing(resolved(fixed(["localhost:80"]))) as source:
         assert (await anext(source)).get("127.0.0.1:80") == "localhost:80"

@@ -1,6 +1,7 @@
 """The choice between endpoints, deadlines, restarts and the end, against real servers."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -258,6 +259,54 @@ async def test_endpoints_change_and_calls_under_way_on_the_old_ones_end(tmp_path
         assert await call(pool) == ["new"]
         gate.set()
         assert await waiting == ["old"]
+
+
+@pytest.mark.gen_test
+async def test_the_replicas_that_a_source_gives_are_called(tmp_path: Path) -> None:
+    one, two = unix(tmp_path, "one"), unix(tmp_path, "two")
+    told: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+
+    async def source() -> AsyncIterator[dict[str, str]]:
+        while True:
+            yield await told.get()
+
+    async with (
+        serving(one, group=named("one")),
+        serving(two, group=named("two")),
+        pooling() as pool,
+    ):
+        pool.follow(source())
+        first = asyncio.ensure_future(call(pool))  # it waits for an address
+        told.put_nowait({one: ""})
+        assert await first == ["one"]
+        told.put_nowait({one: "", two: ""})
+        await both_connected(pool, "one", "two")
+        told.put_nowait({two: ""})
+        await until(lambda: pool.endpoints == [two])
+        assert await call(pool) == ["two"]
+
+
+@pytest.mark.gen_test
+async def test_a_replica_is_addressed_by_the_name_that_it_was_found_by() -> None:
+    """A proxy in between may go by it."""
+    heard: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def hear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"\0\0\0\4\0\0\0\0\0")  # SETTINGS of HTTP/2, or no call is made
+        await reader.readuntil(b"group.internal:10600")
+        server.close()  # first, or gRPC connects once more
+        writer.close()
+        await writer.wait_closed()
+        heard.set_result(None)
+
+    server = await asyncio.start_server(hear, "127.0.0.1", 0)
+    async with pooling() as pool:
+        port = server.sockets[0].getsockname()[1]
+        pool.set_endpoints({f"127.0.0.1:{port}": "group.internal:10600"})
+        waiting = asyncio.ensure_future(call(pool))
+        await heard
+        waiting.cancel()
+        await asyncio.wait({waiting})
 
 
 @pytest.mark.gen_test
