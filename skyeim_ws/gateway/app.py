@@ -27,6 +27,7 @@ from skyeim_ws.gateway.supervisor import Supervisor
 from skyeim_ws.handler import tokens
 from skyeim_ws.handler.health_handler import Health
 from skyeim_ws.logic.acks import Acks
+from skyeim_ws.logic.arrivals import Arrivals
 from skyeim_ws.logic.catch_up import CatchUp
 from skyeim_ws.logic.chat import Sending
 from skyeim_ws.logic.cluster import Cluster
@@ -161,6 +162,7 @@ async def gateway(
             requests=requests,
             stats=stats,
         )
+        arrivals = Arrivals(hub=hub, bus=store.bus, catch_up=catch_up, tasks=tasks)
         receipts = Receipts(
             user_router=user_router,
             acks=acks,
@@ -168,9 +170,9 @@ async def gateway(
             groups=groups,
             friends=friends,
             catch_up=catch_up,
+            arrivals=arrivals,
             requests=requests,
         )
-        renewal = Renewal(partial(tokens.lifetime, secrets=config.auth.secrets))
         sessions = Sessions(
             hub=hub,
             registry=store.registry,
@@ -189,7 +191,7 @@ async def gateway(
                 social=social,
                 typing=typing,
                 offline=offline,
-                renewal=renewal,
+                renewal=Renewal(partial(tokens.lifetime, secrets=config.auth.secrets)),
             ).dispatch,
             server_name=config.name,
             max_connections=config.max_conns or sys.maxsize,
@@ -204,6 +206,7 @@ async def gateway(
             sessions=sessions,
             delivery=delivery,
             acks=acks,
+            arrivals=arrivals,
             catch_up=catch_up,
             social=social,
             tasks=tasks,

@@ -132,7 +132,7 @@ class ReadHandler(ReceiptHandler):
     async def ask(self) -> dict[str, Any]:
         """Return how many were unread."""
         data = _body(self.request.body, _READ)
-        count = await self.receipts.mark_read(self.user_id, data.peer_id, data.msg_ids or ())
+        count = await self.receipts.read_elsewhere(self.user_id, data.peer_id, data.msg_ids or ())
         return {"count": count}
 
 

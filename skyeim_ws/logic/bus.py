@@ -7,8 +7,8 @@ from typing import Protocol
 class Bus(Protocol):
     """Tells other nodes; `store` implements it.
 
-    All but `kick` return at once and raise nothing. What they tell may be lost; of `catch_up` alone
-    it is tried until Redis has taken it.
+    All but `kick` and `ask_arrived` return at once and raise nothing. What they tell may be lost;
+    of `catch_up` alone it is tried until Redis has taken it.
     """
 
     def to_user(self, user_id: int, frame: bytes, *, ephemeral: bool = False) -> None:
@@ -42,6 +42,15 @@ class Bus(Protocol):
     def handed_over(self, node: str, user_id: int) -> None:
         """Tell the node of a newer login that the queue has all that the older connection held."""
 
+    async def ask_arrived(self, user_id: int) -> bool:
+        """Have the node of the user say when nothing older is on its way to it.
+
+        Returns False if the user is nowhere. Raises Unavailable.
+        """
+
+    def arrived(self, node: str, user_id: int) -> None:
+        """Tell a node that has asked that nothing older is on its way to the user."""
+
     def catch_up(self, user_id: int) -> None:
         """Tell the node of the user that another node may have died with messages for it."""
 
@@ -68,6 +77,12 @@ class BusEvents(Protocol):
 
     def handed_over(self, user_id: int) -> None:
         """Note that the older session of a user has put back what it held."""
+
+    def arrival_asked(self, user_id: int, node: str) -> None:
+        """Tell that node when nothing older is on its way to the user."""
+
+    def arrived(self, user_id: int) -> None:
+        """Note that nothing older is on its way to the user."""
 
     def node_died(self, user_id: int) -> None:
         """Bring the user what the Message service has unread: another node died with it."""

@@ -10,6 +10,7 @@ from skyeim_ws.conn.client import Client, State
 from skyeim_ws.conn.group_router import GroupFrame, GroupRouter
 from skyeim_ws.conn.hub import Hub
 from skyeim_ws.logic.acks import Acks
+from skyeim_ws.logic.arrivals import Arrivals
 from skyeim_ws.logic.bus import Bus
 from skyeim_ws.logic.catch_up import CatchUp
 from skyeim_ws.logic.delivery import PrivateDelivery
@@ -51,6 +52,7 @@ class Cluster:
         sessions: Sessions,
         delivery: PrivateDelivery,
         acks: Acks,
+        arrivals: Arrivals,
         catch_up: CatchUp,
         social: Social,
         tasks: Tasks,
@@ -63,6 +65,7 @@ class Cluster:
         self._sessions = sessions
         self._delivery = delivery
         self._acks = acks
+        self._arrivals = arrivals
         self._catch_up = catch_up
         self._social = social
         self._tasks = tasks
@@ -112,6 +115,14 @@ class Cluster:
     def handed_over(self, user_id: int) -> None:
         """Note that the older session has put back what it held."""
         self._sessions.handed_over(user_id)
+
+    def arrival_asked(self, user_id: int, node: str) -> None:
+        """Tell that node when nothing older is on its way to the user."""
+        self._arrivals.asked(user_id, node)
+
+    def arrived(self, user_id: int) -> None:
+        """Note that nothing older is on its way to the user."""
+        self._arrivals.told(user_id)
 
     def node_died(self, user_id: int) -> None:
         """Bring the user what the Message service has unread: another node died with it."""

@@ -11,6 +11,7 @@ from skyeim_ws.contract.codes import Reason
 from skyeim_ws.contract.texts import Text
 from skyeim_ws.logic.acks import Acks
 from skyeim_ws.logic.answers import refuse
+from skyeim_ws.logic.arrivals import Arrivals
 from skyeim_ws.logic.catch_up import CatchUp
 from skyeim_ws.logic.friends import FriendCache
 from skyeim_ws.logic.ports import Groups, Messages, Refused, Unavailable
@@ -30,10 +31,12 @@ class Receipts:
         groups: Groups,
         friends: FriendCache,
         catch_up: CatchUp,
+        arrivals: Arrivals,
         requests: Requests,
     ) -> None:
         self._acks = acks
         self._catch_up = catch_up
+        self._arrivals = arrivals
         self._user_router = user_router
         self._messages = messages
         self._groups = groups
@@ -60,6 +63,16 @@ class Receipts:
         """Move the read mark of the group."""
         work = self.mark_group_read(client.user_id, data.group_id, data.read_seq)
         self._requests.run(client, "group_read", work)
+
+    async def read_elsewhere(self, user_id: int, peer_id: int, msg_ids: Sequence[str]) -> int:
+        """Mark messages as read that the user has not read on a connection; return how many.
+
+        All that there are, if none is named: as `read` does, when what is on its way to the user
+        has come. Raises Refused, Unavailable.
+        """
+        if not msg_ids:
+            await self._arrivals.complete(user_id)
+        return await self.mark_read(user_id, peer_id, msg_ids)
 
     async def mark_read(self, user_id: int, peer_id: int, msg_ids: Sequence[str]) -> int:
         """Mark messages as read, all if none is named; return how many, and tell the peer.

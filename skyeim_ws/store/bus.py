@@ -17,6 +17,8 @@ from skyeim_ws.store.cluster import Cluster
 from skyeim_ws.store.keys import BROADCAST, NODE_PREFIX, node_channel, session_key
 from skyeim_ws.store.messages import (
     AckMessage,
+    ArrivalAsked,
+    Arrived,
     BusMessage,
     FrameMessage,
     GroupMessage,
@@ -115,10 +117,19 @@ class RedisBus:
 
         This goes the same way as what was put back, and so arrives behind it.
         """
-        message = encode(HandedOver(user_id))
-        self._pipeline.publish(
-            ("EVAL", self._tell_node, 1, session_key(user_id), node_channel(node), message)
+        self._publish_to_node(node, user_id, HandedOver(user_id))
+
+    async def ask_arrived(self, user_id: int) -> bool:
+        """Have the node of the user say when nothing older is on its way to it."""
+        message = encode(ArrivalAsked(user_id, self._node))
+        [told] = await self._pipeline.call(
+            ("EVAL", self._tell, 1, session_key(user_id), message, NODE_PREFIX)
         )
+        return bool(told)
+
+    def arrived(self, node: str, user_id: int) -> None:
+        """Tell a node that has asked that nothing older is on its way to the user."""
+        self._publish_to_node(node, user_id, Arrived(user_id))
 
     def catch_up(self, user_id: int) -> None:
         """Tell the node of the user that messages may have been lost with another node."""
@@ -128,6 +139,12 @@ class RedisBus:
     def _publish_to(self, user_id: int, message: BusMessage) -> None:
         self._pipeline.publish(
             ("EVAL", self._tell, 1, session_key(user_id), encode(message), NODE_PREFIX)
+        )
+
+    def _publish_to_node(self, node: str, user_id: int, message: BusMessage) -> None:
+        channel = node_channel(node)
+        self._pipeline.publish(
+            ("EVAL", self._tell_node, 1, session_key(user_id), channel, encode(message))
         )
 
     def _broadcast(self, message: BusMessage) -> None:
@@ -211,6 +228,10 @@ class RedisBus:
                 events.kicked(message.user_id, message.conn_id, message.origin)
             case HandedOver():
                 events.handed_over(message.user_id)
+            case ArrivalAsked():
+                events.arrival_asked(message.user_id, message.origin)
+            case Arrived():
+                events.arrived(message.user_id)
             case NodeDied():
                 events.node_died(message.user_id)
             case FrameMessage() if message.origin != self._node:

@@ -53,6 +53,19 @@ class HandedOver(msgspec.Struct, frozen=True, tag="h", array_like=True):
     user_id: int
 
 
+class ArrivalAsked(msgspec.Struct, frozen=True, tag="q", array_like=True):
+    """A node wants to know when a user has what precedes its live messages."""
+
+    user_id: int
+    origin: str
+
+
+class Arrived(msgspec.Struct, frozen=True, tag="r", array_like=True):
+    """The user has it, or is not here any more."""
+
+    user_id: int
+
+
 class NodeDied(msgspec.Struct, frozen=True, tag="l", array_like=True):
     """A node died; it may have held unconfirmed messages of a user who is here now."""
 
@@ -64,7 +77,16 @@ class Probe(msgspec.Struct, frozen=True, tag="t", array_like=True):
 
 
 BusMessage = (
-    PrivateMessage | FrameMessage | AckMessage | GroupMessage | Kick | HandedOver | NodeDied | Probe
+    PrivateMessage
+    | FrameMessage
+    | AckMessage
+    | GroupMessage
+    | Kick
+    | HandedOver
+    | ArrivalAsked
+    | Arrived
+    | NodeDied
+    | Probe
 )
 
 _decoder = msgspec.msgpack.Decoder(BusMessage)

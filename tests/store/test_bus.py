@@ -43,6 +43,12 @@ class Heard:
     def handed_over(self, user_id: int) -> None:
         self.messages.append(("handed_over", user_id))
 
+    def arrival_asked(self, user_id: int, node: str) -> None:
+        self.messages.append(("arrival_asked", user_id, node))
+
+    def arrived(self, user_id: int) -> None:
+        self.messages.append(("arrived", user_id))
+
     def node_died(self, user_id: int) -> None:
         self.messages.append(("node_died", user_id))
 
@@ -90,6 +96,9 @@ async def test_what_is_said_to_others_arrives_once_and_not_at_oneself(server: Se
         east.bus.catch_up(1)
         assert await east.bus.kick("west", 1, "c1")
         east.bus.handed_over("west", 1)
+        assert await east.bus.ask_arrived(1)
+        assert not await east.bus.ask_arrived(2)
+        east.bus.arrived("west", 7)
         expected: list[tuple[object, ...]] = [
             ("frame", [1], b"one", False),
             ("frame", [1], b"typing", True),
@@ -99,6 +108,8 @@ async def test_what_is_said_to_others_arrives_once_and_not_at_oneself(server: Se
             ("node_died", 1),
             ("kicked", 1, "c1", "east"),
             ("handed_over", 1),
+            ("arrival_asked", 1, "east"),
+            ("arrived", 7),
         ]
         await until(lambda: len(west.heard.messages) >= len(expected))
         assert west.heard.messages == expected
