@@ -1,4 +1,4 @@
-// The calls over HTTP: history, search, friends, groups; and the token that they and the socket show.
+// The calls over HTTP: history, search, friends, groups; and the token that all of them show.
 
 import { parse } from "./json.js";
 import { REASON_CODES, SkyeError } from "./rules.js";
@@ -9,7 +9,9 @@ const PAGE = 200; // messages
 const ROWS = 100; // friends, groups, members: servers give no more at a time
 
 const REASONS = Object.fromEntries(
-  Object.entries(REASON_CODES).filter(([reason]) => reason !== "blocked").map(([r, c]) => [c, r]),
+  Object.entries(REASON_CODES)
+    .filter(([reason]) => reason !== "blocked")
+    .map(([r, c]) => [c, r]),
 );
 
 export class Api {
@@ -19,7 +21,11 @@ export class Api {
   #calls = new Set(); // AbortControllers
 
   constructor({ url, token, fetch = globalThis.fetch }) {
-    this.base = new URL(`${String(url).replace(/^ws/, "http").replace(/\/(ws)?$/, "")}/`);
+    this.base = new URL(
+      `${String(url)
+        .replace(/^ws/, "http")
+        .replace(/\/(ws)?$/, "")}/`,
+    );
     this.#source = token;
     this.#fetch = fetch;
   }

@@ -18,12 +18,9 @@ import { Life } from "./life.js";
 import { Marks } from "./marks.js";
 import { Outbox } from "./outbox.js";
 import { backoff } from "./rules.js";
-import { Presence, Typing } from "./talk.js";
+import { Talk } from "./talk.js";
 
 const PULL_LIMIT = 100;
-const PULL_AGAIN = 1000; // ms
-
-const BUSY = 30010;
 const UNKNOWN_TYPE = 30013;
 
 export class Core {
@@ -33,23 +30,31 @@ export class Core {
   #outbox;
   #inbox;
   #groups;
-  #typing = new Typing();
-  #presence = new Presence();
+  #talk = new Talk();
   #seen = new Recent();
   #marks = new Marks();
-  #pullAt = Infinity;
 
-  constructor({
-    pingInterval = 25000, pongTimeout = 10000, queueLimit = 1000, fixedToken = false, state = {},
-  } = {}, random = Math.random) {
+  constructor(
+    {
+      pingInterval = 25000,
+      pongTimeout = 10000,
+      queueLimit = 1000,
+      fixedToken = false,
+      state = {},
+    } = {},
+    random = Math.random,
+  ) {
     this.#outbox = new Outbox(queueLimit, random);
     this.#inbox = new Inbox(this.#seen, state.resume);
     this.#groups = new Groups((failures) => backoff(failures, random));
-    this.#life = new Life({ pingInterval, pongTimeout, fixedToken }, {
-      effect: (name, fields) => this.#effect(name, fields),
-      ended: () => this.#ended(),
-      random,
-    });
+    this.#life = new Life(
+      { pingInterval, pongTimeout, fixedToken },
+      {
+        effect: (name, fields) => this.#effect(name, fields),
+        ended: () => this.#ended(),
+        random,
+      },
+    );
     for (const [groupId, seq] of Object.entries(state.groups ?? {})) {
       this.#groups.follow(groupId, seq);
     }
@@ -116,24 +121,17 @@ export class Core {
   }
 
   #ended() {
-    this.#pullAt = Infinity;
     this.#outbox.lost();
-    for (const change of this.#presence.lost()) this.#emit("presence", change);
-    for (const notice of this.#typing.expired(Infinity)) this.#emit("typing", notice);
+    this.#tell(this.#talk.lost());
   }
 
   #connected(data, now) {
     this.userId = data.userId;
     this.#life.connected(data.userId, now);
-    this.#inbox.connected();
+    this.#inbox.connected(now);
     this.#groups.connected();
-    this.#presence.connected(now);
+    this.#talk.presence.connected(now);
     this.#emit("connected", data);
-    // With `resume` only newer messages come by themselves.
-    if (this.#inbox.newestId !== undefined) {
-      this.#inbox.pulled(now);
-      this.#pull();
-    }
     this.#writeMarks();
   }
 
@@ -164,29 +162,13 @@ export class Core {
         this.#groups.behind(data.groupId, data.seq);
         break;
       case "offline_messages":
-        if (this.#inbox.window(data, now)) this.#pull();
+        this.#inbox.window(data, now);
         break;
       case "ack":
         this.#ack(data, now);
         break;
       case "read":
         this.#emit("read", { userId: data.userId, msgIds: data.msgIds ?? null });
-        break;
-      case "typing":
-        for (const notice of this.#typing.noticed(data.fromUserId, data.groupId, now)) {
-          this.#emit("typing", notice);
-        }
-        break;
-      case "online":
-      case "offline":
-        for (const change of this.#presence.set(data.userId, type === "online")) {
-          this.#emit("presence", change);
-        }
-        break;
-      case "presence":
-        for (const change of this.#presence.answered(data.online ?? [])) {
-          this.#emit("presence", change);
-        }
         break;
       case "token":
         this.#life.renewed(data.expiresAt * 1000, now);
@@ -200,27 +182,19 @@ export class Core {
         this.#emit("kicked", data);
         break;
       default:
-        this.#emit("event", { type, data });
+        this.#tell(this.#talk.take(type, data, now) ?? [["event", { type, data }]]);
     }
   }
 
   #show(messages) {
     for (const message of messages) {
-      this.#stopTyping(message.fromUserId, undefined);
+      this.#tell(this.#talk.wrote(message));
       this.#emit("message", message);
     }
   }
 
   #showGroup(messages) {
-    for (const message of messages) {
-      if (!this.#seen.add(message.msgId)) continue;
-      this.#stopTyping(message.fromUserId, message.groupId);
-      this.#emit("message", message);
-    }
-  }
-
-  #stopTyping(userId, groupId) {
-    for (const notice of this.#typing.ended(userId, groupId)) this.#emit("typing", notice);
+    this.#show(messages.filter(({ msgId }) => this.#seen.add(msgId)));
   }
 
   #ack(data, now) {
@@ -244,10 +218,7 @@ export class Core {
 
   #error(data, now) {
     if (this.#outbox.has(data.msgId)) return; // it is tried again
-    if (data.code === BUSY && this.#inbox.pulling) {
-      this.#pullAt = now + PULL_AGAIN;
-      return;
-    }
+    if (this.#inbox.refused(data.code, now)) return;
     if (data.code === UNKNOWN_TYPE) this.#life.cannotRenew();
     this.#emit("error", { code: data.code, message: data.message, msgId: data.msgId });
   }
@@ -257,7 +228,7 @@ export class Core {
   /** Keep a message, and write it as soon as it may go; throws SkyeError when too many wait. */
   send(type, data, now) {
     this.#keep(type, data);
-    this.#typing.told(data.groupId ?? data.toUserId);
+    this.#talk.typing.told(data.groupId ?? data.toUserId);
     this.#flush(now);
   }
 
@@ -284,16 +255,16 @@ export class Core {
 
   tellTyping(target, now) {
     const key = target.groupId ?? target.toUserId;
-    if (this.#life.open && this.#typing.mayTell(key, now)) this.#write("typing", target);
+    if (this.#life.open && this.#talk.typing.mayTell(key, now)) this.#write("typing", target);
   }
 
   watch(userIds, now) {
-    this.#presence.watch(userIds, now);
+    this.#talk.presence.watch(userIds, now);
     this.#flush(now);
   }
 
   online(userId) {
-    return this.#presence.of(userId);
+    return this.#talk.presence.of(userId);
   }
 
   follow(groupId, seq, now) {
@@ -321,15 +292,20 @@ export class Core {
 
   /** Return when `tick` is to be called next, in ms; Infinity for never. */
   deadline(now) {
-    const always = Math.min(this.#life.deadline(), this.#typing.deadline());
+    const always = Math.min(this.#life.deadline(), this.#talk.typing.deadline());
     if (!this.#life.open) return always;
-    return Math.min(always, this.#pullAt, this.#outbox.deadline(now), this.#inbox.deadline(),
-      this.#groups.deadline(), this.#presence.deadline());
+    return Math.min(
+      always,
+      this.#outbox.deadline(now),
+      this.#inbox.deadline(),
+      this.#groups.deadline(),
+      this.#talk.presence.deadline(),
+    );
   }
 
   tick(now) {
     this.#life.tick(now);
-    for (const notice of this.#typing.expired(now)) this.#emit("typing", notice);
+    this.#tell(this.#talk.expired(now));
     this.#flush(now);
   }
 
@@ -338,17 +314,14 @@ export class Core {
     if (!this.#life.open) return;
     this.#show(this.#inbox.release(now));
     this.#writeAcks(now);
-    if (now >= this.#pullAt) this.#pull();
-    for (const userIds of this.#presence.due(now)) this.#write("presence", { userIds });
+    if (this.#inbox.pullDue(now)) {
+      // What has come is confirmed first: the server keeps only so many in the air.
+      this.#writeAcks(Infinity);
+      this.#write("offline_pull", { limit: PULL_LIMIT });
+    }
+    for (const userIds of this.#talk.presence.due(now)) this.#write("presence", { userIds });
     for (const { type, data } of this.#outbox.due(now)) this.#write(type, data);
     for (const { groupId, seq } of this.#groups.due(now)) this.#effect("sync", { groupId, seq });
-  }
-
-  #pull() {
-    this.#pullAt = Infinity;
-    // What has come is confirmed first: the server keeps only so many in the air.
-    this.#writeAcks(Infinity);
-    this.#write("offline_pull", { limit: PULL_LIMIT });
   }
 
   #writeAcks(now) {
@@ -357,6 +330,10 @@ export class Core {
 
   #write(type, data) {
     this.#effect("write", { text: encode(type, data) });
+  }
+
+  #tell(events) {
+    for (const [event, data] of events) this.#emit(event, data);
   }
 
   #emit(event, data) {

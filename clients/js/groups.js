@@ -17,7 +17,13 @@ export class Groups {
   follow(groupId, seq) {
     if (!this.#groups.has(groupId)) {
       this.#groups.set(groupId, {
-        groupId, seq, held: new Map(), wanted: true, asking: false, notBefore: 0, failures: 0,
+        groupId,
+        seq,
+        held: new Map(),
+        wanted: true,
+        asking: false,
+        notBefore: 0,
+        failures: 0,
         doubt: null,
       });
     }

@@ -1,11 +1,12 @@
 // Private messages that came: each is shown once, in the order of ids, and confirmed in batches.
 
 import { compareIds } from "./json.js";
-import { FRAME_IDS } from "./rules.js";
+import { FRAME_IDS, REASON_CODES } from "./rules.js";
 
 const REMEMBERED = 20000; // msgIds
 const ACK_DELAY = 50; // ms that a confirmation waits for others
 const HOLD_LONGEST = 30000; // ms that messages wait for older ones
+const PULL_AGAIN = { [REASON_CODES.busy]: 1000, [REASON_CODES.rpc_error]: 10000 }; // ms
 
 /** A set that forgets its oldest members. */
 export class Recent {
@@ -31,6 +32,7 @@ export class Inbox {
   #heldSince = 0;
   #toCome = 0; // messages of the window that is being pushed
   #pulling = false;
+  #pullAt = Infinity;
   #acks = [];
   #acksAt = Infinity;
 
@@ -39,31 +41,45 @@ export class Inbox {
     this.newestId = newestId;
   }
 
-  /** A connection begins: nothing is on its way. What is held stays so until a pull has ended. */
-  connected() {
+  /** A connection begins. What is held stays so until a pull has ended. */
+  connected(now) {
     this.#pulling = false;
     this.#toCome = 0;
+    this.#pullAt = Infinity;
+    // With `resume` only newer messages come by themselves.
+    if (this.newestId !== undefined) this.#pull(now);
   }
 
-  get pulling() {
-    return this.#pulling;
-  }
-
-  /** Note that older messages were asked for: newer ones wait for them. */
-  pulled(now) {
-    this.#pulling = true;
-    if (!this.#held) {
-      this.#held = [];
-      this.#heldSince = now;
-    }
-  }
-
-  /** Take `offline_messages`; return whether more are to be pulled behind its window. */
+  /** Take `offline_messages`: its window follows, and perhaps more must be asked for. */
   window({ pushCount, hasMore }, now) {
     this.#pulling = false;
     this.#toCome = pushCount;
-    if (hasMore) this.pulled(now);
-    return hasMore;
+    if (hasMore) this.#pull(now);
+  }
+
+  /** Take an error; return whether it was about a pull, which is then asked for again. */
+  refused(code, now) {
+    if (!this.#pulling || !(code in PULL_AGAIN)) return false;
+    this.#pullAt = now + PULL_AGAIN[code];
+    // What is held waits for a pull that came too early, not for a service that is away.
+    this.#pulling = code === REASON_CODES.busy;
+    return true;
+  }
+
+  /** Return whether to ask for older messages now. */
+  pullDue(now) {
+    if (now < this.#pullAt) return false;
+    this.#pull(now);
+    this.#pullAt = Infinity;
+    return true;
+  }
+
+  #pull(now) {
+    this.#pullAt = now;
+    this.#pulling = true;
+    if (this.#held) return;
+    this.#held = [];
+    this.#heldSince = now;
   }
 
   /** Take a private message; return those to show now, in order. */
@@ -109,6 +125,10 @@ export class Inbox {
   }
 
   deadline() {
-    return Math.min(this.#acksAt, this.#held ? this.#heldSince + HOLD_LONGEST : Infinity);
+    return Math.min(
+      this.#acksAt,
+      this.#pullAt,
+      this.#held ? this.#heldSince + HOLD_LONGEST : Infinity,
+    );
   }
 }

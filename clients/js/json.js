@@ -33,7 +33,8 @@ export function encodeObject(data) {
 function encodeIds(value) {
   if (Array.isArray(value)) return `[${value.map(encodeIds).join(",")}]`;
   const text = String(value);
-  if (!DECIMAL.test(text)) throw new TypeError(`an integer is wanted, not ${JSON.stringify(value)}`);
+  if (!DECIMAL.test(text))
+    throw new TypeError(`an integer is wanted, not ${JSON.stringify(value)}`);
   return text;
 }
 

@@ -21,7 +21,7 @@ export class Life {
   #openedAt = 0;
   #told = false; // the server has said when to come back
 
-  /** `effect(name, fields)` takes what is to be done; `ended()` is called when a connection ends. */
+  /** `effect(name, fields)` takes what is to be done, `ended()` hears that a connection ended. */
   constructor({ pingInterval, pongTimeout, fixedToken }, { effect, ended, random }) {
     this.#options = { pingInterval, pongTimeout, fixedToken };
     this.#effect = effect;

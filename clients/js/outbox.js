@@ -20,7 +20,6 @@ export class Outbox {
     this.#random = random;
   }
 
-
   has(msgId) {
     return this.#entries.has(msgId);
   }

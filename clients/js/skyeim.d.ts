@@ -7,12 +7,26 @@ export type State = "idle" | "token" | "connecting" | "open" | "waiting" | "stop
 
 /** Why a client has stopped: it does not come back by itself. */
 export type StopReason =
-  | "closed" | "kicked" | "token_expired" | "unauthorized" | "protocol_error" | "message_too_large";
+  "closed" | "kicked" | "token_expired" | "unauthorized" | "protocol_error" | "message_too_large";
 
 export type Reason =
-  | "invalid" | "not_friend" | "blocked" | "group_not_found" | "not_member" | "muted"
-  | "at_all_denied" | "rate_limited" | "busy" | "rpc_error" | "msg_id_conflict"
-  | "queue_full" | "closed" | "no_token" | "unreachable" | "timeout" | (string & {});
+  | "invalid"
+  | "not_friend"
+  | "blocked"
+  | "group_not_found"
+  | "not_member"
+  | "muted"
+  | "at_all_denied"
+  | "rate_limited"
+  | "busy"
+  | "rpc_error"
+  | "msg_id_conflict"
+  | "queue_full"
+  | "closed"
+  | "no_token"
+  | "unreachable"
+  | "timeout"
+  | (string & {});
 
 /** 1 text, 2 picture, 3 file, 4 voice, 5 video. */
 export type ContentType = 1 | 2 | 3 | 4 | 5;
@@ -102,10 +116,20 @@ export interface Options {
 
 export interface Events {
   /** `retryAt` (ms since 1970) comes with `waiting`, `reason` with `stopped`. */
-  state: { state: State; reason?: StopReason | string; code?: number; retryAt?: number; userId?: Id };
+  state: {
+    state: State;
+    reason?: StopReason | string;
+    code?: number;
+    retryAt?: number;
+    userId?: Id;
+  };
   /** At each connection. */
   connected: {
-    userId: Id; onlineCount: number; connectedAt: number; connId: string; server: string;
+    userId: Id;
+    onlineCount: number;
+    connectedAt: number;
+    connId: string;
+    server: string;
   };
   /** Each message once: private ones in the order of id, those of a group in the order of seq. */
   message: Message;
@@ -182,9 +206,10 @@ export interface Api {
     query: { before?: Id; limit?: number } & ({ peerId: Id } | { groupId: string }),
   ): Promise<Page>;
   sync(groupId: string, seq: number): Promise<Page>;
-  conversations(
-    query?: { limit?: number; before?: Id },
-  ): Promise<{ list: Conversation[]; hasMore: boolean }>;
+  conversations(query?: {
+    limit?: number;
+    before?: Id;
+  }): Promise<{ list: Conversation[]; hasMore: boolean }>;
   search(keyword: string): Promise<StoredMessage[]>;
   mentions(query?: { groupId?: string; before?: Id; limit?: number }): Promise<Page>;
   unreadCount(peerId?: Id): Promise<number>;

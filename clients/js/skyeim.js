@@ -32,8 +32,13 @@ export class SkyeIM {
   #shown = () => document.visibilityState === "visible" && this.#wake();
 
   constructor(options) {
-    const { url, token, device, WebSocket = globalThis.WebSocket, fetch = globalThis.fetch } =
-      options;
+    const {
+      url,
+      token,
+      device,
+      WebSocket = globalThis.WebSocket,
+      fetch = globalThis.fetch,
+    } = options;
     if (!WebSocket) throw new TypeError("there is no WebSocket here: pass one as an option");
     if (typeof token !== "string" && typeof token !== "function") {
       throw new TypeError("token: a string or a function that returns one is wanted");
@@ -174,7 +179,7 @@ export class SkyeIM {
     if (this.#running) return; // a handler of an event has called us: the outer call goes on
     this.#running = true;
     try {
-      for (let effects; (effects = this.#core.take()).length; ) {
+      for (let effects; (effects = this.#core.take()).length;) {
         for (const effect of effects) this.#perform(effect);
       }
     } finally {

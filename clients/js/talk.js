@@ -107,3 +107,42 @@ export class Presence {
     return this.#askAt;
   }
 }
+
+/** Both together, as `[event, data]` to tell the application. */
+export class Talk {
+  typing = new Typing();
+  presence = new Presence();
+
+  /** Take a frame of either kind; returns null for any other. */
+  take(type, data, now) {
+    switch (type) {
+      case "typing":
+        return told("typing", this.typing.noticed(data.fromUserId, data.groupId, now));
+      case "online":
+      case "offline":
+        return told("presence", this.presence.set(data.userId, type === "online"));
+      case "presence":
+        return told("presence", this.presence.answered(data.online ?? []));
+      default:
+        return null;
+    }
+  }
+
+  /** Somebody has written: the typing has ended. */
+  wrote({ fromUserId, groupId }) {
+    return told("typing", this.typing.ended(fromUserId, groupId));
+  }
+
+  expired(now) {
+    return told("typing", this.typing.expired(now));
+  }
+
+  /** There is no connection any more. */
+  lost() {
+    return [...told("presence", this.presence.lost()), ...this.expired(Infinity)];
+  }
+}
+
+function told(event, changes) {
+  return changes.map((data) => [event, data]);
+}

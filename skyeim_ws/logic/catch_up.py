@@ -255,11 +255,23 @@ class CatchUp:
     async def _bring(
         self, client: Client, progress: Progress, page: Sequence[HistoryMessage]
     ) -> None:
-        """Deliver a page, and wait until it is confirmed or the client is gone."""
+        """Deliver a page, in parts that fit into the outbox, until all is confirmed.
+
+        Returns earlier if the client is gone.
+        """
+        size = 0
         for message in page:
+            data = _encoded(message)
+            if size and size + len(data) > self._offline.max_bytes:
+                await self._until_confirmed(client, progress)
+                size = 0
             if client not in self._under_way:
                 return
-            client.deliver(_fetched(message, progress.held.pop(message.msg_id, None)))
+            size += len(data)
+            client.deliver(_fetched(message, data, progress.held.pop(message.msg_id, None)))
+        await self._until_confirmed(client, progress)
+
+    async def _until_confirmed(self, client: Client, progress: Progress) -> None:
         while len(client.ledger) and client in self._under_way:
             progress.confirmed.clear()
             await progress.confirmed.wait()
@@ -279,17 +291,8 @@ class CatchUp:
         return None
 
 
-def _fetched(message: HistoryMessage, live: Delivery | None) -> Delivery:
-    """Return the delivery of a stored message; that of the live one, if it was held back.
-
-    If the connection ends, a fetched message need not go into the queue: if the client does not
-    have it, it stands there already or is noted as missed.
-    """
-    if live is not None:
-        # Whoever routed it before may have queued it.
-        state = DeliveryState.QUEUEING if live.state is DeliveryState.LIVE else live.state
-        return replace(live, state=state, queue_entry=live.queue_entry or live.data)
-    data = encode_data(
+def _encoded(message: HistoryMessage) -> bytes:
+    return encode_data(
         ChatMessage(
             id=message.id,
             msg_id=message.msg_id,
@@ -300,6 +303,19 @@ def _fetched(message: HistoryMessage, live: Delivery | None) -> Delivery:
             created_at=message.created_at,
         )
     )
+
+
+def _fetched(message: HistoryMessage, data: bytes, live: Delivery | None) -> Delivery:
+    """Return the delivery of a stored message, whose frame has `data`.
+
+    That of the live one, if it was held back. If the connection ends, a fetched message need not
+    go into the queue: if the client does not have it, it stands there already or is noted as
+    missed.
+    """
+    if live is not None:
+        # Whoever routed it before may have queued it.
+        state = DeliveryState.QUEUEING if live.state is DeliveryState.LIVE else live.state
+        return replace(live, state=state, queue_entry=live.queue_entry or live.data)
     return Delivery(
         data=data,
         id=message.id,

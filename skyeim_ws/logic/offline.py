@@ -21,7 +21,7 @@ class OfflineMessages:
         self._requests = requests
         self.push_limit = push_limit
         # A window may fill half of the outbox, so that live messages still fit beside it.
-        self._max_bytes = max_bytes // 2
+        self.max_bytes = max_bytes // 2
 
     def pull(self, client: Client, data: OfflinePull) -> None:
         """Push the next older window, or the newest if none was pushed; one pull at a time."""
@@ -75,7 +75,7 @@ class OfflineMessages:
         size = 0
         for index in range(len(window.entries) - 1, -1, -1):
             size += len(window.entries[index].raw)
-            if size > self._max_bytes and index < len(window.entries) - 1:
+            if size > self.max_bytes and index < len(window.entries) - 1:
                 return Window(window.entries[index + 1 :], window.older + index + 1)
         return window
 

@@ -46,8 +46,10 @@ export class Banner {
   #stopped(reason) {
     if (reason === "closed") return;
     if (reason === "kicked") {
-      this.#set("warn", "This account is in use in another window.", null,
-        ["Use it here", this.#on.onTakeOver]);
+      this.#set("warn", "This account is in use in another window.", null, [
+        "Use it here",
+        this.#on.onTakeOver,
+      ]);
     } else if (reason === "unauthorized" || reason === "token_expired") {
       this.#set("bad", "You are signed out.", null, ["Sign in again", this.#on.onLeave]);
     } else {
@@ -66,7 +68,9 @@ export class Banner {
     this.root.replaceChildren(
       h("span", { class: "banner-text", text }),
       ...(more ? [more] : []),
-      ...(action ? [h("button", { class: "link", type: "button", text: label, on: { click } })] : []),
+      ...(action
+        ? [h("button", { class: "link", type: "button", text: label, on: { click } })]
+        : []),
     );
   }
 }

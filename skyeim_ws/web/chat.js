@@ -55,9 +55,12 @@ export class Chat {
       onTakeOver: () => this.#connect(),
       onLeave: () => this.#leave(onLeave),
     });
-    this.root = h("div", { class: "app" },
+    this.root = h(
+      "div",
+      { class: "app" },
       h("header", {}, h("h1", { class: "unseen", text: TITLE }), this.#banner.root),
-      h("div", { class: "panes" }, this.#sidebar.root, this.#thread.root));
+      h("div", { class: "panes" }, this.#sidebar.root, this.#thread.root),
+    );
     this.#restore(state.pending ?? []);
   }
 
@@ -82,10 +85,12 @@ export class Chat {
       this.#change(msgId, { id, seq, createdAt: timestamp, status: "sent" });
     });
     on("failed", ({ msgId, reason }) => this.#change(msgId, { status: "failed", reason }));
-    on("delivered", ({ msgId }) => this.#mark("delivered", this.#store.withMessage(msgId), [msgId]));
+    on("delivered", ({ msgId }) =>
+      this.#mark("delivered", this.#store.withMessage(msgId), [msgId]),
+    );
     on("read", ({ userId, msgIds }) => {
-      const conversation = userId === null
-        ? this.#store.withMessage(msgIds[0]) : this.#store.private(userId);
+      const conversation =
+        userId === null ? this.#store.withMessage(msgIds[0]) : this.#store.private(userId);
       this.#mark("read", conversation, msgIds);
     });
     on("typing", ({ userId, groupId, active }) => {
@@ -225,7 +230,13 @@ export class Chat {
     const createdAt = Date.now() / 1000;
     const ownId = this.#store.ownId;
     conversation.put({
-      msgId, content, contentType: 1, createdAt, own: true, fromUserId: ownId, status: "pending",
+      msgId,
+      content,
+      contentType: 1,
+      createdAt,
+      own: true,
+      fromUserId: ownId,
+      status: "pending",
     });
     conversation.firstUnread = null;
     this.#dispatch(conversation, content, msgId);
@@ -256,7 +267,8 @@ export class Chat {
     const conversation = this.#store.withMessage(msgId);
     conversation?.put({ msgId, ...change });
     // Who answers a group has read it.
-    if (change.seq && conversation === this.#open) this.#client.readGroup(conversation.id, change.seq);
+    if (change.seq && conversation === this.#open)
+      this.#client.readGroup(conversation.id, change.seq);
     this.#keep();
     this.#draw();
   }
@@ -278,7 +290,12 @@ export class Chat {
       const { msgId, content, contentType, groupId, toUserId } = data;
       const conversation = groupId ? this.#store.group(groupId) : this.#store.private(toUserId);
       conversation.put({
-        msgId, content, contentType, createdAt, own: true, fromUserId: this.#store.ownId,
+        msgId,
+        content,
+        contentType,
+        createdAt,
+        own: true,
+        fromUserId: this.#store.ownId,
         status: "pending",
       });
     }

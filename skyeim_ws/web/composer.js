@@ -16,19 +16,35 @@ export class Composer {
   constructor(on) {
     this.#on = on;
     this.#field = h("textarea", {
-      class: "compose-field", rows: "1", "aria-label": "Message", autocomplete: "off",
-      enterkeyhint: "send", dir: "auto",
+      class: "compose-field",
+      rows: "1",
+      "aria-label": "Message",
+      autocomplete: "off",
+      enterkeyhint: "send",
+      dir: "auto",
       on: { input: () => this.#typed(), keydown: (event) => this.#keyed(event) },
     });
-    this.#button = h("button", {
-      class: "send", type: "submit", "aria-label": "Send", title: "Send", disabled: "",
-    }, icon("send"));
+    this.#button = h(
+      "button",
+      {
+        class: "send",
+        type: "submit",
+        "aria-label": "Send",
+        title: "Send",
+        disabled: "",
+      },
+      icon("send"),
+    );
     const submit = (event) => {
       event.preventDefault();
       this.#send();
     };
-    this.root = h("form", { class: "composer", on: { submit } }, this.#left,
-      h("div", { class: "compose-box" }, this.#field, this.#button));
+    this.root = h(
+      "form",
+      { class: "composer", on: { submit } },
+      this.#left,
+      h("div", { class: "compose-box" }, this.#field, this.#button),
+    );
   }
 
   open(key, title) {
@@ -55,7 +71,8 @@ export class Composer {
     field.style.height = `${Math.min(field.scrollHeight, 180)}px`;
     const left = MAX_CONTENT - [...field.value.trim()].length;
     this.#button.disabled = left === MAX_CONTENT || left < 0;
-    this.#left.textContent = left > WARN ? "" : left < 0 ? `${-left} characters too many` : `${left} characters left`;
+    this.#left.textContent =
+      left > WARN ? "" : left < 0 ? `${-left} characters too many` : `${left} characters left`;
     this.#left.classList.toggle("over", left < 0);
   }
 

@@ -104,7 +104,7 @@ export class Loader {
 async function each(items, work) {
   const rest = [...items];
   const worker = async () => {
-    for (let item; (item = rest.shift()) !== undefined; ) await work(item);
+    for (let item; (item = rest.shift()) !== undefined;) await work(item);
   };
   await Promise.all(Array.from({ length: AT_ONCE }, worker));
 }

@@ -12,9 +12,14 @@ async function main() {
   const app = document.getElementById("app");
   const users = await demoUsers();
   const kept = JSON.parse(sessionStorage.getItem(KEPT) ?? "null");
-  const user = kept ?? await signIn(app, users);
+  const user = kept ?? (await signIn(app, users));
   sessionStorage.setItem(KEPT, JSON.stringify(user));
-  const chat = new Chat({ user, names: users ?? [], token: tokenOf(user, users !== null), onLeave });
+  const chat = new Chat({
+    user,
+    names: users ?? [],
+    token: tokenOf(user, users !== null),
+    onLeave,
+  });
   app.replaceChildren(chat.root);
   await chat.start();
 }

@@ -19,18 +19,30 @@ export class Sidebar {
   constructor(on) {
     this.#on = on;
     this.#search = h("input", {
-      class: "search-field", type: "search", placeholder: "Search", autocomplete: "off",
-      "aria-label": "Search conversations and messages", on: { input: () => this.#typed() },
+      class: "search-field",
+      type: "search",
+      placeholder: "Search",
+      autocomplete: "off",
+      "aria-label": "Search conversations and messages",
+      on: { input: () => this.#typed() },
     });
     this.#me = h("div", { class: "me" });
     this.#list = h("ul", { class: "list", "aria-label": "Conversations" });
     this.#results = h("section", { class: "results", hidden: "", "aria-label": "Messages found" });
     this.#empty = h("p", { class: "empty-list", text: "Loading…" });
-    this.root = h("nav", { class: "sidebar", "aria-label": "Conversations" },
-      h("header", { class: "sidebar-head" }, this.#me, themeButton(),
-        iconButton("leave", "Sign out", on.onLeave)),
+    this.root = h(
+      "nav",
+      { class: "sidebar", "aria-label": "Conversations" },
+      h(
+        "header",
+        { class: "sidebar-head" },
+        this.#me,
+        themeButton(),
+        iconButton("leave", "Sign out", on.onLeave),
+      ),
       h("div", { class: "search" }, icon("search"), this.#search),
-      h("div", { class: "scroll", tabindex: "-1" }, this.#list, this.#empty, this.#results));
+      h("div", { class: "scroll", tabindex: "-1" }, this.#list, this.#empty, this.#results),
+    );
   }
 
   #search;
@@ -40,8 +52,10 @@ export class Sidebar {
   #empty;
 
   own(userId, name) {
-    this.#me.replaceChildren(avatar(name, `u${userId}`, { class: "small" }),
-      h("h2", { class: "me-name", text: name }));
+    this.#me.replaceChildren(
+      avatar(name, `u${userId}`, { class: "small" }),
+      h("h2", { class: "me-name", text: name }),
+    );
   }
 
   ready() {
@@ -69,7 +83,8 @@ export class Sidebar {
     const shown = all.filter((each) => store.titleOf(each).toLowerCase().includes(wanted));
     const rows = shown.map((conversation) => this.#row(conversation));
     rows.forEach((row, index) => {
-      if (this.#list.children[index] !== row) this.#list.insertBefore(row, this.#list.children[index] ?? null);
+      if (this.#list.children[index] !== row)
+        this.#list.insertBefore(row, this.#list.children[index] ?? null);
     });
     while (this.#list.children.length > rows.length) this.#list.lastChild.remove();
     this.#empty.hidden = all.length > 0;
@@ -84,26 +99,50 @@ export class Sidebar {
     const typists = this.#on.typing(conversation);
     const { last, unread, key } = conversation;
     const current = conversation === this.#open;
-    const line = typists.length ? typingLine(conversation, typists) : last ? this.#preview(conversation, last) : "No messages yet";
+    const line = typists.length
+      ? typingLine(conversation, typists)
+      : last
+        ? this.#preview(conversation, last)
+        : "No messages yet";
     const time = last ? briefTime(last.createdAt) : "";
     const status = last?.own && !typists.length ? last.status : "";
     const text = JSON.stringify([title, online, line, time, status, unread, current]);
     const known = this.#rows.get(key);
     if (known?.text === text) return known.row;
     const badge = unread > 99 ? "99+" : String(unread);
-    const link = h("a", {
-      class: "row", href: `#${encodeURIComponent(key)}`, "data-key": key,
-      "aria-current": current ? "true" : null,
-    },
-      h("span", { class: "avatar-box" }, avatar(title, key, conversation.isGroup ? { class: "square" } : {}),
-        online && h("span", { class: "dot", role: "img", "aria-label": "online" })),
-      h("span", { class: "row-main" },
+    const link = h(
+      "a",
+      {
+        class: "row",
+        href: `#${encodeURIComponent(key)}`,
+        "data-key": key,
+        "aria-current": current ? "true" : null,
+      },
+      h(
+        "span",
+        { class: "avatar-box" },
+        avatar(title, key, conversation.isGroup ? { class: "square" } : {}),
+        online && h("span", { class: "dot", role: "img", "aria-label": "online" }),
+      ),
+      h(
+        "span",
+        { class: "row-main" },
         h("span", { class: "row-title", text: title }),
-        h("span", { class: `row-line ${typists.length ? "typing" : ""}` },
-          status ? tick(status) : null, h("span", { class: "row-text", text: line }))),
-      h("span", { class: "row-side" },
+        h(
+          "span",
+          { class: `row-line ${typists.length ? "typing" : ""}` },
+          status ? tick(status) : null,
+          h("span", { class: "row-text", text: line }),
+        ),
+      ),
+      h(
+        "span",
+        { class: "row-side" },
         h("span", { class: "row-time", text: time }),
-        unread > 0 && h("span", { class: "badge" }, badge, h("span", { class: "unseen", text: " unread" }))));
+        unread > 0 &&
+          h("span", { class: "badge" }, badge, h("span", { class: "unseen", text: " unread" })),
+      ),
+    );
     const row = known?.row ?? h("li");
     const focused = row.contains(document.activeElement);
     row.replaceChildren(link);
@@ -114,7 +153,9 @@ export class Sidebar {
 
   #preview({ isGroup }, message) {
     if (message.own) return `You: ${preview(message)}`;
-    return isGroup ? `${this.#on.store.nameOf(message.fromUserId)}: ${preview(message)}` : preview(message);
+    return isGroup
+      ? `${this.#on.store.nameOf(message.fromUserId)}: ${preview(message)}`
+      : preview(message);
   }
 
   #typed() {
@@ -137,14 +178,22 @@ export class Sidebar {
     if (this.#found === null) return;
     const items = this.#found.slice(0, SHOWN).map((message) => {
       const title = store.titleOf(store.of(message));
-      return h("li", {}, h("button", { class: "result", type: "button", on: { click: () => this.#on.onFind(message) } },
-        h("span", { class: "row-title", text: title }),
-        h("span", { class: "row-time", text: briefTime(message.createdAt) }),
-        h("span", { class: "row-line" }, ...marked(preview(message), wanted))));
+      return h(
+        "li",
+        {},
+        h(
+          "button",
+          { class: "result", type: "button", on: { click: () => this.#on.onFind(message) } },
+          h("span", { class: "row-title", text: title }),
+          h("span", { class: "row-time", text: briefTime(message.createdAt) }),
+          h("span", { class: "row-line" }, ...marked(preview(message), wanted)),
+        ),
+      );
     });
     this.#results.replaceChildren(
       h("h2", { class: "section", text: "Messages" }),
-      items.length ? h("ul", {}, items) : h("p", { class: "empty-list", text: "Nothing found." }));
+      items.length ? h("ul", {}, items) : h("p", { class: "empty-list", text: "Nothing found." }),
+    );
   }
 }
 

@@ -126,7 +126,7 @@ function isBefore(one, other) {
 /** A message of the history as the page keeps it. */
 export function fromStorage(message, ownId) {
   const own = message.fromUserId === ownId;
-  return { ...message, own, status: own ? STORED_STATUS[message.status] ?? "sent" : undefined };
+  return { ...message, own, status: own ? (STORED_STATUS[message.status] ?? "sent") : undefined };
 }
 
 export class Store {
@@ -144,7 +144,7 @@ export class Store {
 
   /** Return the name of a conversation. */
   titleOf({ id, isGroup }) {
-    return isGroup ? this.groupNames.get(id) ?? id : this.nameOf(id);
+    return isGroup ? (this.groupNames.get(id) ?? id) : this.nameOf(id);
   }
 
   private(userId) {
@@ -170,8 +170,8 @@ export class Store {
   sorted() {
     const time = ({ last }) => last?.createdAt ?? 0;
     return [...this.conversations.values()].sort(
-      (one, other) => time(other) - time(one) ||
-        this.titleOf(one).localeCompare(this.titleOf(other)),
+      (one, other) =>
+        time(other) - time(one) || this.titleOf(one).localeCompare(this.titleOf(other)),
     );
   }
 

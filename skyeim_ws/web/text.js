@@ -63,7 +63,9 @@ export function briefTime(seconds) {
   const ago = daysAgo(seconds);
   if (ago === 0) return timeOf(seconds);
   if (ago === 1) return "Yesterday";
-  return ago > 1 && ago < 7 ? shortWeekday.format(seconds * 1000) : shortDate.format(seconds * 1000);
+  return ago > 1 && ago < 7
+    ? shortWeekday.format(seconds * 1000)
+    : shortDate.format(seconds * 1000);
 }
 
 /** One line that stands for a message. */
@@ -78,9 +80,15 @@ export function contentNodes({ content, contentType }) {
   let from = 0;
   for (const { 0: found, index } of content.matchAll(LINK)) {
     const url = found.replace(TAIL, "");
-    nodes.push(content.slice(from, index), h("a", {
-      href: url, target: "_blank", rel: "noopener noreferrer", text: url,
-    }));
+    nodes.push(
+      content.slice(from, index),
+      h("a", {
+        href: url,
+        target: "_blank",
+        rel: "noopener noreferrer",
+        text: url,
+      }),
+    );
     from = index + url.length;
   }
   nodes.push(content.slice(from));

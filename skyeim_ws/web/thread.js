@@ -54,24 +54,44 @@ export class Thread {
   constructor(on) {
     this.#on = on;
     this.#composer = new Composer({ onSend: on.onSend, onTyping: on.onTyping });
-    this.#scroll = h("div", {
-      class: "messages", tabindex: "0", role: "region", "aria-label": "Messages",
-      on: { scroll: () => this.#scrolled() },
-    }, this.#top, this.#log);
+    this.#scroll = h(
+      "div",
+      {
+        class: "messages",
+        tabindex: "0",
+        role: "region",
+        "aria-label": "Messages",
+        on: { scroll: () => this.#scrolled() },
+      },
+      this.#top,
+      this.#log,
+    );
     this.#jump = iconButton("down", "To the newest message", () => this.toEnd(), {
-      class: "jump", hidden: "",
+      class: "jump",
+      hidden: "",
     });
-    this.#chat = h("div", { class: "thread-chat", hidden: "" },
-      h("header", { class: "thread-head" },
+    this.#chat = h(
+      "div",
+      { class: "thread-chat", hidden: "" },
+      h(
+        "header",
+        { class: "thread-head" },
         iconButton("back", "Back to the conversations", on.onBack, { class: "back" }),
         this.#face,
-        h("div", { class: "thread-name" }, this.#title, this.#state)),
+        h("div", { class: "thread-name" }, this.#title, this.#state),
+      ),
       h("div", { class: "messages-box" }, this.#scroll, this.#jump),
-      this.#fault, this.#typing, this.#composer.root);
-    this.#blank = h("div", { class: "blank" },
+      this.#fault,
+      this.#typing,
+      this.#composer.root,
+    );
+    this.#blank = h(
+      "div",
+      { class: "blank" },
       h("div", { class: "blank-art" }, icon("chat")),
       h("h2", { text: "Your messages" }),
-      h("p", { text: "Choose a conversation to read and write." }));
+      h("p", { text: "Choose a conversation to read and write." }),
+    );
     this.root = h("main", { class: "thread" }, this.#blank, this.#chat);
     // A keyboard that slides in, or a window that shrinks, must not hide the end.
     new ResizeObserver(() => this.#wasAtEnd && this.#stick()).observe(this.#scroll);
@@ -114,11 +134,16 @@ export class Thread {
     const conversation = this.#conversation;
     const title = store.titleOf(conversation);
     this.#title.textContent = title;
-    this.#face.replaceChildren(avatar(title, conversation.key, conversation.isGroup ? { class: "square" } : {}));
-    this.#state.textContent = typists.length && !conversation.isGroup ? "typing…" : this.#stateOf(online);
+    this.#face.replaceChildren(
+      avatar(title, conversation.key, conversation.isGroup ? { class: "square" } : {}),
+    );
+    this.#state.textContent =
+      typists.length && !conversation.isGroup ? "typing…" : this.#stateOf(online);
     this.#state.className = `thread-state ${online ? "online" : ""}`;
-    this.#typing.textContent = typists.length && conversation.isGroup
-      ? `${listOf(typists)} ${typists.length > 1 ? "are" : "is"} typing…` : "";
+    this.#typing.textContent =
+      typists.length && conversation.isGroup
+        ? `${listOf(typists)} ${typists.length > 1 ? "are" : "is"} typing…`
+        : "";
     this.#drawMessages();
   }
 
@@ -154,10 +179,13 @@ export class Thread {
     const wanted = new Set(nodes);
     for (const node of [...this.#log.children]) if (!wanted.has(node)) node.remove();
     nodes.forEach((node, index) => {
-      if (this.#log.children[index] !== node) this.#log.insertBefore(node, this.#log.children[index] ?? null);
+      if (this.#log.children[index] !== node)
+        this.#log.insertBefore(node, this.#log.children[index] ?? null);
     });
     this.#top.hidden = !loaded || (messages.length > 0 && hasOlder);
-    this.#top.textContent = messages.length ? "This is where it began." : "No messages yet. Say hello!";
+    this.#top.textContent = messages.length
+      ? "This is where it began."
+      : "No messages yet. Say hello!";
     if (follow) this.#stick();
     else if (oldFirst !== this.#log.firstElementChild?.dataset.id) {
       this.#scroll.scrollTop = before.top + this.#scroll.scrollHeight - before.height;
@@ -186,7 +214,9 @@ export class Thread {
   #message(message, previous) {
     const { store } = this.#on;
     const { isGroup } = this.#conversation;
-    const joined = Boolean(previous) && previous.fromUserId === message.fromUserId &&
+    const joined =
+      Boolean(previous) &&
+      previous.fromUserId === message.fromUserId &&
       message.createdAt - previous.createdAt < TOGETHER;
     const { msgId, own, status, createdAt, content, reason, contentType } = message;
     const name = own ? "You" : store.nameOf(message.fromUserId);
@@ -195,27 +225,59 @@ export class Thread {
     if (known?.text === text) return known.node;
     const named = isGroup && !own && !joined;
     const node = known?.node ?? h("div", { role: "article", "data-id": msgId });
-    node.className = `message ${own ? "own" : "theirs"} ${joined ? "joined" : ""}` +
+    node.className =
+      `message ${own ? "own" : "theirs"} ${joined ? "joined" : ""}` +
       `${isGroup ? " in-group" : ""} ${status === "failed" ? "is-failed" : ""}`;
     node.replaceChildren(
-      ...(isGroup && !own ? [joined ? h("span", { class: "gap" }) : avatar(name, `u${message.fromUserId}`, { class: "small" })] : []),
-      h("div", { class: "bubble" },
-        named ? h("span", { class: "sender", text: name }) : h("span", { class: "unseen", text: `${name}: ` }),
+      ...(isGroup && !own
+        ? [
+            joined
+              ? h("span", { class: "gap" })
+              : avatar(name, `u${message.fromUserId}`, { class: "small" }),
+          ]
+        : []),
+      h(
+        "div",
+        { class: "bubble" },
+        named
+          ? h("span", { class: "sender", text: name })
+          : h("span", { class: "unseen", text: `${name}: ` }),
         h("span", { class: "content", dir: "auto" }, ...contentNodes({ content, contentType })),
-        h("span", { class: "meta" },
-          h("time", { datetime: new Date(createdAt * 1000).toISOString(), text: timeOf(createdAt) }),
-          own && tick(status))),
-      ...(status === "failed" ? [this.#failure(message)] : []));
+        h(
+          "span",
+          { class: "meta" },
+          h("time", {
+            datetime: new Date(createdAt * 1000).toISOString(),
+            text: timeOf(createdAt),
+          }),
+          own && tick(status),
+        ),
+      ),
+      ...(status === "failed" ? [this.#failure(message)] : []),
+    );
     this.#nodes.set(msgId, { node, text });
     return node;
   }
 
   #failure(message) {
     const why = WHY[message.reason];
-    return h("div", { class: "failure" },
+    return h(
+      "div",
+      { class: "failure" },
       h("span", { text: why ? `Not sent: ${why}.` : "Not sent." }),
-      h("button", { class: "link", type: "button", text: "Try again", on: { click: () => this.#on.onRetry(message) } }),
-      h("button", { class: "link", type: "button", text: "Discard", on: { click: () => this.#on.onDiscard(message) } }));
+      h("button", {
+        class: "link",
+        type: "button",
+        text: "Try again",
+        on: { click: () => this.#on.onRetry(message) },
+      }),
+      h("button", {
+        class: "link",
+        type: "button",
+        text: "Discard",
+        on: { click: () => this.#on.onDiscard(message) },
+      }),
+    );
   }
 
   // Scrolling

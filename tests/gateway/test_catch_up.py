@@ -84,6 +84,21 @@ async def test_resume_brings_what_came_after_an_id_and_live_messages_behind_it(
 
 
 @pytest.mark.gen_test
+async def test_large_messages_are_brought_in_parts_that_fit_into_the_outbox(
+    make_world: MakeWorld,
+) -> None:
+    """Else who resumes is closed with 4002 at each attempt, for ever."""
+    async with make_world(send_queue_bytes=65536) as world:
+        alice = await world.login(1001)
+        for index in range(20):
+            await alice.chat(1002, f"{index} " + "x" * 16000)
+        bob = await world.dial(1002, world.url(1002, resume="0"))
+        await bob.expect("connected")
+        found = [(await bob.expect("chat"))["content"].split()[0] for _ in range(20)]
+        assert found == [str(index) for index in range(20)]
+
+
+@pytest.mark.gen_test
 async def test_resume_after_a_death_brings_also_what_is_unread_below_the_id(
     make_world: MakeWorld,
 ) -> None:

@@ -66,6 +66,8 @@ class Outside:
 class Queue:
     """The offline queue, as far as a catch-up reads it."""
 
+    max_bytes = 1_000_000
+
     def __init__(self, outside: Outside) -> None:
         self._outside = outside
 

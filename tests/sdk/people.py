@@ -62,7 +62,7 @@ class Person:
         try:
             await until(condition, DEADLINE)
         except TimeoutError:
-            raise AssertionError(f"{self._events[-40:]}") from None
+            raise AssertionError(str(self._events[-40:])[-6000:]) from None
 
     async def until_shown(self, count: int) -> None:
         """Wait until so many messages were shown."""

@@ -8,15 +8,38 @@ const { SkyeIM } = await import(pathToFileURL(sdk));
 const { tokens, ...options } = JSON.parse(settings);
 
 const say = (event, data) => process.stdout.write(`${JSON.stringify({ event, data })}\n`);
-// Node.js 20 has a WebSocket behind a flag; it is passed as an application would pass one of its own.
-const WebSocket = globalThis.WebSocket;
+// Node.js 20 has a WebSocket behind a flag; it is passed as an application passes one of its own.
+const Given = globalThis.WebSocket;
 delete globalThis.WebSocket;
+
+class WebSocket extends Given {
+  constructor(...given) {
+    super(...given);
+    // What the SDK hides from the application, so that a test sees that it was there.
+    this.addEventListener("message", ({ data: text }) => {
+      const { type, data } = JSON.parse(text);
+      if (type === "ack" && data.status === "failed") say("refused", data);
+    });
+  }
+}
+
 const fresh = () => (tokens.length > 1 ? tokens.shift() : tokens[0]);
 const client = new SkyeIM({ ...options, WebSocket, token: options.fixed ? tokens[0] : fresh });
 
 for (const name of [
-  "state", "connected", "message", "sent", "failed", "delivered", "read", "typing", "presence",
-  "group_lost", "kicked", "event", "error",
+  "state",
+  "connected",
+  "message",
+  "sent",
+  "failed",
+  "delivered",
+  "read",
+  "typing",
+  "presence",
+  "group_lost",
+  "kicked",
+  "event",
+  "error",
 ]) {
   client.on(name, (data) => say(name, data));
 }
@@ -32,11 +55,13 @@ const commands = {
   api: ({ call, query }) => client.api[call](query),
 };
 
-createInterface({ input: process.stdin }).on("line", async (line) => {
-  const { id, name, data } = JSON.parse(line);
-  try {
-    say("answer", { id, result: await commands[name](data) });
-  } catch (error) {
-    say("answer", { id, reason: error.reason ?? String(error), code: error.code });
-  }
-}).on("close", () => client.close());
+createInterface({ input: process.stdin })
+  .on("line", async (line) => {
+    const { id, name, data } = JSON.parse(line);
+    try {
+      say("answer", { id, result: await commands[name](data) });
+    } catch (error) {
+      say("answer", { id, reason: error.reason ?? String(error), code: error.code });
+    }
+  })
+  .on("close", () => client.close());

@@ -216,12 +216,13 @@ async def test_too_fast_is_slowed_down_not_lost(make_world: MakeWorld) -> None:
             await all_sent(alice, numbers)
             await bob.until_shown(60)
             assert bob.shown() == texts("", 60)
+            assert {each["reason"] for each in alice.events("refused")} == {"rate_limited"}
 
 
 @pytest.mark.gen_test
 async def test_busy_is_tried_again(make_world: MakeWorld) -> None:
     """30010."""
-    async with make_world(max_in_flight=1) as world:
+    async with make_world(send_backlog=1) as world:
         url = BY_SDK.format(world.port)
         async with (
             person(url, world.token(1001)) as alice,
@@ -237,6 +238,7 @@ async def test_busy_is_tried_again(make_world: MakeWorld) -> None:
                 private = [each for each in user.shown() if each[0] != "g"]
                 assert private == texts(mine, 5)
                 assert [each for each in user.shown() if each[0] == "g"] == texts("g", 5)
+            assert {each["reason"] for each in alice.events("refused")} == {"busy"}
 
 
 @pytest.mark.gen_test

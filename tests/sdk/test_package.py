@@ -9,11 +9,14 @@ import tarfile
 import zipfile
 from pathlib import Path
 
+import pytest
+
 from skyeim_ws import __version__
 from tests.node import node, npm
 from tests.sdk.people import ROOT
 
 SDK = ROOT / "clients/js"
+SOURCES = sorted([*SDK.glob("*.js"), *(ROOT / "skyeim_ws/web").glob("*.js")])
 MODULES = {path.name for path in SDK.glob("*.js")}
 
 
@@ -35,6 +38,15 @@ def test_what_decides_is_right() -> None:
     shell = {"skyeim.js", "api.js"}
     assert set(lines) >= MODULES - shell, said
     assert min(lines[module] for module in MODULES - shell) > 95, said
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
+def test_a_module_is_one_small_idea(path: Path) -> None:
+    """As the modules in Python are."""
+    lines = path.read_text().splitlines()
+    assert lines[0].startswith("// ")
+    assert len(lines) <= 350
+    assert max(map(len, lines)) <= 100
 
 
 def test_it_can_be_published_and_installed(tmp_path: Path) -> None:

@@ -24,7 +24,9 @@ export class Bench {
 
   /** Return the data of the events of one name since the last call. */
   events(name) {
-    return this.effects("emit").filter(({ event }) => event === name).map(({ data }) => data);
+    return this.effects("emit")
+      .filter(({ event }) => event === name)
+      .map(({ data }) => data);
   }
 
   frame(type, data = {}) {
@@ -34,7 +36,7 @@ export class Bench {
   /** Let time pass, with a tick at every deadline on the way. */
   pass(ms) {
     const end = this.now + ms;
-    for (let deadline; (deadline = this.core.deadline(this.now)) <= end; ) {
+    for (let deadline; (deadline = this.core.deadline(this.now)) <= end;) {
       this.now = Math.max(this.now, deadline);
       this.core.tick(this.now);
     }

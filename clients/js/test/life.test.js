@@ -4,8 +4,14 @@ import { afterClose, backoff } from "../rules.js";
 import { Bench, tokenUntil } from "./helpers.js";
 
 test("full jitter lies between a short pause and a doubling limit", () => {
-  assert.equal(backoff(0, () => 0), 100);
-  assert.deepEqual([0, 1, 2, 9, 99].map((n) => backoff(n, () => 1)), [1e3, 2e3, 4e3, 3e4, 3e4]);
+  assert.equal(
+    backoff(0, () => 0),
+    100,
+  );
+  assert.deepEqual(
+    [0, 1, 2, 9, 99].map((n) => backoff(n, () => 1)),
+    [1e3, 2e3, 4e3, 3e4, 3e4],
+  );
 });
 
 test("the table of close codes", () => {
@@ -15,7 +21,11 @@ test("the table of close codes", () => {
     assert.deepEqual(after(code), { wait: 1000, told: false, freshToken: false });
   }
   assert.deepEqual(after(4003), { wait: 1000, told: false, freshToken: true });
-  assert.deepEqual(after(1001, "retry_after_ms=2973"), { wait: 2973, told: true, freshToken: false });
+  assert.deepEqual(after(1001, "retry_after_ms=2973"), {
+    wait: 2973,
+    told: true,
+    freshToken: false,
+  });
   assert.equal(after(1001, "retry_after_ms=x").told, false);
 });
 
@@ -57,7 +67,7 @@ test("a kicked client stays away until it is told to connect again", () => {
   assert.equal(bench.core.state, "token");
 });
 
-test("a close before the first frame asks for a fresh token, and whether the old one is taken", () => {
+test("a close before the first frame: is the token taken? The next one is fresh", () => {
   const bench = new Bench();
   bench.core.start(bench.now);
   bench.core.tokenIs("t", bench.now);
@@ -179,7 +189,10 @@ test("a stop is the end of the connection, and of what waits", () => {
   bench.core.stop("closed");
   bench.core.abandon("error");
   const effects = bench.effects();
-  assert.deepEqual(effects.map((effect) => effect.do), ["drop", "emit", "settle"]);
+  assert.deepEqual(
+    effects.map((effect) => effect.do),
+    ["drop", "emit", "settle"],
+  );
   assert.equal(bench.core.snapshot().pending.length, 0);
 });
 
@@ -192,10 +205,12 @@ test("other ends and refusals are told", () => {
   bench.frame("read", { userId: 1002 });
   bench.frame("group_behind", { groupId: "new", seq: 3 });
   const effects = bench.effects();
-  assert.deepEqual(effects.filter((effect) => effect.do === "emit").map(({ event }) => event), [
-    "kicked", "error", "read",
-  ]);
-  assert.deepEqual(effects.filter((effect) => effect.do === "sync"), [
-    { do: "sync", groupId: "new", seq: 2 },
-  ]);
+  assert.deepEqual(
+    effects.filter((effect) => effect.do === "emit").map(({ event }) => event),
+    ["kicked", "error", "read"],
+  );
+  assert.deepEqual(
+    effects.filter((effect) => effect.do === "sync"),
+    [{ do: "sync", groupId: "new", seq: 2 }],
+  );
 });

@@ -12,9 +12,14 @@ test("of a conversation one message at a time is on its way, in order", () => {
   assert.deepEqual(ids(bench.written()), ["a", "x"]);
   bench.ack("a", "sent", { id: 1 });
   const effects = bench.effects();
-  assert.deepEqual(effects.find((effect) => effect.do === "settle"), {
-    do: "settle", msgId: "a", result: { msgId: "a", id: 1, timestamp: 1 },
-  });
+  assert.deepEqual(
+    effects.find((effect) => effect.do === "settle"),
+    {
+      do: "settle",
+      msgId: "a",
+      result: { msgId: "a", id: 1, timestamp: 1 },
+    },
+  );
   assert.ok(effects.some((effect) => effect.do === "write" && effect.text.includes('"b"')));
 });
 
@@ -28,7 +33,10 @@ test("what is refused for the moment is not overtaken, and comes again under its
     bench.ack("a", "failed", { reason });
     bench.frame("error", { code: 30010, message: "x", msgId: "a" });
     const before = bench.effects();
-    assert.deepEqual(before.filter((effect) => effect.do !== "write"), []);
+    assert.deepEqual(
+      before.filter((effect) => effect.do !== "write"),
+      [],
+    );
     bench.pass(1000);
     assert.deepEqual(ids(bench.written()), ["a"]);
     bench.ack("a", "sent", { id: 1 });
@@ -76,12 +84,16 @@ test("messages come once, and are confirmed together", () => {
   bench.connect();
   bench.effects();
   for (const id of [1, 2, 2, 1]) bench.frame("chat", chat(id));
-  assert.deepEqual(bench.events("message").map(({ id }) => id), [1, 2]);
+  assert.deepEqual(
+    bench.events("message").map(({ id }) => id),
+    [1, 2],
+  );
   bench.pass(50);
   const [{ type, data }] = bench.written();
-  assert.deepEqual([type, data], [
-    "ack", { msgIds: ["m1", "m2", "m2", "m1"], status: "delivered" },
-  ]);
+  assert.deepEqual(
+    [type, data],
+    ["ack", { msgIds: ["m1", "m2", "m2", "m1"], status: "delivered" }],
+  );
 });
 
 test("what has come is confirmed before a stop", () => {
@@ -107,9 +119,15 @@ test("older windows are pulled, and everything is shown in the order of ids", ()
   bench.frame("offline_messages", { ...window, pushCount: 2, hasMore: false, remainCount: 0 });
   bench.frame("chat", chat(1));
   bench.frame("chat", chat(2));
-  assert.deepEqual(bench.events("message").map(({ id }) => id), [1, 2, 3, 4, 5]);
+  assert.deepEqual(
+    bench.events("message").map(({ id }) => id),
+    [1, 2, 3, 4, 5],
+  );
   bench.frame("chat", chat(6));
-  assert.deepEqual(bench.events("message").map(({ id }) => id), [6]);
+  assert.deepEqual(
+    bench.events("message").map(({ id }) => id),
+    [6],
+  );
 });
 
 test("a refused pull is asked again; what waits for it does not wait for ever", () => {
@@ -122,7 +140,25 @@ test("a refused pull is asked again; what waits for it does not wait for ever", 
   bench.pass(1000);
   assert.ok(bench.written().some(({ type }) => type === "offline_pull"));
   bench.pass(30_000);
-  assert.deepEqual(bench.events("message").map(({ id }) => id), [3]);
+  assert.deepEqual(
+    bench.events("message").map(({ id }) => id),
+    [3],
+  );
+});
+
+test("a pull that fails is tried later, and holds nothing up", () => {
+  const bench = new Bench({ pingInterval: 1e9 });
+  bench.connect();
+  bench.frame("offline_messages", { pushCount: 1, hasMore: true });
+  bench.frame("chat", chat(3));
+  bench.effects();
+  bench.frame("error", { code: 30011, message: "a service is unavailable" });
+  assert.deepEqual(
+    bench.events("message").map(({ id }) => id),
+    [3],
+  );
+  bench.pass(10_000);
+  assert.ok(bench.written().some(({ type }) => type === "offline_pull"));
 });
 
 test("after a break it resumes behind the largest id, and pulls what is older", () => {
@@ -150,15 +186,22 @@ test("a gap in a group is filled before what follows it is shown", () => {
   bench.core.follow("g", 4, bench.now);
   bench.connect();
   bench.core.synced("g", [groupChat(5)], false, bench.now);
-  assert.deepEqual(bench.events("message").map(({ seq }) => seq), [5]);
+  assert.deepEqual(
+    bench.events("message").map(({ seq }) => seq),
+    [5],
+  );
   bench.frame("group_chat", groupChat(8));
   bench.frame("group_chat", groupChat(7));
   const effects = bench.effects();
-  assert.deepEqual(effects.filter((effect) => effect.do === "sync"), [
-    { do: "sync", groupId: "g", seq: 5 },
-  ]);
+  assert.deepEqual(
+    effects.filter((effect) => effect.do === "sync"),
+    [{ do: "sync", groupId: "g", seq: 5 }],
+  );
   bench.core.synced("g", [groupChat(6), groupChat(7)], false, bench.now);
-  assert.deepEqual(bench.events("message").map(({ seq }) => seq), [6, 7, 8]);
+  assert.deepEqual(
+    bench.events("message").map(({ seq }) => seq),
+    [6, 7, 8],
+  );
 });
 
 test("each connection, and group_behind, ask for what was missed", () => {
@@ -172,7 +215,12 @@ test("each connection, and group_behind, ask for what was missed", () => {
   bench.core.syncFailed("g", false, bench.now);
   bench.pass(1000);
   assert.deepEqual(bench.effects("sync"), [{ do: "sync", groupId: "g", seq: 4 }]);
-  bench.core.synced("g", [5, 6].map((seq) => groupChat(seq)), true, bench.now);
+  bench.core.synced(
+    "g",
+    [5, 6].map((seq) => groupChat(seq)),
+    true,
+    bench.now,
+  );
   const effects = bench.effects();
   assert.ok(effects.some((effect) => effect.do === "sync" && effect.seq === 6));
 });
@@ -183,11 +231,17 @@ test("a hole in storage holds a group up for a second, not for ever", () => {
   bench.connect();
   bench.effects();
   bench.core.synced("g", [groupChat(2), groupChat(4)], false, bench.now);
-  assert.deepEqual(bench.events("message").map(({ seq }) => seq), [2]);
+  assert.deepEqual(
+    bench.events("message").map(({ seq }) => seq),
+    [2],
+  );
   bench.pass(1000);
   assert.deepEqual(bench.effects("sync"), [{ do: "sync", groupId: "g", seq: 2 }]);
   bench.core.synced("g", [groupChat(4)], false, bench.now);
-  assert.deepEqual(bench.events("message").map(({ seq }) => seq), [4]);
+  assert.deepEqual(
+    bench.events("message").map(({ seq }) => seq),
+    [4],
+  );
 });
 
 test("our own messages count in a group, and do not come back as others'", () => {
@@ -200,7 +254,10 @@ test("our own messages count in a group, and do not come back as others'", () =>
   bench.ack("mine", "sent", { id: 5, seq: 2 });
   assert.deepEqual(bench.effects("sync"), []);
   bench.frame("group_chat", groupChat(3));
-  assert.deepEqual(bench.events("message").map(({ seq }) => seq), [3]);
+  assert.deepEqual(
+    bench.events("message").map(({ seq }) => seq),
+    [3],
+  );
   bench.frame("group_chat", { ...groupChat(4), msgId: "mine" });
   assert.deepEqual(bench.events("message"), []);
 });

@@ -28,9 +28,7 @@ test("typing is shown for 6 s, or until the message", () => {
   bench.frame("typing", { fromUserId: 1002 });
   assert.equal(bench.events("typing").length, 2);
   bench.frame("chat", chat(1));
-  assert.deepEqual(bench.events("typing"), [
-    { userId: 1002, groupId: undefined, active: false },
-  ]);
+  assert.deepEqual(bench.events("typing"), [{ userId: 1002, groupId: undefined, active: false }]);
   bench.pass(6000);
   assert.deepEqual(bench.events("typing"), [{ userId: 1003, groupId: "g", active: false }]);
 });
@@ -41,7 +39,10 @@ test("presence is asked for, follows notices, and is unknown without a connectio
   bench.connect();
   bench.core.watch([1002], bench.now);
   bench.frame("presence", { online: [1003] });
-  assert.deepEqual([1002, 1003].map((id) => bench.core.online(id)), [false, true]);
+  assert.deepEqual(
+    [1002, 1003].map((id) => bench.core.online(id)),
+    [false, true],
+  );
   bench.effects();
   bench.frame("online", { userId: 1002 });
   bench.frame("online", { userId: 1002 });
@@ -53,7 +54,10 @@ test("presence is asked for, follows notices, and is unknown without a connectio
 test("many users are asked for in frames of 200, again each minute", () => {
   const bench = new Bench({ pingInterval: 1e9 });
   bench.connect();
-  bench.core.watch(Array.from({ length: 450 }, (_, index) => index + 1), bench.now);
+  bench.core.watch(
+    Array.from({ length: 450 }, (_, index) => index + 1),
+    bench.now,
+  );
   const sizes = () => bench.written().map(({ data }) => data.userIds.length);
   assert.deepEqual(sizes(), [200, 200, 50]);
   bench.pass(60_000);
