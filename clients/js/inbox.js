@@ -4,7 +4,7 @@ import { compareIds } from "./json.js";
 import { FRAME_IDS, REASON_CODES } from "./rules.js";
 
 const REMEMBERED = 20000; // msgIds
-const ACK_DELAY = 50; // ms that a confirmation waits for others
+const ACK_DELAY = 20; // ms that a confirmation waits for others
 const HOLD_LONGEST = 30000; // ms that messages wait for older ones
 const PULL_AGAIN = { [REASON_CODES.busy]: 1000, [REASON_CODES.rpc_error]: 10000 }; // ms
 

@@ -22,7 +22,7 @@ const PATHS = {
   chat: "M4.5 7.5a3 3 0 0 1 3-3h9a3 3 0 0 1 3 3v6a3 3 0 0 1-3 3H12l-4.5 3.5v-3.5a3 3 0 0 1-3-3z",
 };
 
-/** Return an element: `class`, `text`, `on` handlers and attributes; false and null are left out. */
+/** Return an element: `class`, `text`, `on` handlers and attributes; false and null are absent. */
 export function h(tag, { class: name, text, on = {}, ...attributes } = {}, ...children) {
   const element = document.createElement(tag);
   if (name) element.className = name;

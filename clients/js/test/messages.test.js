@@ -88,7 +88,7 @@ test("messages come once, and are confirmed together", () => {
     bench.events("message").map(({ id }) => id),
     [1, 2],
   );
-  bench.pass(50);
+  bench.pass(20);
   const [{ type, data }] = bench.written();
   assert.deepEqual(
     [type, data],
