@@ -19,8 +19,8 @@ from skyeim_ws.conn.messages import (
     frame,
     new_msg_id,
 )
-from skyeim_ws.contract.codes import Reason
-from skyeim_ws.contract.texts import Language
+from skyeim_ws.contract.codes import CloseCode, Reason
+from skyeim_ws.contract.texts import Language, Text
 from skyeim_ws.logic.acks import Acks
 from skyeim_ws.logic.answers import failed_frame, refuse, sent_frame
 from skyeim_ws.logic.delivery import PrivateDelivery
@@ -134,10 +134,12 @@ class Sending:
             return
         # What a repeat says was checked by nobody.
         message = outcome.first or message
-        if message.group_id:
-            self._answer(message, outcome)
-            self._route(message, outcome)
-        else:
+        receiver = None
+        try:
+            if message.group_id:
+                self._answer(message, outcome)
+                self._route(message, outcome)
+                return
             receiver = self._hub.get(message.to_user_id)
             delivery = _delivery(message, outcome)
             if receiver is not None and self._delivery.is_safe_with(receiver):
@@ -147,6 +149,12 @@ class Sending:
                 answer = partial(self._kept, message, outcome)
                 self._acks.wait(message.from_user_id, message.msg_id, answer)
                 self._delivery.queue(message.to_user_id, receiver, delivery)
+        except Exception:
+            # Who waits for the answer, or for the message, would wait for good.
+            for client in (*self._under_way.pop(message.key, ()), receiver):
+                if client is not None:
+                    client.disconnect(CloseCode.INTERNAL_ERROR, Text.INTERNAL_ERROR())
+            raise
 
     def _kept(self, message: Outgoing, stored: Stored, kept: bool) -> None:
         """Answer the sender of a message that was to be queued."""

@@ -7,11 +7,15 @@ import pytest
 from structlog.testing import capture_logs
 
 from skyeim_ws.logic.catch_up import CatchUp
+from skyeim_ws.logic.chat import Sending
+from skyeim_ws.logic.delivery import PrivateDelivery
 from skyeim_ws.logic.session import Sessions
+from skyeim_ws.logic.session_state import session_of
 from skyeim_ws.logic.social import Social
 from skyeim_ws.rpc.messages import MessageClient
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.raw import raw_user
+from tests.waiting import until
 
 
 async def _broken(*_: Any, **__: Any) -> None:
@@ -58,6 +62,34 @@ async def test_a_fault_in_what_follows_a_login_ends_the_connection(
     monkeypatch.setattr(where, name, _broken)
     async with make_world() as world, raw_user(world, 1001, query=query) as alice:
         assert (await alice.close_frame()).code == 1011
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("where", "name", "closed"),
+    [(Sending, "_answer", 1001), (PrivateDelivery, "deliver", 1002)],
+)
+async def test_a_fault_with_a_stored_message_ends_the_connection_that_waits_for_it(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch, where: type, name: str, closed: int
+) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("a fault of ours")
+
+    async with make_world() as world:
+        async with raw_user(world, 1001) as alice, raw_user(world, 1002) as bob:
+            for user in (alice, bob):
+                await user.expect("connected")
+            await until(
+                lambda: all(session_of(client).in_node_sessions for client in world.gateway.hub)
+            )
+            with monkeypatch.context() as patch:
+                patch.setattr(where, name, broken)
+                alice.send("chat", toUserId=1002, content="hello")
+                waiting = alice if closed == 1001 else bob
+                assert (await waiting.close_frame()).code == 1011
+        # Nothing is lost: it is stored, and comes with the next connection.
+        again = await world.login(1002, url=world.url(1002, resume="0"))
+        await again.expect("chat", content="hello")
 
 
 @pytest.mark.gen_test
