@@ -3,7 +3,7 @@
 A dataclass is a section of the file and its fields are the keys: `pong_timeout` is `PongTimeout`
 unless the field's metadata names another `key`. A field without a default is required. The field's
 type says what is accepted: `str`, `int`, `bool`, `Literal[...]`, `tuple[str, ...]`, a section,
-`X | None` for what may be absent, and `Annotated` with the marks `Range`, `NonEmpty`, `Duration`.
+`X | None` for what may be absent, and `Annotated` with limits (`msgspec.Meta`) or `Duration`.
 A field with `repr=False` is a secret, which no error text repeats. The class attribute `IGNORED`
 holds the keys, in lower case, that go-zero knows and that have no effect here.
 """
@@ -14,6 +14,8 @@ import re
 import types
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+import msgspec
 
 from skyeim_ws.config.errors import ConfigError, shown
 
@@ -26,19 +28,6 @@ _UNIT_SECONDS = {
 }
 _KINDS = {bool: "a boolean", int: "an integer", float: "a number", str: "a string", list: "a list"}
 _MAX_DURATION_CHARACTERS = 40
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Range:
-    """Marks an integer that lies between two limits, both included."""
-
-    low: int
-    high: int | None = None
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class NonEmpty:
-    """Marks a string that must not be empty."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -115,43 +104,19 @@ class _Binder:
         return cls(**bound)
 
     def value(self, hint: Any, raw: Any, name: str, *, secret: bool) -> Any:
-        marks: tuple[object, ...] = ()
-        if get_origin(hint) is Annotated:
-            hint, *rest = get_args(hint)
-            marks = tuple(rest)
         if dataclasses.is_dataclass(hint) and isinstance(hint, type):
             if not isinstance(raw, dict):
                 # What was found is not shown: a secret may stand where its section should be.
                 raise self.wanted("a section", raw, name, secret=True)
             return self.section(hint, raw, name + ".")
-        if get_origin(hint) is Literal:
-            options = get_args(hint)
-            if not isinstance(raw, str) or raw not in options:
-                raise self.wanted(f"one of {', '.join(options)}", raw, name, secret)
-            return raw
-        if get_origin(hint) is tuple:
-            if not isinstance(raw, list) or not all(isinstance(item, str) for item in raw):
-                raise self.wanted("a list of strings", raw, name, secret)
-            return tuple(raw)
+        marks = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
         if any(isinstance(mark, Duration) for mark in marks):
-            allow_zero = Duration(allow_zero=True) in marks
-            return self.duration(raw, name, allow_zero=allow_zero)
-        return self.scalar(hint, marks, raw, name, secret=secret)
-
-    def scalar(
-        self, hint: type, marks: tuple[object, ...], raw: Any, name: str, *, secret: bool
-    ) -> Any:
-        if type(raw) is not hint:  # exact: a bool is an int to isinstance
-            raise self.wanted(_KINDS[hint], raw, name, secret)
-        for mark in marks:
-            if isinstance(mark, NonEmpty) and not raw:
-                raise ConfigError(self.path, "must not be empty", field=name)
-            if isinstance(mark, Range) and not (isinstance(raw, int) and _within(mark, raw)):
-                limits = (
-                    f"from {mark.low} to {mark.high}" if mark.high else f"of {mark.low} or more"
-                )
-                raise self.wanted(f"an integer {limits}", raw, name, secret)
-        return raw
+            return self.duration(raw, name, allow_zero=Duration(allow_zero=True) in marks)
+        try:
+            return msgspec.convert(raw, hint)
+        except msgspec.ValidationError:
+            # Its own words are those of Python, and may repeat a secret.
+            raise self.wanted(_wanted(hint, raw), raw, name, secret) from None
 
     def duration(self, raw: Any, name: str, *, allow_zero: bool) -> float:
         try:
@@ -181,8 +146,20 @@ def _without_none(hint: Any) -> Any:
     return hint
 
 
-def _within(limits: Range, number: int) -> bool:
-    return limits.low <= number and (limits.high is None or number <= limits.high)
+def _wanted(hint: Any, raw: object) -> str:
+    if get_origin(hint) is Literal:
+        return f"one of {', '.join(get_args(hint))}"
+    if get_origin(hint) is tuple:
+        return "a list of strings"
+    if get_origin(hint) is not Annotated:
+        return _KINDS[hint]
+    kind, limits = get_args(hint)
+    if type(raw) is not kind:
+        return _KINDS[kind]
+    if kind is str:
+        return "a string that is not empty"
+    most = f"from {limits.ge} to {limits.le}" if limits.le else f"of {limits.ge} or more"
+    return f"an integer {most}"
 
 
 def _describe(raw: object) -> str:

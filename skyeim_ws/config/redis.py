@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
+from msgspec import Meta
+
 from skyeim_ws.config.errors import ConfigError
-from skyeim_ws.config.loader import NonEmpty
 from skyeim_ws.contract.redis_address import RedisAddress
 
 
@@ -14,7 +15,7 @@ class SentinelConf:
     """The sentinels, each `host:port`, that know which server is the master of that name."""
 
     hosts: tuple[str, ...]
-    master: Annotated[str, NonEmpty()]
+    master: Annotated[str, Meta(min_length=1)]
     password: str = field(default="", repr=False, metadata={"key": "Pass"})
 
 

@@ -7,15 +7,17 @@ unless a name or a comment says milliseconds.
 from dataclasses import dataclass, field, replace
 from typing import Annotated, ClassVar, Literal
 
-from skyeim_ws.config.loader import Duration, NonEmpty, Range
+from msgspec import Meta
+
+from skyeim_ws.config.loader import Duration
 from skyeim_ws.config.redis import RedisConf
 from skyeim_ws.contract.names import LONGEST_FRAME, LogLevel
 
-Text = Annotated[str, NonEmpty()]
-Port = Annotated[int, Range(0, 65535)]
-Count = Annotated[int, Range(1)]
-CountOrOff = Annotated[int, Range(0)]
-MessageSize = Annotated[int, Range(1, 16 * 1024 * 1024)]
+Text = Annotated[str, Meta(min_length=1)]
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Count = Annotated[int, Meta(ge=1)]
+CountOrOff = Annotated[int, Meta(ge=0)]
+MessageSize = Annotated[int, Meta(ge=1, le=16 * 1024 * 1024)]
 Seconds = Annotated[float, Duration()]
 SecondsOrNone = Annotated[float, Duration(allow_zero=True)]
 

@@ -218,7 +218,7 @@ class TestRefusals:
                 '"WebSocket.MaxMessageSize" must be an integer from 1 to 16777216',
             ),
             ({"Port": 70000}, '"Port" must be an integer from 0 to 65535, found 70000 (an'),
-            ({"Name": ""}, '"Name" must not be empty'),
+            ({"Name": ""}, '"Name" must be a string that is not empty, found ""'),
             ({"Name": 7}, '"Name" must be a string, found 7 (an integer)'),
             ({"Mode": "prod"}, '"Mode" must be one of dev, test, rt, pre, pro, found "prod"'),
             ({"Auth": "x"}, '"Auth" must be a section, found a string'),
