@@ -41,7 +41,7 @@ def config(folder: Path) -> Config:
 @pytest.fixture
 def _tests_own_log(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the log as the tests have it: configuring it is for a whole process."""
-    monkeypatch.setattr(daemon, "configure", lambda _log, dev: None)
+    monkeypatch.setattr(daemon, "configure", lambda _log, **_: None)
 
 
 def elsewhere(config: Config) -> Config:
