@@ -238,7 +238,7 @@ class GroupRouter:
     def _append(self, group_id: str, group: _Group, item: GroupFrame) -> None:
         if group.worker is None:
             members = self._source.cached(group_id)
-            if members is not None:
+            if members is not None and (not item.seq or item.sender_id in members):
                 # Nothing to wait for and nobody before us: no task is needed.
                 self._fan_out(group_id, members, item)
                 self._forget_if_idle(group_id, group)
@@ -250,7 +250,9 @@ class GroupRouter:
         try:
             while group.queue:
                 members = self._source.cached(group_id)
-                if members is None:
+                first = group.queue[0]
+                if members is None or (first.seq and first.sender_id not in members):
+                    # A list without the sender of a stored message is not whole, or too old.
                     members = await self._source.find(group_id, _askers(group.queue))
                 # A frame leaves the queue when its members are known, not before: while the
                 # look-up waits, later frames must queue up behind it.

@@ -6,38 +6,28 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import aclosing
 from math import inf
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 from redis.asyncio import Redis
 
 from skyeim_ws.contract.codes import Reason
 from skyeim_ws.logic.ports import Refused, Unavailable
-from skyeim_ws.store import scripts
 from skyeim_ws.store.cancellation import cancel_and_wait
 from skyeim_ws.store.client import Client
 from skyeim_ws.store.cluster import Cluster
+from skyeim_ws.store.member_fills import KEY_PREFIX, Load, MemberFills, key
 from skyeim_ws.store.pipeline import Pipeline
 from skyeim_ws.store.seats import Seat, Seats
 from skyeim_ws.store.tracking import Change, changes
 
 log = structlog.get_logger()
 
-KEY_PREFIX = "im:group:members:"
-
 CAPACITY = 10_000
 """Groups in the local cache; when it is full, the least recently used one leaves."""
 
-TTL = 7 * 86_400
-
-UNVERIFIED_TTL = 30
-"""Seconds that a list lives in Redis before it has been compared with the service again."""
-
 UNTRACKED_TTL = 1.0
 """Seconds that a list is used locally when no change to it would be told."""
-
-MAX_FILLS = 64
-"""How many groups are written to Redis at a time; others are written at a later look-up."""
 
 MAX_LOADS = 64
 """Lists that the Group service is asked for at a time, for all groups together."""
@@ -48,13 +38,19 @@ _LOAD_WAIT = 2.0
 REFUSED_TTL = 5.0
 """Seconds that the refusal of a look-up is remembered, unless the group changes before."""
 
-Load = Callable[[str, int], Awaitable[frozenset[int]]]
 Check = Callable[[str, int], Awaitable[bool]]
 
 
-def key(group_id: str) -> str:
-    """Return the key of a group's member set."""
-    return KEY_PREFIX + group_id
+_NO_KEY, _NO_TTL = -2, -1
+"""What Redis says of a time to live, if there is no key, or none to its life."""
+
+
+class _Kept(NamedTuple):
+    """A list in the local cache; `asked`: it came from the service itself."""
+
+    members: frozenset[int]
+    until: float
+    asked: bool
 
 
 class MemberCache:
@@ -90,12 +86,11 @@ class MemberCache:
         self._loads = asyncio.Semaphore(max_loads)
         self.on_filled = on_filled
         self._clock = clock
-        self._kept: OrderedDict[str, tuple[frozenset[int], float]] = OrderedDict()
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._look_ups: dict[str, asyncio.Task[frozenset[int]]] = {}
         self._tasks: set[asyncio.Task[frozenset[int]]] = set()
-        self._fills: dict[str, asyncio.Task[None]] = {}
+        self._fills = MemberFills(pipeline, load, self._filled)
         self._follower: asyncio.Task[None] | None = None
-        self._fill_script = scripts.read("fill_members")
 
     def start(self) -> asyncio.Task[None] | None:
         """Begin to follow changes; return the task, which ends at `close` alone, or by a fault.
@@ -108,7 +103,7 @@ class MemberCache:
 
     async def close(self) -> None:
         """Stop following and give up what is under way."""
-        tasks: list[asyncio.Task[Any]] = [*self._tasks, *self._fills.values()]
+        tasks: list[asyncio.Task[Any]] = [*self._tasks, *self._fills.tasks]
         if self._follower is not None:
             tasks.append(self._follower)
         await cancel_and_wait(*tasks)
@@ -119,12 +114,11 @@ class MemberCache:
         kept = self._kept.get(group_id)
         if kept is None:
             return None
-        members, until = kept
-        if self._clock() >= until:
+        if self._clock() >= kept.until:
             del self._kept[group_id]
             return None
         self._kept.move_to_end(group_id)
-        return members
+        return kept.members
 
     @property
     def look_ups(self) -> int:
@@ -173,7 +167,7 @@ class MemberCache:
         Raises what the load raises: Refused if there is no such group or the asker may not ask,
         Unavailable.
         """
-        while (members := self.cached(group_id)) is None:
+        while (members := self._whole(group_id, asker_id)) is None:
             self._raise_known_refusal(group_id, asker_id)
             look_up = self._look_ups.get(group_id)
             asked = look_up is None
@@ -208,11 +202,12 @@ class MemberCache:
         try:
             members = await self._read(group_id)
             until = inf if self.tracking else self._clock() + UNTRACKED_TTL
-            if not members:
+            asked = not members or bool(asker_id and asker_id not in members)
+            if asked:
                 members = await self._ask(group_id, asker_id)
                 # While the list is not in Redis, a change touches no key, and Redis tells nobody.
                 until = self._clock() + UNTRACKED_TTL
-                self._start_fill(group_id, members, asker_id)
+                self._fills.start(group_id, members, asker_id)
         finally:
             # A change that came in meanwhile has taken this look-up out: its list may be older
             # than the change. Those who wait already get it, nobody else; and whoever follows the
@@ -221,7 +216,7 @@ class MemberCache:
             if unchanged:
                 del self._look_ups[group_id]
         if unchanged:
-            self._keep(group_id, members, until)
+            self._keep(group_id, members, until, asked=asked)
         elif group_id not in self._look_ups:
             self._start_look_up(group_id, asker_id)
         return members
@@ -245,71 +240,56 @@ class MemberCache:
         if not task.cancelled():
             task.exception()  # so that it counts as seen, if nobody waits any more
 
+    def _whole(self, group_id: str, asker_id: int) -> frozenset[int] | None:
+        """Return the cached members, unless they came from Redis and the asker is not among them.
+
+        A service may have added one member to a set that was not there.
+        """
+        members = self.cached(group_id)
+        if members is None or not asker_id or asker_id in members:
+            return members
+        if not self._kept[group_id].asked:
+            del self._kept[group_id]
+            return None
+        return members
+
     async def _read(self, group_id: str) -> frozenset[int]:
+        """Return the set in Redis, empty if there is none of which all members are sure to be.
+
+        Whoever adds a member to a set that is not there leaves one that never expires.
+        """
         if not self._pipeline.healthy:
             return frozenset()
         try:
-            [members] = await self._pipeline.call(("SMEMBERS", key(group_id)))
+            members, ttl = await self._pipeline.call(
+                ("SMEMBERS", key(group_id)), ("TTL", key(group_id))
+            )
         except Unavailable:
             return frozenset()
-        return frozenset(_user_ids(members))
+        return frozenset(_user_ids(members)) if ttl != _NO_TTL else frozenset()
 
     async def _is_listed(self, group_id: str, user_id: int) -> bool | None:
         """Whether the user is in the set of the group in Redis; None if there is none."""
         if not self._pipeline.healthy:
             return None
         try:
-            there, listed = await self._pipeline.call(
-                ("EXISTS", key(group_id)), ("SISMEMBER", key(group_id), user_id)
+            ttl, listed = await self._pipeline.call(
+                ("TTL", key(group_id)), ("SISMEMBER", key(group_id), user_id)
             )
         except Unavailable:
             return None
-        return bool(listed) if there else None
+        return bool(listed) if ttl not in (_NO_KEY, _NO_TTL) else None
 
-    def _keep(self, group_id: str, members: frozenset[int], until: float) -> None:
-        self._kept[group_id] = (members, until)
+    def _keep(self, group_id: str, members: frozenset[int], until: float, *, asked: bool) -> None:
+        self._kept[group_id] = _Kept(members, until, asked)
         self._kept.move_to_end(group_id)
         if len(self._kept) > self._capacity:
             self._kept.popitem(last=False)
+        self._filled(group_id, members)
+
+    def _filled(self, group_id: str, members: frozenset[int]) -> None:
         if self.on_filled is not None:
             self.on_filled(group_id, members)
-
-    def _start_fill(self, group_id: str, members: frozenset[int], asker_id: int) -> None:
-        free = len(self._fills) < MAX_FILLS and group_id not in self._fills
-        if members and free and self._pipeline.healthy:
-            fill = asyncio.create_task(self._fill(group_id, members, asker_id))
-            self._fills[group_id] = fill
-            fill.add_done_callback(lambda _: self._fills.pop(group_id, None))
-
-    async def _fill(self, group_id: str, members: frozenset[int], asker_id: int) -> None:
-        """Write a loaded list to Redis, without leaving a stale one there.
-
-        Who changes the membership writes its database first and deletes the key after. Had both
-        happened between our load and our write, the stale list would stand for days: a DEL of a
-        key that is not there is not told to anyone. So the list is written for a short time only,
-        and loaded once more: a change that came before the write shows in the second load, and a
-        DEL that comes after the write takes the list away itself. Both loads equal: it may stay.
-        """
-        try:
-            await self._pipeline.call(
-                ("EVAL", self._fill_script, 1, key(group_id), UNVERIFIED_TTL, *members)
-            )
-            now = await self._reload(group_id, asker_id)
-            if now == members:
-                await self._pipeline.call(("EXPIRE", key(group_id), TTL))
-                return
-            await self._pipeline.call(("DEL", key(group_id)))
-            if now is not None and self.on_filled is not None:
-                # Somebody may have read the stale list, and been told of it in the meantime.
-                self.on_filled(group_id, now)
-        except Unavailable as error:
-            log.info("member_fill_unfinished", group_id=group_id, error=str(error))
-
-    async def _reload(self, group_id: str, asker_id: int) -> frozenset[int] | None:
-        try:
-            return await self._load(group_id, asker_id)
-        except Refused:
-            return None
 
     async def _follow(self, client: Redis) -> None:
         async with aclosing(changes(client, KEY_PREFIX)) as stream:

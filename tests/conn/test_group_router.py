@@ -82,9 +82,9 @@ class World:
         return self.stored
 
     def come(self, *seqs: int) -> None:
-        """Have messages of user 3 come for group g."""
+        """Have messages of user 9 come for group g."""
         for seq in seqs:
-            assert self.router.publish("g", GroupFrame(b"%d" % seq, sender_id=3, seq=seq))
+            assert self.router.publish("g", GroupFrame(b"%d" % seq, sender_id=9, seq=seq))
 
     async def settle(self) -> None:
         await until(lambda: not len(self.router))
@@ -225,7 +225,7 @@ async def test_a_seq_that_nothing_stored_has_stops_no_message() -> None:
     await world.settle()
     world.come(4)
     assert world.frames(1) == [b"1", b"2", b"3", b"4"]
-    assert (world.checked, world.stats.group_seqs_refused) == ([("g", 3)], 1)
+    assert (world.checked, world.stats.group_seqs_refused) == ([("g", 9)], 1)
 
 
 @pytest.mark.gen_test
@@ -254,7 +254,7 @@ async def test_a_jump_is_believed_when_it_is_stored_and_what_was_held_goes_first
     world.come(502, 4)
     await world.settle()
     assert world.frames(1) == [b"1", b"3", b"4", b"500", b"501", b"502"]
-    assert world.checked[0] == ("g", 3)
+    assert world.checked[0] == ("g", 9)
 
 
 @pytest.mark.gen_test

@@ -219,3 +219,30 @@ async def test_the_first_login_brings_what_the_go_gateway_left_unread(
         alice = await world.dial(1001)
         contents = [(await alice.expect("chat"))["content"] for _ in range(40)]
         assert contents == [f"old {number}" for number in range(40)]
+
+
+@pytest.mark.gen_test
+async def test_group_messages_are_for_members_though_the_service_does_not_look(
+    redis_server: Server, tmp_path: Path
+) -> None:
+    async with deployment(redis_server, tmp_path) as (world, _):
+        alice = await world.login(1001)
+        await alice.send("group_chat", groupId="g_team", content="among us", msgId="g1")
+        await alice.expect("ack", msgId="g1", status="sent")
+        path = "/message/group/sync?groupId=g_team&seq=0&limit=10"
+        assert (await world.get(path, 1002)).code == 200
+        assert (await world.get(path, 1999)).code == 403
+
+
+@pytest.mark.gen_test
+async def test_an_invited_member_does_not_hide_the_others(
+    redis_server: Server, tmp_path: Path
+) -> None:
+    """The service adds one member to a missing set; the set is no list of the members then."""
+    async with deployment(redis_server, tmp_path) as (world, _):
+        async with Redis(unix_socket_path=str(redis_server.socket)) as redis:
+            await redis.sadd("im:group:members:g_team", 1003)
+        alice, bob = await world.login(1001), await world.login(1002)
+        await alice.send("group_chat", groupId="g_team", content="all", msgId="g1")
+        await alice.expect("ack", msgId="g1", status="sent")
+        await bob.expect("group_chat", content="all")

@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from skyeim_ws.conn.messages import GroupMessage, frame
 from skyeim_ws.contract.pb import group_pb2 as pb
 from skyeim_ws.services.tables import messages
-from skyeim_ws.store.members import UNVERIFIED_TTL
+from skyeim_ws.store.member_fills import UNVERIFIED_TTL
 from tests.gateway.conftest import MakeWorld, not_on_a_cluster
 from tests.waiting import until, until_async
 from tests.world import User, World

@@ -11,7 +11,8 @@ from redis.asyncio import Redis
 from skyeim_ws.contract.codes import Reason
 from skyeim_ws.logic.ports import Refused, Unavailable
 from skyeim_ws.store import scripts, tracking
-from skyeim_ws.store.members import REFUSED_TTL, TTL, UNTRACKED_TTL, UNVERIFIED_TTL, MemberCache
+from skyeim_ws.store.member_fills import TTL, UNVERIFIED_TTL
+from skyeim_ws.store.members import REFUSED_TTL, UNTRACKED_TTL, MemberCache
 from skyeim_ws.store.tracking import changes
 from tests.store.servers import Server, client_at, connected, pipelined
 from tests.waiting import until, until_async
@@ -85,6 +86,12 @@ async def settled(cache: MemberCache, client: Redis) -> None:
     assert cache.cached("g") is not None
 
 
+async def put(client: Redis, key: str, *members: int | str) -> None:
+    """Write a whole list, as gateways do; one that never expires is a part of one."""
+    await client.sadd(key, *members)
+    await client.expire(key, TTL)
+
+
 async def filled(client: Redis) -> bool:
     return await client.ttl(KEY) > UNVERIFIED_TTL
 
@@ -92,7 +99,7 @@ async def filled(client: Redis) -> bool:
 async def flushed(cache: MemberCache, client: Redis) -> None:
     """Wait until the cache knows of all changes up to now: it is told of them in their order."""
     mark = "im:group:members:mark"
-    await client.sadd(mark, 1)
+    await put(client, mark, 1)
     await until_async(lambda: kept(cache, "mark"))
     await client.delete(mark)
     await until(lambda: cache.cached("mark") is None)
@@ -120,9 +127,34 @@ async def test_a_miss_is_loaded_and_fills_redis(server: Server) -> None:
 async def test_what_redis_holds_is_not_loaded(server: Server) -> None:
     service = Service()
     async with cached(server, service) as (cache, client):
-        await client.sadd(KEY, 4, 5, "placeholder")
+        await put(client, KEY, 4, 5, "placeholder")
         assert await cache.members("g") == frozenset({4, 5})
         assert service.askers == []
+
+
+@pytest.mark.gen_test
+async def test_a_set_that_never_expires_is_no_list_of_the_members(server: Server) -> None:
+    """Another service has added one member to a set that was not there."""
+    service = Service()
+    async with cached(server, service) as (cache, client):
+        await client.sadd(KEY, 3)
+        assert await refusal(cache, 2) is None
+        assert await cache.members("g") == MEMBERS
+        await until_async(lambda: filled(client))
+        assert await client.smembers(KEY) == {b"1", b"2", b"3"}
+
+
+@pytest.mark.gen_test
+async def test_a_list_without_the_sender_is_read_anew_once(server: Server) -> None:
+    service = Service()
+    async with cached(server, service) as (cache, client):
+        await put(client, KEY, 3)
+        await flushed(cache, client)
+        assert await cache.members("g") == frozenset({3})
+        assert await cache.members("g", 2) == MEMBERS
+        asked = len(service.askers)
+        assert await cache.members("g", 9) == MEMBERS
+        assert len(service.askers) == asked
 
 
 @pytest.mark.gen_test
@@ -165,7 +197,7 @@ async def test_a_change_during_a_look_up_keeps_its_list_out(server: Server) -> N
         old = asyncio.create_task(cache.members("g"))
         await until(lambda: service.askers)
         service.members = frozenset({1})
-        await client.sadd(KEY, 1)
+        await put(client, KEY, 1)
         await flushed(cache, client)
         service.open.set()
         new = await until_async(lambda: after_change(cache, service))
@@ -289,7 +321,7 @@ async def test_the_least_recently_used_makes_room_and_fillings_are_told(server: 
         server, Service(), capacity=2, on_filled=lambda *filling: told.append(filling)
     ) as (cache, client):
         for group_id in "abc":
-            await client.sadd(f"im:group:members:{group_id}", 1)
+            await put(client, f"im:group:members:{group_id}", 1)
         await flushed(cache, client)
         told.clear()
         for group_id in ("a", "b", "a", "c"):
@@ -377,7 +409,7 @@ async def test_a_membership_is_asked_for_alone_and_remembered_for_a_moment(serve
         assert await refusal(cache, 1) is Reason.NOT_MEMBER
         assert await refusal(cache, 9) is None
         # Whoever has the list needs to ask nobody.
-        await client.sadd(KEY, 1, 2)
+        await put(client, KEY, 1, 2)
         await flushed(cache, client)
         await until_async(lambda: kept(cache, "g"))
         assert await refusal(cache, 1) is None
@@ -389,7 +421,7 @@ async def test_a_membership_is_asked_for_alone_and_remembered_for_a_moment(serve
 async def test_a_membership_is_read_from_redis_where_it_has_the_group(server: Server) -> None:
     service = Service()
     async with cached(server, service) as (cache, client):
-        await client.sadd(KEY, 7)
+        await put(client, KEY, 7)
         assert await refusal(cache, 7) is None
         assert await refusal(cache, 1) is Reason.NOT_MEMBER
         assert (service.checked, service.askers) == ([], [])

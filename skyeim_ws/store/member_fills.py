@@ -1,0 +1,91 @@
+"""Writes the members of groups to Redis for all nodes and services, and never a stale list."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+
+import structlog
+
+from skyeim_ws.logic.ports import Refused, Unavailable
+from skyeim_ws.store import scripts
+from skyeim_ws.store.pipeline import Pipeline
+
+log = structlog.get_logger()
+
+KEY_PREFIX = "im:group:members:"
+
+TTL = 7 * 86_400
+
+UNVERIFIED_TTL = 30
+"""Seconds that a list lives in Redis before it has been compared with the service again."""
+
+MAX_FILLS = 64
+"""How many groups are written to Redis at a time; others are written at a later look-up."""
+
+Load = Callable[[str, int], Awaitable[frozenset[int]]]
+
+
+def key(group_id: str) -> str:
+    """Return the key of a group's member set."""
+    return KEY_PREFIX + group_id
+
+
+class MemberFills:
+    """The writes under way; `load(group_id, asker_id)` asks the Group service for all members.
+
+    `on_corrected` is told the list that a group has in place of a stale one.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        load: Load,
+        on_corrected: Callable[[str, frozenset[int]], None],
+    ) -> None:
+        self._pipeline = pipeline
+        self._load = load
+        self._on_corrected = on_corrected
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._script = scripts.read("fill_members")
+
+    @property
+    def tasks(self) -> Iterable[asyncio.Task[None]]:
+        """Return what is under way."""
+        return self._tasks.values()
+
+    def start(self, group_id: str, members: frozenset[int], asker_id: int) -> None:
+        """Write a list that was just loaded, unless too many are being written."""
+        free = len(self._tasks) < MAX_FILLS and group_id not in self._tasks
+        if members and free and self._pipeline.healthy:
+            fill = asyncio.create_task(self._fill(group_id, members, asker_id))
+            self._tasks[group_id] = fill
+            fill.add_done_callback(lambda _: self._tasks.pop(group_id, None))
+
+    async def _fill(self, group_id: str, members: frozenset[int], asker_id: int) -> None:
+        """Write a loaded list to Redis, without leaving a stale one there.
+
+        Who changes the membership writes its database first and deletes the key after. Had both
+        happened between our load and our write, the stale list would stand for days: a DEL of a
+        key that is not there is not told to anyone. So the list is written for a short time only,
+        and loaded once more: a change that came before the write shows in the second load, and a
+        DEL that comes after the write takes the list away itself. Both loads equal: it may stay.
+        """
+        try:
+            await self._pipeline.call(
+                ("EVAL", self._script, 1, key(group_id), UNVERIFIED_TTL, *members)
+            )
+            now = await self._reload(group_id, asker_id)
+            if now == members:
+                await self._pipeline.call(("EXPIRE", key(group_id), TTL))
+                return
+            await self._pipeline.call(("DEL", key(group_id)))
+            if now is not None:
+                # Somebody may have read the stale list, and been told of it in the meantime.
+                self._on_corrected(group_id, now)
+        except Unavailable as error:
+            log.info("member_fill_unfinished", group_id=group_id, error=str(error))
+
+    async def _reload(self, group_id: str, asker_id: int) -> frozenset[int] | None:
+        try:
+            return await self._load(group_id, asker_id)
+        except Refused:
+            return None
