@@ -164,8 +164,8 @@ class WebSocketConf:
     origins: tuple[str, ...] = ()
     rate_limit: CountOrOff = 200
     rate_burst: Count = 400
-    max_handshakes: Count = 4096
-    max_conns_per_ip: CountOrOff = 1024
+    max_handshakes: Count = 8192
+    max_conns_per_ip: CountOrOff = 4096
     login_burst: CountOrOff = 60
     login_interval: SecondsOrNone = 5.0
     call_rate: CountOrOff = 50

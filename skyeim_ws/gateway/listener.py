@@ -6,9 +6,12 @@ import socket
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Any
 
+import msgspec
 import structlog
+from tornado.concurrent import Future
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
 from tornado.iostream import IOStream, SSLIOStream, UnsatisfiableReadError
@@ -29,18 +32,32 @@ _AT_ONCE = 128
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 
-_BODY = b'{"code":431,"message":"Request Header Fields Too Large"}'
-_TOO_LARGE = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n"
-    b"Content-Type: application/json; charset=utf-8\r\nContent-Length: %d\r\n\r\n%s"
-) % (len(_BODY), _BODY)
+_TORNADO_REFUSES = b"HTTP/1.1 400 Bad Request\r\n\r\n"
+"""What Tornado writes, and closes, where there is no request that a handler could answer."""
+
+
+def _refusal(status: HTTPStatus) -> bytes:
+    body = msgspec.json.encode({"code": status, "message": status.phrase})
+    head = (
+        f"HTTP/1.1 {status} {status.phrase}\r\nConnection: close\r\n"
+        f"Content-Type: application/json; charset=utf-8\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+_TOO_LARGE = _refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+_MALFORMED = _refusal(HTTPStatus.BAD_REQUEST)
 
 
 class _TellingStream(IOStream):
-    """A stream that says why it closes when the head of a request is too large.
+    """A stream that says in JSON why it closes when there is no request to be answered.
 
-    Tornado closes it without a word, before there is a request that could be answered.
+    Tornado says nothing where the head is too large, and no more than a status where it is no HTTP.
     """
+
+    def write(self, data: bytes | memoryview) -> Future[None]:
+        """Write."""
+        return super().write(_MALFORMED if data == _TORNADO_REFUSES else data)
 
     def close(self, exc_info: Any = False) -> None:
         """Close, and answer first where a head is the reason."""

@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 
 from skyeim_ws.config.tree import PushEventConf
 from tests.gateway.conftest import MakeWorld
-from tests.gateway.http_raw import Answer, ask
+from tests.gateway.http_raw import Answer, ask, exchange
 from tests.gateway.raw import raw_user
 from tests.gateway.test_handshake import signed
 from tests.world import PUSH_SECRET, World
@@ -216,6 +216,24 @@ async def test_an_upgrade_may_be_offered_with_others(make_world: MakeWorld) -> N
             {"Connection": "keep-alive, upgrade"},
         ):
             assert (await upgrade(world, **changed)).status == 101, changed
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"GET /health HTTP/9.9\r\nHost: x\r\n\r\n",
+        b"GET /health HTTP/1.1\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: x\r\nno header\r\n\r\n",
+        b"hello\r\n\r\n",
+        b"POST /api/push HTTP/1.1\r\nHost: x\r\nSECRET\r\nTransfer-Encoding: gzip\r\n\r\n",
+        b"POST /api/push HTTP/1.1\r\nHost: x\r\nSECRET\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n",
+    ],
+)
+async def test_what_is_no_http_is_told_so_in_json(make_world: MakeWorld, data: bytes) -> None:
+    async with make_world() as world:
+        answer = await exchange(world.port, data.replace(b"SECRET", SECRET.encode()))
+        assert (answer.status, answer.json["code"]) == (400, 400)
 
 
 # Numbers and tokens.
