@@ -49,6 +49,9 @@ FLOODS: dict[str, FloodFrames] = {
     ),
     "acks": _texts("ack", lambda number: {"msgId": f"none-{number}", "status": "delivered"}),
     "acks_read": _texts("ack", lambda number: {"msgId": f"none-{number}", "status": "read"}),
+    "reads": _texts("read", lambda number: {"peerId": 5_000_000 + number, "msgIds": ["none"]}),
+    "group_reads": _texts("group_read", lambda number: {"groupId": f"g_{number}", "readSeq": 1}),
+    "presence": _texts("presence", lambda number: {"userIds": list(range(number, number + 200))}),
     "typing_groups": _texts("typing", lambda number: {"groupId": f"g_none_{number}"}),
     "typing_strangers": _texts("typing", lambda number: {"toUserId": 5_000_000 + number}),
     "group_chat": _texts(

@@ -152,6 +152,12 @@ def count_unread(connection: Connection, user_id: int, peer_id: int) -> int:
     return connection.execute(statement).scalar_one()
 
 
+def has_unread(connection: Connection, user_id: int, peer_id: int) -> bool:
+    """Tell whether there is any unread private message to the user."""
+    any_unread = select(literal(1)).where(unread_by(user_id, peer_id)).limit(1)
+    return connection.execute(any_unread).first() is not None
+
+
 def mark_read(connection: Connection, user_id: int, peer_id: int, msg_ids: Sequence[str]) -> int:
     """Mark private messages to the user as read, all from the peer if none is named; their number.
 

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Row, select, update
 
 from skyeim_ws.contract.pb import group_pb2
-from skyeim_ws.services import notices
+from skyeim_ws.services import history, notices
 from skyeim_ws.services.checks import check_users, page_of
 from skyeim_ws.services.db import Database
 from skyeim_ws.services.errors import denied, invalid
@@ -160,6 +160,10 @@ class MemberRpcs:
         self, request: group_pb2.UpdateGroupReadSeqReq, context: object
     ) -> group_pb2.UpdateGroupReadSeqResp:
         """Move the user's read mark forward, at most to the group's last message."""
+        # A stranger, who may ask for any group, keeps no writer waiting.
+        await self._database.run_read(
+            lambda connection: history.require_member(connection, request.group_id, request.user_id)
+        )
         async with self._database.write() as connection:
             await find_group(connection, request.group_id)
             await require_member(connection, request.group_id, request.user_id)

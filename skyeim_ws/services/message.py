@@ -217,12 +217,11 @@ class MessageService(MessageServicer):
             raise invalid("peer_id or msg_ids must be given")
         if len(msg_ids) > MAX_MARKED:
             raise invalid("msg_ids has more than 10000 entries")
-        mark = partial(
-            history.mark_read,
-            user_id=request.user_id,
-            peer_id=max(request.peer_id, 0),
-            msg_ids=msg_ids,
-        )
+        user_id, peer_id = request.user_id, max(request.peer_id, 0)
+        # Whoever has nothing to read, and asks all the same, keeps no writer waiting.
+        if not await self._read(history.has_unread, user_id, peer_id):
+            return pb.MarkAsReadResp()
+        mark = partial(history.mark_read, user_id=user_id, peer_id=peer_id, msg_ids=msg_ids)
         return pb.MarkAsReadResp(count=await self._database.run_write(mark))
 
     async def SearchMessage(  # noqa: N802
