@@ -3,16 +3,25 @@
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 
+from tests.sdk import people
+from tests.sdk.people import SDKS, MakePerson
 from tests.store.servers import Server, running_server
 from tests.world import World, world
 
 MakeWorld = Callable[..., AbstractAsyncContextManager[World]]
+
+
+@pytest.fixture(params=SDKS)
+def person(request: pytest.FixtureRequest) -> MakePerson:
+    """Run an SDK for a user: `async with person(url, token) as alice`."""
+    return partial(people.person, request.param)
 
 
 @pytest.fixture(scope="session")

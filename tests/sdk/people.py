@@ -5,7 +5,7 @@ import itertools
 import json
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,21 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 SDK = ROOT / "clients/js/skyeim.js"
 
 
+MakePerson = Callable[..., AbstractAsyncContextManager["Person"]]
+
+
+def javascript(settings: str) -> tuple[str | Path, ...]:
+    """Return the command that runs the SDK in JavaScript for a user."""
+    flags = ("--no-warnings", "--experimental-websocket")
+    return (node(), *flags, Path(__file__).with_name("person.mjs"), SDK, settings)
+
+
+SDKS: dict[str, Callable[[str], tuple[str | Path, ...]]] = {"javascript": javascript}
+"""Each takes commands and tells events as `person.mjs` does, and so is put to the same tests."""
+
+
 class Person:
-    """A process in which the JavaScript SDK runs for one user."""
+    """A process in which an SDK runs for one user."""
 
     def __init__(self, process: Process) -> None:
         self._process = process
@@ -81,14 +94,11 @@ class Person:
 
 @asynccontextmanager
 async def person(
-    url: str, *tokens: str, connect: bool = True, **options: Any
+    sdk: str, url: str, *tokens: str, connect: bool = True, **options: Any
 ) -> AsyncIterator[Person]:
-    """Run the SDK for the user of the tokens: with each fresh one the next, the last for ever."""
+    """Run an SDK for the user of the tokens: each fresh one is the next, the last for ever."""
     settings = json.dumps({"url": url, "tokens": tokens, "pingInterval": 1000} | options)
-    process = await asyncio.create_subprocess_exec(
-        node(), "--no-warnings", "--experimental-websocket", Path(__file__).with_name("person.mjs"),
-        SDK, settings, stdin=PIPE, stdout=PIPE,
-    )  # fmt: skip
+    process = await asyncio.create_subprocess_exec(*SDKS[sdk](settings), stdin=PIPE, stdout=PIPE)
     someone = Person(process)
     reader = asyncio.create_task(someone.read())
     try:

@@ -19,6 +19,7 @@ class WebSocket extends Given {
     this.addEventListener("message", ({ data: text }) => {
       const { type, data } = JSON.parse(text);
       if (type === "ack" && data.status === "failed") say("refused", data);
+      if (type === "group_behind") say("group_behind", data);
     });
   }
 }

@@ -1,4 +1,4 @@
-"""What a client of the SDK sees of every fault: nothing lost, nothing twice, the order kept."""
+"""What a client sees of every fault, with each SDK: nothing lost, nothing twice, in order."""
 
 import asyncio
 import signal
@@ -11,7 +11,7 @@ import pytest
 from tests.process.conftest import folder, running, skyeim, token  # noqa: F401
 from tests.sdk.conftest import MakeWorld
 from tests.sdk.network import network
-from tests.sdk.people import Person, person
+from tests.sdk.people import MakePerson, Person
 
 BY_SDK = "http://127.0.0.1:{}"
 
@@ -45,6 +45,7 @@ async def test_a_gateway_is_killed_or_stopped_and_comes_back(
     folder: Path,  # noqa: F811
     port: int,
     end: signal.Signals,
+    person: MakePerson,
 ) -> None:
     """With SIGTERM there is 1001 with a slot, and no attempt before it."""
     demo = skyeim("demo", "--port", str(port), "--data-dir", "data")
@@ -59,9 +60,9 @@ async def test_a_gateway_is_killed_or_stopped_and_comes_back(
             numbers += await send(alice, texts("all ", 10), groupId="g_demo")
             await bob.until_shown(2)
             program.process.send_signal(end)
-            await alice.until(lambda: alice.states[-1] == "waiting")
+            await alice.until(lambda: "waiting" in alice.states)
             await program.exit_code()
-        waiting = alice.events("state")[-1]
+        waiting = next(each for each in alice.events("state") if each["state"] == "waiting")
         assert waiting["code"] == (1001 if end == signal.SIGTERM else 1006)
         assert waiting["reason"].startswith("retry_after_ms=" if end == signal.SIGTERM else "")
         numbers += await send(alice, texts("away ", 5), to=1002)
@@ -78,7 +79,9 @@ async def test_a_gateway_is_killed_or_stopped_and_comes_back(
 
 
 @pytest.mark.gen_test
-async def test_a_newer_login_ends_it_until_it_is_told_to_come_back(make_world: MakeWorld) -> None:
+async def test_a_newer_login_ends_it_until_it_is_told_to_come_back(
+    make_world: MakeWorld, person: MakePerson
+) -> None:
     """4001."""
     async with make_world() as world:
         url = BY_SDK.format(world.port)
@@ -95,7 +98,9 @@ async def test_a_newer_login_ends_it_until_it_is_told_to_come_back(make_world: M
 
 
 @pytest.mark.gen_test
-async def test_who_reads_too_slowly_is_closed_and_gets_the_rest(make_world: MakeWorld) -> None:
+async def test_who_reads_too_slowly_is_closed_and_gets_the_rest(
+    make_world: MakeWorld, person: MakePerson
+) -> None:
     """4002."""
     async with (
         make_world(send_queue_bytes=65536, close_timeout=60.0) as world,
@@ -117,7 +122,33 @@ async def test_who_reads_too_slowly_is_closed_and_gets_the_rest(make_world: Make
 
 
 @pytest.mark.gen_test
-async def test_a_token_is_renewed_on_the_connection(make_world: MakeWorld) -> None:
+async def test_who_reads_a_group_too_slowly_fetches_what_was_left_out(
+    make_world: MakeWorld, person: MakePerson
+) -> None:
+    """`group_behind`: the connection stays."""
+    async with make_world() as world, network(world.port) as between:
+        big = "x" * 8000
+        async with (
+            person(BY_SDK.format(world.port), world.token(1001)) as alice,
+            person(BY_SDK.format(between.port), world.token(1002), pingInterval=10**6) as bob,
+        ):
+            await bob.ask("follow", groupId="g_demo", seq=0)
+            between.freeze()
+            numbers = await send(
+                alice, [f"{index} {big}" for index in range(150)], groupId="g_demo"
+            )
+            await all_sent(alice, numbers)
+            between.mend()
+            await bob.until_shown(150)
+            assert [int(text.split()[0]) for text in bob.shown()] == list(range(150))
+            assert bob.events("group_behind")
+            assert bob.states.count("open") == 1
+
+
+@pytest.mark.gen_test
+async def test_a_token_is_renewed_on_the_connection(
+    make_world: MakeWorld, person: MakePerson
+) -> None:
     async with make_world() as world:
         url = BY_SDK.format(world.port)
         brief = {"ttl": 2.0}
@@ -132,7 +163,9 @@ async def test_a_token_is_renewed_on_the_connection(make_world: MakeWorld) -> No
 
 
 @pytest.mark.gen_test
-async def test_a_token_that_expires_is_followed_by_a_fresh_one(make_world: MakeWorld) -> None:
+async def test_a_token_that_expires_is_followed_by_a_fresh_one(
+    make_world: MakeWorld, person: MakePerson
+) -> None:
     """4003: the renewal was refused."""
     async with make_world() as world:
         tokens = world.token(1001, ttl=2.0), "wrong", world.token(1001)
@@ -145,7 +178,7 @@ async def test_a_token_that_expires_is_followed_by_a_fresh_one(make_world: MakeW
 
 
 @pytest.mark.gen_test
-async def test_a_token_that_is_not_taken(make_world: MakeWorld) -> None:
+async def test_a_token_that_is_not_taken(make_world: MakeWorld, person: MakePerson) -> None:
     """A page cannot see a 401: a fixed token is found out, a function is asked for another one."""
     async with make_world() as world:
         url = BY_SDK.format(world.port)
@@ -159,7 +192,9 @@ async def test_a_token_that_is_not_taken(make_world: MakeWorld) -> None:
 
 
 @pytest.mark.gen_test
-async def test_a_network_that_goes_silent_is_noticed(make_world: MakeWorld) -> None:
+async def test_a_network_that_goes_silent_is_noticed(
+    make_world: MakeWorld, person: MakePerson
+) -> None:
     """Half-open: nothing comes, nothing is closed."""
     async with make_world() as world, network(world.port) as between:
         url = BY_SDK.format(between.port)
@@ -181,7 +216,9 @@ async def test_a_network_that_goes_silent_is_noticed(make_world: MakeWorld) -> N
 
 
 @pytest.mark.gen_test
-async def test_a_network_that_breaks_again_and_again(make_world: MakeWorld) -> None:
+async def test_a_network_that_breaks_again_and_again(
+    make_world: MakeWorld, person: MakePerson
+) -> None:
     async with make_world() as world, network(world.port) as between:
         url = BY_SDK.format(between.port)
         async with (
@@ -210,7 +247,7 @@ async def test_a_network_that_breaks_again_and_again(make_world: MakeWorld) -> N
 
 
 @pytest.mark.gen_test
-async def test_too_fast_is_slowed_down_not_lost(make_world: MakeWorld) -> None:
+async def test_too_fast_is_slowed_down_not_lost(make_world: MakeWorld, person: MakePerson) -> None:
     """30009."""
     async with make_world(rate_limit=20, rate_burst=20) as world:
         url = BY_SDK.format(world.port)
@@ -223,7 +260,7 @@ async def test_too_fast_is_slowed_down_not_lost(make_world: MakeWorld) -> None:
 
 
 @pytest.mark.gen_test
-async def test_busy_is_tried_again(make_world: MakeWorld) -> None:
+async def test_busy_is_tried_again(make_world: MakeWorld, person: MakePerson) -> None:
     """30010."""
     async with make_world(send_backlog=1) as world:
         url = BY_SDK.format(world.port)
@@ -245,7 +282,7 @@ async def test_busy_is_tried_again(make_world: MakeWorld) -> None:
 
 
 @pytest.mark.gen_test
-async def test_a_long_absence(make_world: MakeWorld) -> None:
+async def test_a_long_absence(make_world: MakeWorld, person: MakePerson) -> None:
     """More than a window, and more than a pull, come in order; so does the group."""
     async with make_world() as world:
         url = BY_SDK.format(world.port)
@@ -268,7 +305,7 @@ async def test_a_long_absence(make_world: MakeWorld) -> None:
 
 
 @pytest.mark.gen_test
-async def test_receipts_typing_and_presence(make_world: MakeWorld) -> None:
+async def test_receipts_typing_and_presence(make_world: MakeWorld, person: MakePerson) -> None:
     async with make_world() as world:
         url = BY_SDK.format(world.port)
         async with person(url, world.token(1001)) as alice:
