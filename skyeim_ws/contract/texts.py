@@ -144,6 +144,7 @@ class Text(Enum):
         "{name}：需要 {low} 到 {high} 之间的整数",
     )
     MALFORMED_BODY = "the body is not the JSON that is wanted", "请求正文不是所需的 JSON"
+    NO_BODY = "a body has no meaning here", "此请求不能带有正文"
     BODY_TOO_LARGE = "the body is larger than {most} bytes", "请求正文超过 {most} 字节"
     CONTENT_LENGTH = "Content-Length is not a number", "Content-Length 不是数字"
     GROUP_BUSY = "the queue of this group is full; try again", "该群的队列已满，请重试"

@@ -12,6 +12,7 @@ from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from skyeim_ws.contract.codes import ERROR_CODES, Reason
 from skyeim_ws.contract.texts import Language, Phrase, Text
+from skyeim_ws.handler.body import has_body
 from skyeim_ws.handler.cors import CrossOrigin, preflight
 from skyeim_ws.handler.gate import gate_of
 from skyeim_ws.handler.language import preferred
@@ -134,6 +135,8 @@ class JsonHandler(RequestHandler):
             self.fail(HTTPStatus.BAD_REQUEST, 400, Text.CONTENT_LENGTH())
         elif size > MAX_BODY_BYTES:
             self._refuse_size()
+        elif self.request.method in ("GET", "HEAD") and has_body(self.request.headers):
+            self.fail(HTTPStatus.BAD_REQUEST, 400, Text.NO_BODY())
 
     def admit(self) -> bool:
         """Whether the caller may do this; if not, it has been answered."""
@@ -165,7 +168,7 @@ class JsonHandler(RequestHandler):
 
 
 class CrossOriginHandler(JsonHandler):
-    """Answers that pages of other origins may read, as `CrossOrigin` in the settings says."""
+    """Answers that pages of other origins may read, as the gate says."""
 
     def set_default_headers(self) -> None:
         """Tell the browser whose page may read this, errors included."""
@@ -174,11 +177,16 @@ class CrossOriginHandler(JsonHandler):
 
     def prepare(self) -> None:
         """Let a preflight through: browsers send it without the token."""
-        if self.request.method != "OPTIONS":
+        if self.request.method == "OPTIONS":
+            self._answer_preflight()
+        else:
             super().prepare()
 
     def options(self) -> None:
-        """Answer a preflight, or say which methods there are."""
+        """Be one of the methods; `prepare` has answered, before any body was read."""
+
+    def _answer_preflight(self) -> None:
+        """Say which methods there are, and to a page what it may ask."""
         methods = allowed_methods(self)
         origin = self.request.headers.get("Origin")
         if origin is not None and not self._policy.allows(origin):

@@ -1,8 +1,9 @@
-"""JSON bodies: every way in which one can be wrong is the same error."""
+"""Bodies of requests: whether there is one, and JSON whose every fault is the same error."""
 
 from typing import Protocol, TypeVar
 
 import msgspec
+from tornado.httputil import HTTPHeaders
 
 from skyeim_ws.conn.decoding import fault
 from skyeim_ws.contract.texts import Text
@@ -24,6 +25,11 @@ class MalformedBodyError(Exception):
         super().__init__(str(error))
         found = fault(error)
         self.phrase = found if found.text is Text.FIELD else Text.MALFORMED_BODY()
+
+
+def has_body(headers: HTTPHeaders) -> bool:
+    """Whether a request with these headers brings a body."""
+    return headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in headers
 
 
 def decode(body: bytes, decoder: Decoder[T_co]) -> T_co:

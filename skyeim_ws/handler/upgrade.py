@@ -9,6 +9,7 @@ from http import HTTPStatus
 from tornado.httputil import HTTPHeaders, HTTPServerRequest
 
 from skyeim_ws.contract.texts import Phrase, Text
+from skyeim_ws.handler.body import has_body
 
 _KEY_BYTES = 16
 _VERSION = "13"
@@ -38,15 +39,11 @@ def refusal(request: HTTPServerRequest) -> Refusal | None:
     for wrong, text in (
         ("upgrade" not in _tokens(headers, "Connection"), Text.NO_CONNECTION_UPGRADE),
         (not _is_key(headers), Text.BAD_KEY),
-        (_has_body(headers), Text.HANDSHAKE_BODY),
+        (has_body(headers), Text.HANDSHAKE_BODY),
     ):
         if wrong:
             return Refusal(HTTPStatus.BAD_REQUEST, text())
     return None
-
-
-def _has_body(headers: HTTPHeaders) -> bool:
-    return headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in headers
 
 
 def _tokens(headers: HTTPHeaders, name: str) -> set[str]:
