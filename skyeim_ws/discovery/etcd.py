@@ -14,12 +14,14 @@ from skyeim_ws.discovery import tls
 TIMEOUT = 3.0
 """Seconds for each request; the first one also connects."""
 
-_OPTIONS: tuple[tuple[str, str | int], ...] = (
+OPTIONS: tuple[tuple[str, str | int], ...] = (
     ("grpc.enable_http_proxy", 0),
     # A watch is a call that may be silent for days, so its connection is probed. etcd hangs up on
     # who does that more often than each 5 s.
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
+    # That is for the kernel of the other side; this for etcd itself, else a minute.
+    ("grpc.http2.ping_timeout_ms", 5_000),
     ("grpc.http2.max_pings_without_data", 0),
     # Else a new channel inherits the backoff of the one before.
     ("grpc.use_local_subchannel_pool", 1),
@@ -145,9 +147,9 @@ async def connect(conf: EtcdConf, attempt: int) -> AsyncIterator[Connection]:
                 credentials, options = await tls.credentials(conf, host)
         except (OSError, ValueError) as error:  # TimeoutError and SSLError are of the first kind
             raise EtcdFailed(str(error) or type(error).__name__) from None
-        channel = grpc.aio.secure_channel(host, credentials, options=(*_OPTIONS, *options))
+        channel = grpc.aio.secure_channel(host, credentials, options=(*OPTIONS, *options))
     else:
-        channel = grpc.aio.insecure_channel(host, options=_OPTIONS)
+        channel = grpc.aio.insecure_channel(host, options=OPTIONS)
     async with channel:
         connection = Connection(channel)
         if conf.user:

@@ -30,7 +30,7 @@ Request = TypeVar("Request", bound=Message)
 Response = TypeVar("Response")
 
 _TROUBLE = frozenset(
-    {StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED, StatusCode.RESOURCE_EXHAUSTED}
+    {StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED}
     | {StatusCode.INTERNAL, StatusCode.UNKNOWN, StatusCode.DATA_LOSS}
 )
 """How a server answers that has a fault."""
@@ -84,6 +84,7 @@ class Service(Generic[Stub]):
                     if failed.code is StatusCode.RESOURCE_EXHAUSTED:
                         pause = next(pauses, math.inf) * random.uniform(0.5, 1.5)  # noqa: S311
                         if loop.time() + pause >= deadline:
+                            self._pool.breaker(name).note(accepted=False)
                             raise
                         await asyncio.sleep(pause)
                         continue
@@ -162,6 +163,8 @@ class Service(Generic[Stub]):
         if code in (StatusCode.DEADLINE_EXCEEDED, StatusCode.UNAVAILABLE):
             endpoint.avoid_until = loop.time() + AVOID_TIME
         if code is StatusCode.DEADLINE_EXCEEDED and seconds < FAIR_SHARE * self._pool.timeout:
+            return
+        if code is StatusCode.RESOURCE_EXHAUSTED:  # it counts when the call is given up
             return
         if code not in _TROUBLE or (name, code) in _REPEATED:
             self._pool.breaker(name).note(accepted=True)

@@ -5,6 +5,7 @@ import base64
 import json
 import os
 import shutil
+import signal
 import ssl
 import subprocess
 import sys
@@ -81,6 +82,11 @@ class Etcd:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    def freeze(self) -> None:
+        """Have it stand still, with its connections open, for the rest of its life."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
 
     def clear(self) -> None:
         """Throw the data of a stopped server away."""

@@ -10,6 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from skyeim_ws.config.tree import EtcdConf
+from skyeim_ws.discovery import etcd as etcd_module
 from skyeim_ws.discovery.etcd import EtcdFailed, connect
 from skyeim_ws.discovery.watch import read_once, watched
 from tests.discovery.etcd_server import PASSWORD, needs_etcd, running_etcd
@@ -103,6 +104,23 @@ async def test_what_changed_while_etcd_was_away_is_read_when_it_is_back() -> Non
             await found.is_given("h:1", "h:2")
             await other.delete("m.rpc/1")
             etcd.stop()
+            await found.is_given("h:2")
+
+
+@pytest.mark.gen_test
+async def test_an_etcd_that_stands_still_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its kernel still answers; the watch would hear nothing for ever."""
+    hasty = dict(etcd_module.OPTIONS) | {"grpc.keepalive_time_ms": 1_000}
+    assert hasty["grpc.http2.ping_timeout_ms"] == hasty["grpc.keepalive_timeout_ms"] == 5_000
+    monkeypatch.setattr(etcd_module, "OPTIONS", tuple(hasty.items()))
+    async with running_etcd() as etcd, running_etcd() as other:
+        await etcd.put("m.rpc/1", "h:1")
+        await other.put("m.rpc/2", "h:2")
+        both = replace(etcd.conf("m.rpc"), hosts=(etcd.address, other.address))
+        monkeypatch.setattr("random.randrange", lambda _: 0)
+        async with watching(both) as found:
+            await found.is_given("h:1")
+            etcd.freeze()
             await found.is_given("h:2")
 
 

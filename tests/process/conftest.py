@@ -136,15 +136,15 @@ def skyeim(*arguments: str) -> tuple[str, ...]:
     return (sys.executable, "-m", "skyeim_ws", *arguments, "-f", "ws.yaml")
 
 
-def token(user_id: int) -> str:
+def token(user_id: int, secret: str = SECRET) -> str:
     """Return a token of the user."""
-    return tokens.issue(SECRET, user_id, ttl=3600)
+    return tokens.issue(secret, user_id, ttl=3600)
 
 
 @asynccontextmanager
-async def user(port: int, user_id: int) -> AsyncIterator[User]:
+async def user(port: int, user_id: int, secret: str = SECRET) -> AsyncIterator[User]:
     """Connect a user, who has read nothing yet."""
-    url = f"ws://127.0.0.1:{port}/ws?token={token(user_id)}"
+    url = f"ws://127.0.0.1:{port}/ws?token={token(user_id, secret)}"
     async with connect(url, compression=None, ping_interval=None) as connection:
         yield User(user_id, connection)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from redis.asyncio import Redis
 from tornado.testing import bind_unused_port
 
 from skyeim_ws.contract.pb.friend_pb2 import (
@@ -15,9 +16,13 @@ from skyeim_ws.contract.pb.friend_pb2 import (
 )
 from skyeim_ws.contract.pb.friend_pb2_grpc import FriendStub
 from tests.discovery.etcd_server import PASSWORD, Etcd, needs_etcd, running_etcd
+from tests.go_services import go_services
 from tests.process.conftest import CONFIG, Program, running, skyeim, user
+from tests.store.servers import Server
 
 pytestmark = needs_etcd
+
+GO_FILE = Path(__file__).parents[1] / "data" / "go_gateway.yaml"
 
 
 def section(name: str, etcd: Etcd, more: str = "") -> str:
@@ -125,3 +130,38 @@ async def test_services_that_are_not_told_where_to_listen_do_not_start(folder: P
     async with running(folder, *skyeim("services")) as program:
         assert await program.exit_code() == 1
     assert 'field "MessageRpc.Endpoints" is not set' in program.errors[-1]
+
+
+@pytest.mark.gen_test
+async def test_the_configuration_of_a_go_gateway_serves(folder: Path, server: Server) -> None:
+    """Its file as it is, but for the addresses of this machine."""
+    text = GO_FILE.read_text()
+    secret = "a secret of the deployment, long enough"
+    async with (
+        running_etcd() as etcd,
+        Redis(unix_socket_path=str(server.socket)) as redis,
+        go_services(redis) as (go, address),
+    ):
+        go.befriend(1001, (1002,))
+        for name in ("message", "friend", "group"):
+            await etcd.put(f"{name}.rpc/7587878", address)
+        for here, there in (
+            ("127.0.0.1:2379", etcd.address),
+            ("127.0.0.1:16379", str(server.socket)),
+            ("Port: 10300", "Port: 0"),
+        ):
+            assert here in text
+            text = text.replace(here, there)
+        (folder / "ws.yaml").write_text(text)
+        async with running(folder, *skyeim("check", "--strict")) as check:
+            assert await check.exit_code() == 0
+        async with running(folder, *skyeim("serve")) as gateway:
+            port = await gateway.port()
+            (told,) = [line for line in gateway.errors if "MessageRpc.BalancerName" in line]
+            assert "MessageRpc.KeepaliveTime" in told
+            async with user(port, 1001, secret) as alice, user(port, 1002, secret) as bob:
+                sent = await alice.chat(1002, "as before")
+                assert (await bob.expect("chat", content="as before"))["id"] == sent["id"]
+                await alice.expect("ack", msgId=sent["msgId"], status="delivered")
+            gateway.process.send_signal(signal.SIGTERM)
+            assert await gateway.exit_code() == 0

@@ -408,3 +408,38 @@ async def test_a_server_that_was_renewed_is_asked_again_for_what_it_lacked(tmp_p
         await until(lambda: not pool.ready)
         async with serving(address, group=named("new")):
             assert await optional_call(pool) == ["new"]
+
+
+@pytest.mark.gen_test
+async def test_a_server_that_sheds_load_is_asked_again_and_not_taken_for_ill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of three attempts are shed, no call is lost, and no method is spared."""
+    monkeypatch.setattr("random.random", lambda: 0.0)  # whatever can be refused, is
+    asked = 0
+
+    async def joined(request: Any, context: Any) -> pb.GetJoinedGroupsResp:
+        nonlocal asked
+        asked += 1
+        if asked % 3:
+            await context.abort(StatusCode.RESOURCE_EXHAUSTED, "service overloaded")
+        return pb.GetJoinedGroupsResp()
+
+    address = unix(tmp_path, "s")
+    async with serving(address, group={"GetJoinedGroups": joined}), pooling(address) as pool:
+        for _ in range(12):
+            assert await call(pool) == []
+        assert (pool.throttled, pool.refused) == (0, 0)
+
+
+@pytest.mark.gen_test
+async def test_a_server_that_sheds_all_load_is_spared_at_last(tmp_path: Path) -> None:
+    address = unix(tmp_path, "s")
+    shed = {"GetJoinedGroups": failing(StatusCode.RESOURCE_EXHAUSTED)}
+    async with serving(address, group=shed), pooling(address) as pool:
+        await until(lambda: pool.ready)
+        async with asyncio.timeout(20):
+            while not pool.refused:
+                with pytest.raises(RpcFailed):
+                    await call(pool, timeout=0.01)
+        assert pool.throttled == 1
