@@ -41,8 +41,8 @@ REFUSED_TTL = 5.0
 Check = Callable[[str, int], Awaitable[bool]]
 
 
-_NO_KEY, _NO_TTL = -2, -1
-"""What Redis says of a time to live, if there is no key, or none to its life."""
+_NO_TTL = -1
+"""What Redis says of the time to live of a key that never expires."""
 
 
 class _Kept(NamedTuple):
@@ -133,7 +133,7 @@ class MemberCache:
     def is_member(self, group_id: str, user_id: int) -> bool | None:
         """Whether the user is in the group; None if that is not at hand without waiting."""
         members = self.cached(group_id)
-        if members is not None:
+        if members is not None and (user_id in members or self._kept[group_id].asked):
             return user_id in members
         seat = self._seats.find(group_id, user_id, self._clock())
         return None if seat is None else seat.refused is None
@@ -141,19 +141,17 @@ class MemberCache:
     async def require_member(self, group_id: str, user_id: int) -> None:
         """Return if the user is in the group; raises Refused, Unavailable.
 
-        Redis or the service is asked for this user alone: a stranger has no list looked up.
+        Redis or the service is asked for this user alone: a stranger has no list looked up. That
+        a set in Redis lacks the user is no answer: it may not be whole.
         """
-        members = self.cached(group_id)
-        if members is not None:
-            if user_id not in members:
-                raise Refused(Reason.NOT_MEMBER)
+        known = self.is_member(group_id, user_id)
+        if known:
             return
         self._raise_known_refusal(group_id, user_id)
-        if self._seats.find(group_id, user_id, self._clock()) is not None:
-            return
         try:
-            listed = await self._is_listed(group_id, user_id)
-            if not (await self._check(group_id, user_id) if listed is None else listed):
+            if known is False or not (
+                await self._is_listed(group_id, user_id) or await self._check(group_id, user_id)
+            ):
                 raise Refused(Reason.NOT_MEMBER)
         except Refused as refused:
             self._note_refusal(group_id, user_id, refused)
@@ -268,17 +266,15 @@ class MemberCache:
             return frozenset()
         return frozenset(_user_ids(members)) if ttl != _NO_TTL else frozenset()
 
-    async def _is_listed(self, group_id: str, user_id: int) -> bool | None:
-        """Whether the user is in the set of the group in Redis; None if there is none."""
+    async def _is_listed(self, group_id: str, user_id: int) -> bool:
+        """Whether the user is in the set of the group in Redis."""
         if not self._pipeline.healthy:
-            return None
+            return False
         try:
-            ttl, listed = await self._pipeline.call(
-                ("TTL", key(group_id)), ("SISMEMBER", key(group_id), user_id)
-            )
+            [listed] = await self._pipeline.call(("SISMEMBER", key(group_id), user_id))
         except Unavailable:
-            return None
-        return bool(listed) if ttl not in (_NO_KEY, _NO_TTL) else None
+            return False
+        return bool(listed)
 
     def _keep(self, group_id: str, members: frozenset[int], until: float, *, asked: bool) -> None:
         self._kept[group_id] = _Kept(members, until, asked)

@@ -408,23 +408,32 @@ async def test_a_membership_is_asked_for_alone_and_remembered_for_a_moment(serve
         service.members = frozenset({9})
         assert await refusal(cache, 1) is Reason.NOT_MEMBER
         assert await refusal(cache, 9) is None
-        # Whoever has the list needs to ask nobody.
+        # Whoever has the list needs to ask nobody about who is in it.
+        service.members = frozenset({1, 2})
         await put(client, KEY, 1, 2)
         await flushed(cache, client)
         await until_async(lambda: kept(cache, "g"))
         assert await refusal(cache, 1) is None
-        assert await refusal(cache, 9) is Reason.NOT_MEMBER
         assert len(service.checked) == 4
+        assert await refusal(cache, 9) is Reason.NOT_MEMBER
+        assert len(service.checked) == 5
+        # The list is none the worse for a stranger.
+        assert cache.cached("g") == frozenset({1, 2})
 
 
 @pytest.mark.gen_test
-async def test_a_membership_is_read_from_redis_where_it_has_the_group(server: Server) -> None:
+async def test_a_membership_that_redis_has_is_not_asked_for_and_others_are(
+    server: Server,
+) -> None:
+    """A set may be a part of the members, and then its silence is no refusal."""
     service = Service()
     async with cached(server, service) as (cache, client):
         await put(client, KEY, 7)
         assert await refusal(cache, 7) is None
-        assert await refusal(cache, 1) is Reason.NOT_MEMBER
         assert (service.checked, service.askers) == ([], [])
+        assert await refusal(cache, 1) is None
+        assert await refusal(cache, 9) is Reason.NOT_MEMBER
+        assert (service.checked, service.askers) == ([("g", 1), ("g", 9)], [])
 
 
 @pytest.mark.gen_test
