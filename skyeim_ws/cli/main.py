@@ -83,7 +83,19 @@ def _check(arguments: argparse.Namespace) -> int:
         raise ConfigError(arguments.file, "is not known", field=loaded.unknown[0])
     _print_warnings(loaded)
     print(f"config file {arguments.file} is valid")
-    return 0
+    return _connect(loaded.config) if arguments.connect else 0
+
+
+def _connect(config: Config) -> int:
+    """Ask what the configuration names; tell of each, and return the exit code."""
+    # Imported late, as the servers are.
+    probe = importlib.import_module("skyeim_ws.process.check").ask_backends
+    found = probe(config)
+    if not found:
+        print("there is nothing to ask: the program starts everything itself")
+    for what, problem in found:
+        print(f"{what}: {problem or 'answers'}", file=sys.stderr if problem else sys.stdout)
+    return int(any(problem for _, problem in found))
 
 
 def _token(arguments: argparse.Namespace) -> int:
@@ -168,6 +180,9 @@ def make_parser() -> argparse.ArgumentParser:
 
     check = command("check", "Check a configuration file, start nothing.", _check)
     check.add_argument("--strict", action="store_true", help="refuse unknown keys")
+    check.add_argument(
+        "--connect", action="store_true", help="ask Redis and the services that the file names"
+    )
 
     token = command("token", "Print an access token for a user.", _token)
     token.add_argument("--user", type=_user_id, required=True, metavar="N", help="user id")
