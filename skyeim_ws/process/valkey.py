@@ -92,10 +92,7 @@ def runtime_dir(data_dir: Path) -> Path:
 
 
 def _private(folder: Path, owners: Container[int]) -> Path:
-    try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-    except FileExistsError:
-        raise EmbeddedError(f"{folder} is no folder, remove it") from None
+    folder.mkdir(mode=0o700, exist_ok=True)
     status = folder.lstat()
     private = stat.S_ISDIR(status.st_mode) and stat.S_IMODE(status.st_mode) & 0o077 == 0
     if status.st_uid not in owners or not private:

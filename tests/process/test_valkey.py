@@ -95,7 +95,7 @@ def test_neither_a_link_nor_a_file_is_used_in_the_data_folder(folder: Path) -> N
         valkey.runtime_dir(data)
     run.unlink()
     run.touch()
-    with pytest.raises(EmbeddedError, match="is no folder"):
+    with pytest.raises(FileExistsError):
         valkey.runtime_dir(data)
 
 
