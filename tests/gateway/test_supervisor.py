@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 from skyeim_ws.conn.heartbeat import Heartbeat
 from skyeim_ws.gateway.supervisor import Supervisor
 from skyeim_ws.store import bus
+from skyeim_ws.store.cancellation import cancel_and_wait
 from skyeim_ws.store.client import dedicated
 from tests.gateway.conftest import KIND, MakeWorld
 from tests.waiting import until
@@ -113,7 +114,8 @@ async def test_each_permanent_task_of_a_gateway_is_watched(
         assert not world.gateway.failed.is_set()
         [task] = [task for task in asyncio.all_tasks() if task.get_name() == name]
         with capture_logs() as logs:
-            task.cancel()
+            # Once is not enough: redis-py may lose it.
+            await cancel_and_wait(task)
             await until(world.gateway.failed.is_set)
         assert ("permanent_task_ended", name, "NoneType") in lines(logs)
 

@@ -258,7 +258,7 @@ async def test_who_lost_an_entry_to_a_full_buffer_is_noted_when_redis_is_back(
 ) -> None:
     """What was put back had been promised: the next login gets it from the Message service."""
     async with (
-        pipelined(mortal, buffer_size=4, timeout=0.5) as pipeline,
+        pipelined(mortal, buffer_size=4, timeout=2) as pipeline,
         connected(mortal) as redis,
     ):
         queue = RedisOfflineQueue(pipeline, size=10, ttl=60)
