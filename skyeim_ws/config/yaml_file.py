@@ -203,7 +203,7 @@ class _Document:
             if tag == _TAG + "int":
                 return self._loader.construct_yaml_int(number)
             return self._loader.construct_yaml_float(number)
-        except (ValueError, ArithmeticError):
+        except (ValueError, ArithmeticError, LookupError):  # the last of an empty text
             raise self._error(node, name, "is no number: put a text in quotes") from None
 
     def _expand(self, node: yaml.ScalarNode, text: str) -> str:

@@ -76,6 +76,7 @@ def test_merged_mappings_give_way_to_what_stands_itself(tmp_path: Path) -> None:
         ("Redis:\n  Pass: !!binary hush\n", 'field "Redis.Pass" has a YAML tag'),
         ("Redis:\n  Pass: !!python/name:os.system hush\n", 'field "Redis.Pass" has a YAML tag'),
         ("Redis:\n  Pass: !!int hush\n", 'field "Redis.Pass" is no number'),
+        ("Redis:\n  Pass: !!int ''\n", 'field "Redis.Pass" is no number'),
         ("Redis:\n  Pass: !!float hush\n", 'field "Redis.Pass" is no number'),
         ("Redis:\n  Pass: !!bool hush\n", 'field "Redis.Pass" has a YAML tag'),
         ("Redis:\n  Pass: !!map hush\n", 'field "Redis.Pass" has a YAML tag'),
