@@ -110,7 +110,9 @@ def test_every_configuration_key_is_documented_with_its_default() -> None:
 
 
 def test_every_message_type_is_documented() -> None:
-    in_code = re.findall(r'"(\w+)": route\(', (ROOT / "skyeim_ws/gateway/frames.py").read_text())
+    in_code = re.findall(
+        r'"(\w+)": route\(', (ROOT / "skyeim_ws/gateway/dispatch_table.py").read_text()
+    )
     assert set(in_code) == INBOUND.keys()
     assert rows(section(PROTOCOL, "From the client")).keys() >= INBOUND.keys()
     assert rows(section(PROTOCOL, "From the server")).keys() >= OUTBOUND.keys()

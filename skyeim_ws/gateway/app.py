@@ -20,7 +20,7 @@ from skyeim_ws.conn.limits import Limits
 from skyeim_ws.conn.stats import Stats
 from skyeim_ws.gateway import http
 from skyeim_ws.gateway.backends import forget_everyone, open_services, open_store
-from skyeim_ws.gateway.frames import dispatcher
+from skyeim_ws.gateway.dispatch_table import dispatcher
 from skyeim_ws.gateway.gauges import gauges, service_gauges
 from skyeim_ws.gateway.groups import group_routing
 from skyeim_ws.gateway.supervisor import Supervisor

@@ -8,7 +8,7 @@ from skyeim_ws.conn.group_router import GroupRouter
 from skyeim_ws.conn.hub import Hub
 from skyeim_ws.conn.stats import Stats
 from skyeim_ws.gateway.backends import Services, Store
-from skyeim_ws.logic.group_members import GroupMembers
+from skyeim_ws.logic.member_retry import MemberRetry
 from skyeim_ws.logic.newest_seq import newest_seq
 from skyeim_ws.store.members import MemberCache
 
@@ -28,7 +28,7 @@ def group_routing(
     )
     return members, GroupRouter(
         hub,
-        GroupMembers(members, clock=asyncio.get_running_loop().time),
+        MemberRetry(members, clock=asyncio.get_running_loop().time),
         partial(newest_seq, services.messages),
         stats,
         queue_size=ws.group_queue_size,

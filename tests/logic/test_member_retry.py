@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from skyeim_ws.contract.codes import Reason
-from skyeim_ws.logic.group_members import RETRY_DELAYS, GroupMembers
+from skyeim_ws.logic.member_retry import RETRY_DELAYS, MemberRetry
 from skyeim_ws.logic.ports import Refused, Unavailable
 
 MEMBERS = frozenset({1, 2})
@@ -20,7 +20,7 @@ class Cache:
         self.askers: list[int] = []
         self.slept: list[float] = []
         self.now = 100.0
-        self.tested = GroupMembers(cast(Any, self), sleep=self.sleep, clock=lambda: self.now)
+        self.tested = MemberRetry(cast(Any, self), sleep=self.sleep, clock=lambda: self.now)
 
     async def members(self, _group_id: str, asker_id: int) -> frozenset[int]:
         self.askers.append(asker_id)

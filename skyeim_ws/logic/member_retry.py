@@ -1,4 +1,4 @@
-"""The members of a group whose messages wait for them: asked for again while that may help."""
+"""Look-ups of the members of a group, repeated while that may help."""
 
 import asyncio
 import random
@@ -17,7 +17,7 @@ RETRY_DELAYS = (0.1, 0.5, 1.0)
 _LOG_SECONDS = 10.0
 
 
-class GroupMembers:
+class MemberRetry:
     """`conn.group_router.MemberSource` over the cache; it never raises."""
 
     def __init__(

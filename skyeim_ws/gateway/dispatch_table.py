@@ -1,4 +1,4 @@
-"""Which part of the logic handles the frames of each type."""
+"""The table of message types: which part of the logic handles each."""
 
 from skyeim_ws.conn.messages import (
     Chat,
