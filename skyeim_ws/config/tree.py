@@ -215,6 +215,7 @@ class DevServerConf:
     host: Text = "127.0.0.1"
     port: Port = 6060
     health_path: Text = "/healthz"
+    ready_path: Text = "/readyz"
     metrics_path: Text = "/metrics"
 
 

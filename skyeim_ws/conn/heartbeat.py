@@ -30,12 +30,18 @@ class Heartbeat:
         self._context = context
         self._tick = tick_seconds(context.limits)
         self._swept = context.clock()
+        self._late = 0.0
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> asyncio.Task[None]:
         """Begin to sweep; return the task, which ends at `close` alone, or by a fault."""
         self._task = asyncio.create_task(self._run())
         return self._task
+
+    @property
+    def lag(self) -> float:
+        """Return how many seconds the loop is late, or was in the last sweeps."""
+        return max(self._context.clock() - self._swept - self._tick, self._late)
 
     async def close(self) -> None:
         """Stop sweeping."""
@@ -53,6 +59,7 @@ class Heartbeat:
         now = self._context.clock()
         stalled = now - self._swept - self._tick
         self._swept = now
+        self._late = max(stalled, self._late / 2)
         if stalled > _LATE_TICKS * self._tick:
             # What came meanwhile lies in the kernel, and is read before the next sweep.
             self._grant(stalled, now)

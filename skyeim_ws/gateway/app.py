@@ -23,9 +23,9 @@ from skyeim_ws.gateway.backends import forget_everyone, open_services, open_stor
 from skyeim_ws.gateway.dispatch_table import dispatcher
 from skyeim_ws.gateway.gauges import gauges, service_gauges
 from skyeim_ws.gateway.groups import group_routing
+from skyeim_ws.gateway.readiness import Readiness
 from skyeim_ws.gateway.supervisor import Supervisor
 from skyeim_ws.handler import tokens
-from skyeim_ws.handler.health_handler import Health
 from skyeim_ws.logic.acks import Acks
 from skyeim_ws.logic.arrivals import Arrivals
 from skyeim_ws.logic.catch_up import CatchUp
@@ -71,12 +71,6 @@ class Gateway:
     failed: asyncio.Event
     """Set once the gateway has to be stopped: a permanent task has ended by itself."""
 
-    def health(self) -> Health:
-        """Return how well this node serves."""
-        if self.failed.is_set():
-            return "failed"
-        return "ok" if self.pipeline.healthy else "degraded"
-
     async def drain(self, wrap_up: float, wait: float) -> None:
         """Let sends under way be answered, then send the clients away; times in seconds."""
         await _until(lambda: not self.sending.under_way, wrap_up)
@@ -118,14 +112,13 @@ async def gateway(
         stack.push_async_callback(tasks.close)
 
         requests = Requests(tasks, ws.max_in_flight, ws.max_look_ups)
-        user_router = UserRouter(hub, router, store.bus)
+        user_router, acks = UserRouter(hub, router, store.bus), Acks(hub, store.bus)
         offline = OfflineMessages(
             queue=store.queue,
             requests=requests,
             push_limit=ws.offline_push_limit,
             max_bytes=ws.send_queue_bytes,
         )
-        acks = Acks(hub, store.bus)
         catch_up = CatchUp(messages, offline, store.registry, tasks)
         delivery = PrivateDelivery(
             hub=hub,
@@ -245,6 +238,13 @@ async def gateway(
             stats=stats,
             failed=supervisor.failed,
         )
+        readiness = Readiness(
+            supervisor=supervisor,
+            heartbeat=heartbeat,
+            store=store,
+            pools=services.pools,
+            stopping=lambda: sessions.draining,
+        )
         publisher = EventPublisher(user_router=user_router, friends=friends)
         application = http.application(
             config,
@@ -256,7 +256,7 @@ async def gateway(
             friends=services.friend_pages,
             groups=groups,
             receipts=receipts,
-            health=running.health,
+            problems=readiness,
             online=lambda: len(hub),
         )
         accepting = http.serve(stack, config, application, listeners)
@@ -279,7 +279,8 @@ async def gateway(
                 lambda: service_gauges(services.pools),
             ),
             stats,
-            serving=lambda: not sessions.draining and not supervisor.failed.is_set(),
+            alive=readiness.fatal,
+            ready=readiness,
         )
         log.info("gateway_listening", host=config.host, port=running.port, name=config.name)
         yield running

@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 
 from skyeim_ws.config.tree import Backends, Config, RpcConf, RpcTlsConf
 from skyeim_ws.contract.grpc_tls import ClientTls, client_tls
@@ -10,6 +11,7 @@ from skyeim_ws.discovery.names import fixed, resolved
 from skyeim_ws.discovery.watch import watched
 from skyeim_ws.gateway.supervisor import Supervisor
 from skyeim_ws.logic.friends import FriendCache
+from skyeim_ws.rpc import health
 from skyeim_ws.rpc.archive import ArchiveClient
 from skyeim_ws.rpc.batcher import Batcher
 from skyeim_ws.rpc.friends import FriendClient
@@ -17,6 +19,7 @@ from skyeim_ws.rpc.groups import GroupClient
 from skyeim_ws.rpc.messages import MessageClient
 from skyeim_ws.rpc.pool import Pool
 from skyeim_ws.store.bus import RedisBus, unique_node
+from skyeim_ws.store.cancellation import cancel_and_wait
 from skyeim_ws.store.client import Client, connect
 from skyeim_ws.store.nodes import NodeLease
 from skyeim_ws.store.offline import RedisOfflineQueue
@@ -127,6 +130,8 @@ def _open_pool(supervisor: Supervisor, name: str, rpc: RpcConf) -> Pool:
     registry = rpc.registry
     source = resolved(watched(registry) if registry is not None else fixed(rpc.targets))
     supervisor.keep(f"{name}_endpoints", pool.follow(source), pool.close)
+    checking = asyncio.create_task(health.watch(pool))
+    supervisor.keep(f"{name}_health", checking, partial(cancel_and_wait, checking))
     return pool
 
 

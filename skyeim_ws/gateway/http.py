@@ -34,7 +34,7 @@ from skyeim_ws.handler.contact_handler import (
 from skyeim_ws.handler.cors import CrossOrigin
 from skyeim_ws.handler.edge import Edge
 from skyeim_ws.handler.gate import Gate
-from skyeim_ws.handler.health_handler import Health, HealthHandler
+from skyeim_ws.handler.health_handler import HealthHandler
 from skyeim_ws.handler.limits import CallLimit, Handshakes, LoginLimit
 from skyeim_ws.handler.message_handler import (
     GroupHistoryHandler,
@@ -77,7 +77,7 @@ def application(
     friends: FriendPages,
     groups: GroupPages,
     receipts: Receipts,
-    health: Callable[[], Health],
+    problems: Callable[[], list[str]],
     online: Callable[[], int],
 ) -> Edge:
     """Return the web application that users and services talk to.
@@ -96,7 +96,7 @@ def application(
     return Edge(
         [
             (r"/ws", WSHandler, {"context": context, "admission": admission}),
-            (r"/health", HealthHandler, {"online": online, "health": health}),
+            (r"/health", HealthHandler, {"online": online, "problems": problems}),
             *_push_routes(config, publisher),
             *_page_routes(config),
             (_V1 + r"/friend/list", FriendListHandler, contacts),
@@ -142,17 +142,20 @@ def serve_operators(
     shown: CollectorRegistry,
     stats: Stats,
     *,
-    serving: Callable[[], bool],
+    alive: metrics.Problems,
+    ready: metrics.Problems,
 ) -> None:
-    """Start the servers for health and metrics that are configured."""
+    """Start the servers for health and metrics that are configured.
+
+    `alive` and `ready` give the reasons for which a probe is answered with 503.
+    """
     servers = []
     dev, prometheus = config.dev_server, config.prometheus
     if dev.enabled:
         operators = metrics.dev_application(
             metrics_path=dev.metrics_path,
-            health_path=dev.health_path,
             metrics=shown,
-            serving=serving,
+            probes={dev.health_path: alive, dev.ready_path: ready},
         )
         servers.append((HTTPServer(operators), dev.host, dev.port))
     if prometheus.host:

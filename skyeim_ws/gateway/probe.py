@@ -5,6 +5,9 @@ from collections.abc import Awaitable
 from contextlib import AsyncExitStack
 from typing import NamedTuple
 
+import structlog
+
+from skyeim_ws.config.redis import RedisConf
 from skyeim_ws.config.tree import Backends, Config
 from skyeim_ws.gateway.backends import open_services
 from skyeim_ws.gateway.supervisor import Supervisor
@@ -12,8 +15,13 @@ from skyeim_ws.logic.ports import Refused, Unavailable
 from skyeim_ws.store.access import refused_access
 from skyeim_ws.store.client import connect
 
+log = structlog.get_logger()
+
 SECONDS = 10.0
 """How long one of them has to answer."""
+
+PAUSE = 1.0
+"""Seconds from one question to the next, while Redis is waited for."""
 
 _NOBODY = 0
 """A user that no service knows: the questions change nothing."""
@@ -41,6 +49,16 @@ async def probe(config: Config) -> list[Finding]:
     return found
 
 
+async def redis_reached(redis: RedisConf) -> None:
+    """Ask Redis until it lets us do what a gateway does; the first failure is logged."""
+    told = False
+    while (found := await _ask("Redis", _refused(redis))).problem:
+        if not told:
+            log.warning("redis_not_usable", error=found.problem)
+        told = True
+        await asyncio.sleep(PAUSE)
+
+
 async def _ask(what: str, question: Awaitable[str]) -> Finding:
     try:
         async with asyncio.timeout(SECONDS):
@@ -53,7 +71,11 @@ async def _ask(what: str, question: Awaitable[str]) -> Finding:
 
 async def _redis(config: Config) -> str:
     assert config.redis is not None  # noqa: S101 - the caller has looked
-    client = connect(config.redis.address)
+    return await _refused(config.redis)
+
+
+async def _refused(redis: RedisConf) -> str:
+    client = connect(redis.address)
     try:
         return await refused_access(client)
     finally:

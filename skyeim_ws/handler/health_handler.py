@@ -2,24 +2,30 @@
 
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Literal
+from typing import Any
 
 from skyeim_ws.handler.base import CrossOriginHandler, answer
 
-Health = Literal["ok", "degraded", "failed"]
-"""`degraded`: Redis is away, and chat goes on all the same; `failed`: this node is about to end."""
+FAILED = "task_ended"
+"""The reason with which a node is about to end; with any other it goes on."""
 
 
 class HealthHandler(CrossOriginHandler):
-    """`GET /health`: the state, and the number of connections here."""
+    """`GET /health`: the state with its reasons, and the number of connections here."""
 
-    def initialize(self, online: Callable[[], int], health: Callable[[], Health]) -> None:
-        """Take what counts the connections here, and what knows the state."""
+    def initialize(self, online: Callable[[], int], problems: Callable[[], list[str]]) -> None:
+        """Take what counts the connections here, and what knows why this node is not ready."""
         self._online = online
-        self._health = health
+        self._problems = problems
 
     def get(self) -> None:
-        """Answer 200 while the node serves, 503 once it has failed."""
-        health = self._health()
-        status = HTTPStatus.SERVICE_UNAVAILABLE if health == "failed" else HTTPStatus.OK
-        answer(self, status, {"status": health, "online": self._online()})
+        """Answer 200 while the node serves, though not all of it may work; 503 once it failed."""
+        problems = self._problems()
+        body: dict[str, Any] = {"status": "ok", "online": self._online()}
+        status = HTTPStatus.OK
+        if problems:
+            body |= {"status": "degraded", "reasons": problems}
+        if FAILED in problems:
+            body["status"] = "failed"
+            status = HTTPStatus.SERVICE_UNAVAILABLE
+        answer(self, status, body)

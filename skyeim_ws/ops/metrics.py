@@ -12,6 +12,7 @@ from tornado.web import Application, RequestHandler
 _PREFIX = "skyeim_ws_"
 
 Read = Callable[[], Mapping[str, int | float]]
+Problems = Callable[[], list[str]]
 ReadByService = Callable[[], Mapping[str, Mapping[str, int]]]
 
 
@@ -63,17 +64,17 @@ class MetricsHandler(RequestHandler):
 
 
 class ProbeHandler(RequestHandler):
-    """`GET` of the health path: 200 while the process serves, 503 while it stops."""
+    """`GET` of the health path or the ready path: 200, or 503 with what is wrong."""
 
-    def initialize(self, serving: Callable[[], bool]) -> None:
-        """Take what knows whether the gateway serves."""
-        self._serving = serving
+    def initialize(self, problems: Problems) -> None:
+        """Take what knows why the gateway does not serve."""
+        self._problems = problems
 
     def get(self) -> None:
         """Answer for a load balancer, which reads the status alone."""
-        serving = self._serving()
-        self.set_status(HTTPStatus.OK if serving else HTTPStatus.SERVICE_UNAVAILABLE)
-        self.finish("OK" if serving else "stopping")
+        problems = self._problems()
+        self.set_status(HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK)
+        self.finish(", ".join(problems) or "OK")
 
 
 def metrics_application(path: str, metrics: CollectorRegistry) -> Application:
@@ -82,13 +83,13 @@ def metrics_application(path: str, metrics: CollectorRegistry) -> Application:
 
 
 def dev_application(
-    *, metrics_path: str, health_path: str, metrics: CollectorRegistry, serving: Callable[[], bool]
+    *, metrics_path: str, metrics: CollectorRegistry, probes: Mapping[str, Problems]
 ) -> Application:
-    """Return the web application for operators."""
+    """Return the web application for operators; `probes` are asked at their paths."""
     return Application(
         [
             (metrics_path, MetricsHandler, {"metrics": metrics}),
-            (health_path, ProbeHandler, {"serving": serving}),
+            *((path, ProbeHandler, {"problems": problems}) for path, problems in probes.items()),
         ],
         log_function=_no_access_log,
     )

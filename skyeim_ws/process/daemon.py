@@ -9,6 +9,7 @@ import sys
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from socket import socket
 from typing import Any, NoReturn
@@ -23,6 +24,7 @@ from skyeim_ws.contract.names import DEMO_USERS
 from skyeim_ws.discovery.announce import Announcement, announcing, reached_at
 from skyeim_ws.gateway.app import gateway
 from skyeim_ws.gateway.backends import forget_everyone
+from skyeim_ws.gateway.probe import redis_reached
 from skyeim_ws.handler import tokens
 from skyeim_ws.logic.ports import Unavailable
 from skyeim_ws.ops.logs import configure
@@ -50,10 +52,14 @@ class StartError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """Something that runs: the port that it listens on, and an event that says it has to end."""
+    """Something that runs: the port that it listens on, and an event that says it has to end.
+
+    `ready` returns when it can do all its work; None if that is not waited for.
+    """
 
     port: int
     failed: asyncio.Event
+    ready: Callable[[], Awaitable[None]] | None = None
 
 
 def serve(config: Config) -> int:
@@ -192,7 +198,7 @@ async def _until_stopped(
         except (EmbeddedError, ChildError, Unavailable, OSError, ImportError) as error:
             raise StartError(str(error)) from error
         announce(started.port)
-        async with systemd.running():
+        async with systemd.running(started.ready):
             await _any_of(stop, started.failed)
     return int(started.failed.is_set())
 
@@ -216,7 +222,7 @@ async def _start(stack: AsyncExitStack, config: Config, *, demo: bool) -> Starte
     where = await stack.enter_async_context(backends(config, push_url, demo=demo))
     running = await stack.enter_async_context(gateway(config, where, listeners, pushes))
     await _announce(stack, config, running.port)
-    return Started(running.port, running.failed)
+    return Started(running.port, running.failed, partial(redis_reached, where.redis))
 
 
 async def _announce(stack: AsyncExitStack, config: Config, port: int) -> None:
@@ -239,7 +245,7 @@ async def _start_workers(stack: AsyncExitStack, config: Config, *, demo: bool) -
     await _announce(stack, config, _port(shared))
     log.info("workers_listening", host=config.host, port=_port(shared), workers=len(told))
     # A worker that fails is started again.
-    return Started(_port(shared), asyncio.Event())
+    return Started(_port(shared), asyncio.Event(), partial(redis_reached, where.redis))
 
 
 def _push_url(host: str, listeners: Sequence[socket], pushes: Sequence[socket]) -> str:

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import structlog
@@ -48,20 +48,27 @@ def watchdog_interval() -> float | None:
 
 
 @asynccontextmanager
-async def running() -> AsyncIterator[None]:
-    """Say that the service is ready, show signs of life inside the block, then say it stops."""
-    notify(READY)
-    interval = watchdog_interval()
-    beat = asyncio.create_task(_beat(interval)) if interval is not None else None
+async def running(ready: Callable[[], Awaitable[None]] | None = None) -> AsyncIterator[None]:
+    """Say that the service is ready, show signs of life inside the block, then say it stops.
+
+    If `ready` is given, that is said when it returns; systemd gives up after `TimeoutStartSec`.
+    """
+    if ready is None or not os.environ.get(SOCKET_VARIABLE):
+        ready = None
+        notify(READY)
+    life = asyncio.create_task(_live(ready, watchdog_interval()))
     try:
         yield
     finally:
-        if beat is not None:
-            beat.cancel()
+        life.cancel()
+        await asyncio.gather(life, return_exceptions=True)
         notify(STOPPING)
 
 
-async def _beat(interval: float) -> None:
-    while True:
+async def _live(ready: Callable[[], Awaitable[None]] | None, interval: float | None) -> None:
+    if ready is not None:
+        await ready()
+        notify(READY)
+    while interval is not None:
         notify(ALIVE)
         await asyncio.sleep(interval)

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 import grpc
@@ -101,13 +101,15 @@ class Pool:
 
     `endpoints` are gRPC targets: `host:port`, `dns:///name:port`, `unix:/path`. `timeout`
     (seconds) is the deadline of a call that names none. With `tls` all but what is on a unix socket
-    is spoken to over it. Construct it on the running loop.
+    is spoken to over it. `serving` is what `rpc.health` has found. Construct it on the running
+    loop.
     """
 
     def __init__(
         self, name: str, endpoints: Iterable[str], timeout: float, tls: ClientTls | None = None
     ) -> None:
         self.name = name
+        self.serving = True
         self._tls = tls
         self.timeout = timeout
         self.failures = FailureLog(name)
@@ -125,6 +127,11 @@ class Pool:
     def endpoints(self) -> list[str]:
         """Return the addresses in use."""
         return [endpoint.address for endpoint in self._endpoints]
+
+    @property
+    def in_use(self) -> Sequence[Endpoint]:
+        """Return the endpoints themselves."""
+        return self._endpoints
 
     @property
     def ready(self) -> int:

@@ -34,8 +34,8 @@ def node_sessions_key(node: str) -> str:
 class NodeLease:
     """Renews the lease of this node, and cleans up after dead ones.
 
-    The users of a node that is reaped are marked, so that on their next login they get what it may
-    have had in its hands.
+    `renewed`: the last renewal was taken, which is a write. The users of a node that is reaped are
+    marked, so that on their next login they get what it may have had in its hands.
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class NodeLease:
         self._dead_after = dead_after
         self._renew = scripts.read("renew_lease")
         self._renewed = -math.inf
+        self.renewed = False
         self._task: asyncio.Task[None] | None = None
         self._reapers: dict[str, asyncio.Task[None]] = {}
 
@@ -133,6 +134,7 @@ class NodeLease:
                     on_lost()
                 listed = True
                 self._renewed = asked
+                self.renewed = True
                 now = loop.time()
                 steady_since = now if steady_since is None else steady_since
                 if now - steady_since >= self._dead_after:
@@ -140,6 +142,7 @@ class NodeLease:
                         self._begin_reaping(node.decode(), on_reaped)
             except Unavailable:
                 steady_since = None
+                self.renewed = False
             except Exception:
                 log.exception("node_lease_failed")
             await asyncio.sleep(self._renew_seconds)

@@ -7,6 +7,7 @@ way, leaves in a single write.
 
 import asyncio
 import inspect
+import math
 import random
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Collection
@@ -18,7 +19,7 @@ from skyeim_ws.logic.ports import Unavailable
 from skyeim_ws.store.cancellation import cancel_and_wait
 from skyeim_ws.store.client import Client, link
 from skyeim_ws.store.operation import Operation, Outcome, text
-from skyeim_ws.store.read_only import is_read_only
+from skyeim_ws.store.read_only import is_denied, is_read_only
 from skyeim_ws.store.shard import Command
 
 log = structlog.get_logger()
@@ -33,6 +34,10 @@ MAX_BATCH = 512
 PING_INTERVAL, BACKOFF_FIRST, BACKOFF_LIMIT = 1.0, 0.1, 2.0
 REFUSED_LIMIT = 0.5
 """The longest pause while only a part of Redis is away: the other parts wait meanwhile."""
+
+
+DENIED_SECONDS = 30.0
+"""How long it is remembered that Redis has refused a command for want of a right."""
 
 
 class Pipeline:
@@ -66,11 +71,17 @@ class Pipeline:
         self._closed = False
         self._away = False
         self._overflowed = False
+        self._denied_at = -math.inf
 
     def start(self) -> asyncio.Task[None]:
         """Begin to write, first a PING; return the task, which ends at `close` or by a fault."""
         self._task = asyncio.create_task(self._run())
         return self._task
+
+    @property
+    def access_refused(self) -> bool:
+        """Whether Redis has lately refused a command because its user lacks the right."""
+        return asyncio.get_running_loop().time() - self._denied_at < DENIED_SECONDS
 
     @property
     def waiting(self) -> int:
@@ -232,6 +243,8 @@ class Pipeline:
         if failures:
             # One line for a whole write: a key of the wrong type would give one for each message.
             self.failed += len(failures)
+            if any(is_denied(error) for _, error in failures):
+                self._denied_at = asyncio.get_running_loop().time()
             command, error = failures[0]
             log.error(
                 "redis_command_failed", command=command, error=text(error), count=len(failures)

@@ -1,4 +1,4 @@
-"""Which errors of Redis mean that it takes no writes for now."""
+"""What errors of Redis mean: that it takes no writes for now, or that we lack a right."""
 
 import re
 
@@ -6,6 +6,7 @@ from redis.exceptions import (
     AskError,
     ClusterDownError,
     MasterDownError,
+    NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
     ResponseError,
@@ -37,3 +38,8 @@ def is_read_only(error: Exception) -> bool:
         text = str(error)
         return text.startswith(_NOT_WRITABLE_CODES) or bool(_IN_SCRIPT.search(text))
     return True
+
+
+def is_denied(error: Exception) -> bool:
+    """Tell whether Redis does not let its user do this, as a command or within a script."""
+    return isinstance(error, NoPermissionError) or "ACL failure" in str(error)

@@ -121,8 +121,11 @@ async def test_a_standstill_of_the_process_is_no_silence_of_its_clients() -> Non
         heartbeat = Heartbeat(running.context)
         pass_time(heartbeat, clock, 50)
         user.send_frame(Opcode.TEXT, b"in the kernel")
+        assert heartbeat.lag < 1
         clock.now += 3_000
+        assert heartbeat.lag > 2_900
         heartbeat.sweep()
+        assert heartbeat.lag > 2_900
         assert (client.state, silent.state) == (State.OPEN, State.OPEN)
         await until(lambda: running.notes.received_texts == ["in the kernel"])
         states = []

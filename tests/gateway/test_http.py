@@ -46,9 +46,15 @@ async def received_all(world: World, user_id: int, count: int) -> None:
     await until_async(reached)
 
 
+async def is_ok(world: World) -> bool:
+    return bool(decoded(await world.get("/health"))["status"] == "ok")
+
+
 @pytest.mark.gen_test
 async def test_health_counts_the_connections(make_world: MakeWorld) -> None:
     async with make_world() as world:
+        # The services are connected to beside the start.
+        await until_async(lambda: is_ok(world))
         assert decoded(await world.get("/health")) == {"status": "ok", "online": 0}
         await world.login(1001)
         await world.login(1002)

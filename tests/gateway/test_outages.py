@@ -62,6 +62,10 @@ async def health(world: World) -> dict[str, Any]:
     return found
 
 
+async def is_well(world: World) -> bool:
+    return bool((await health(world))["status"] == "ok")
+
+
 async def members_of(world: World, key: str) -> set[int]:
     """Return a set of users, by a connection that the outage has not touched."""
     return {int(member) for member in await world.redis.smembers(key)}
@@ -87,7 +91,8 @@ async def test_without_redis_chat_goes_on_and_the_queue_is_whole_when_it_is_back
         assert await health(world) == {"status": "ok", "online": 2}
         await kill(mortal_redis, world)
 
-        assert await health(world) == {"status": "degraded", "online": 2}
+        away = {"status": "degraded", "online": 2, "reasons": ["redis_away"]}
+        assert await health(world) == away
         await alice.chat(1002, "hello", msgId="private-1")
         await bob.expect("chat", msgId="private-1")
         await alice.send("group_chat", groupId="g_demo", content="hello", msgId="group-1")
@@ -100,6 +105,7 @@ async def test_without_redis_chat_goes_on_and_the_queue_is_whole_when_it_is_back
         await until(lambda: 1002 not in world.gateway.hub)
 
         await bring_back(mortal_redis, world)
+        await until_async(lambda: is_well(world))
         assert await health(world) == {"status": "ok", "online": 1}
         carol = await world.dial(1003)
         await carol.expect("offline_messages", totalCount=3, pushCount=3)
@@ -274,7 +280,8 @@ async def test_without_services_sends_fail_in_time_and_the_same_msg_id_succeeds_
         paths = ("/message/group/sync?groupId=g_demo", "/message/offline")
         for answer in await asyncio.gather(*(world.get(path, 1001) for path in paths)):
             assert (answer.code, json.loads(answer.body)["code"]) == (503, 30011)
-        assert (await health(world))["status"] == "ok"
+        away = [f"{name}_service_away" for name in ("message", "friend", "group")]
+        assert (await health(world))["reasons"] == away
 
         await world.start_services()
         private = await alice.persist("chat", msg_id="private-1", toUserId=1002)

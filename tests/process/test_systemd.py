@@ -8,9 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
 from skyeim_ws.process import systemd
+from tests.go_services import go_services
+from tests.process.conftest import running, skyeim
+from tests.process.test_check import acl, configure
+from tests.store.servers import Server
 from tests.waiting import DEADLINE
 
 
@@ -106,3 +111,27 @@ async def test_without_a_watchdog_there_are_no_signs_of_life(
     async with systemd.running():
         assert supervisor.recv(100) == b"READY=1"
     assert supervisor.recv(100) == b"STOPPING=1"
+
+
+@pytest.mark.gen_test
+async def test_systemd_hears_ready_once_redis_lets_us_in(folder: Path, server: Server) -> None:
+    """And no sooner, whatever the reason: here a password that is not the one of the file."""
+    async with (
+        Redis(unix_socket_path=str(server.socket)) as admin,
+        go_services(admin) as (_, address),
+    ):
+        configure(folder, str(server.socket), address)
+        await acl(admin, "SETUSER default resetpass >other")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+            listener.bind(str(folder / "notify"))
+            listener.setblocking(False)
+            systemd_at = {"NOTIFY_SOCKET": str(folder / "notify")}
+            async with running(folder, *skyeim("serve"), **systemd_at) as program:
+                refused = await program.line("redis_not_usable")
+                assert "Authentication required" in refused
+                with pytest.raises(BlockingIOError):
+                    listener.recv(100)
+                await acl(admin, "SETUSER default nopass")
+                async with asyncio.timeout(DEADLINE):
+                    heard = await asyncio.get_running_loop().sock_recv(listener, 100)
+                assert heard == b"READY=1"
