@@ -5,7 +5,7 @@ import ipaddress
 import re
 from dataclasses import dataclass, replace
 
-from skyeim_ws.config.errors import ConfigError
+from skyeim_ws.config.errors import ConfigError, shown
 from skyeim_ws.config.loader import bind
 from skyeim_ws.config.redis import check_redis
 from skyeim_ws.config.rpc import check_etcd, check_pair, check_rpc, check_services
@@ -128,7 +128,8 @@ def _check_edge(config: Config) -> None:
         try:
             ipaddress.ip_network(proxy, strict=False)
         except ValueError:
-            problem = f'has "{proxy}", which is neither an address nor a network such as 10.0.0.0/8'
+            wanted = "neither an address nor a network such as 10.0.0.0/8"
+            problem = f'has "{shown(proxy)}", which is {wanted}'
             raise ConfigError(config.path, problem, field="TrustedProxies") from None
 
 

@@ -59,7 +59,9 @@ class OriginList:
             below = _ANY_HOST_BELOW in pattern
             origin = parse_origin(pattern.replace(_ANY_HOST_BELOW, "://", 1))
             if origin is None or (below and (not origin.host or origin.host.startswith("["))):
-                raise ValueError(f'"{pattern}" is no origin such as https://*.example.com:8443')
+                raise ValueError(
+                    f'"{pattern[:60]}" is no origin such as https://*.example.com:8443'
+                )
             if below:
                 self._below.append(origin)
             else:

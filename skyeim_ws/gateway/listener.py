@@ -63,7 +63,9 @@ class _TellingStream(IOStream):
         """Close, and answer first where a head is the reason."""
         # The line with the size of a chunk has a limit as well, but another one.
         limit = f"{MAX_HEADER_BYTES} bytes"
-        if isinstance(exc_info, UnsatisfiableReadError) and limit in str(exc_info):
+        too_large = isinstance(exc_info, UnsatisfiableReadError) and limit in str(exc_info)
+        # It may be closed already: the peer is gone, and what it sent is still in the buffer.
+        if too_large and not self.closed():
             with suppress(OSError):
                 self.socket.send(_TOO_LARGE)
                 # What was sent and not read would turn the end into a reset, which the answer

@@ -92,6 +92,8 @@ def test_merged_mappings_give_way_to_what_stands_itself(tmp_path: Path) -> None:
         ("- hush\n", "line 1: must be a mapping of keys"),
         ("Name: a\nName: b\n", 'line 2: "Name" is set twice'),
         ("Name: hush\x07\n", 'line 1: is not valid YAML (at "Name")'),
+        ('TrustedProxies: ["\\x1e\\n"]\n', 'field "TrustedProxies" has "??", which is neither'),
+        ('WebSocket: {Origins: ["\\x1e\\n"]}\n', 'field "WebSocket.Origins" has "??" is no origin'),
         ("Mode: 'a\\nb'\n", 'field "Mode" must be one of'),
         ('Mode: "a\\nb\\u202e"\n', 'found "a?b?" (a string)'),
         (f"Name: {'x' * MAX_BYTES}\n", f"is larger than {MAX_BYTES} bytes"),

@@ -102,6 +102,22 @@ async def test_a_head_that_is_too_large_gets_431(make_world: MakeWorld, size: in
 
 
 @pytest.mark.gen_test
+async def test_who_is_gone_before_its_head_is_read_is_no_fault(make_world: MakeWorld) -> None:
+    """Several reads end at once: what came is too large, and nothing more will come."""
+    async with make_world() as world:
+        with capture_logs() as lines:
+            for _ in range(20):
+                _, writer = await asyncio.open_connection("127.0.0.1", world.port)
+                # Two requests: the head of the second is looked at when the first is answered.
+                writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\n")
+                writer.write(b"A: " + b"x" * 20_000)
+                writer.close()
+                await writer.wait_closed()
+            assert (await ask(world, "GET /health HTTP/1.1")).status == 200
+        assert [line for line in lines if line["log_level"] == "error"] == []
+
+
+@pytest.mark.gen_test
 async def test_a_head_that_is_too_large_gets_431_over_tls(make_world: MakeWorld) -> None:
     certificate = TLS / "localhost-cert.pem"
     files = {"cert_file": str(certificate), "key_file": str(TLS / "localhost-key.pem")}
