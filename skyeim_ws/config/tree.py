@@ -161,6 +161,7 @@ class WebSocketConf:
     confirm_interval: Seconds = 0.5
     node_renew_interval: Seconds = 5.0
     node_dead_after: Seconds = 15.0
+    presence_check_interval: Seconds = 120.0
     origins: tuple[str, ...] = ()
     rate_limit: CountOrOff = 200
     rate_burst: Count = 400

@@ -23,6 +23,7 @@ from skyeim_ws.gateway.backends import forget_everyone, open_services, open_stor
 from skyeim_ws.gateway.dispatch_table import dispatcher
 from skyeim_ws.gateway.gauges import gauges, service_gauges
 from skyeim_ws.gateway.groups import group_routing
+from skyeim_ws.gateway.presence import presence_keeping
 from skyeim_ws.gateway.readiness import Readiness
 from skyeim_ws.gateway.supervisor import Supervisor
 from skyeim_ws.handler import tokens
@@ -144,8 +145,6 @@ async def gateway(
             hub=hub,
             presence=store.presence,
             friends=friends,
-            sessions=store.registry,
-            user_router=user_router,
             requests=requests,
         )
         typing = TypingNotices(
@@ -166,6 +165,7 @@ async def gateway(
             arrivals=arrivals,
             requests=requests,
         )
+        keeping = presence_keeping(hub, store, friends, ws.presence_check_interval)
         sessions = Sessions(
             hub=hub,
             registry=store.registry,
@@ -173,7 +173,8 @@ async def gateway(
             bus=store.bus,
             presence=store.presence,
             groups=groups,
-            social=social,
+            announcer=keeping.announcer,
+            departures=keeping.departures,
             offline=offline,
             delivery=delivery,
             catch_up=catch_up,
@@ -201,10 +202,9 @@ async def gateway(
             acks=acks,
             arrivals=arrivals,
             catch_up=catch_up,
-            social=social,
+            announcer=keeping.announcer,
             tasks=tasks,
         )
-        store.pipeline.on_recovered.append(cluster.reclaim)
         members.on_filled = sessions.members_known
         sessions.on_claim_failed = cluster.claim_later
         context = ClientContext(
@@ -214,12 +214,8 @@ async def gateway(
             stats=stats,
             clock=asyncio.get_running_loop().time,
         )
-        supervisor.keep("bus", store.bus.start(cluster, cluster.reclaim), store.bus.close)
-        supervisor.keep(
-            "lease",
-            store.lease.start(on_lost=cluster.reclaim, on_reaped=cluster.reaped),
-            store.lease.close,
-        )
+
+        keeping.start(supervisor, store, cluster)
         heartbeat = Heartbeat(context)
         supervisor.keep("heartbeat", heartbeat.start(), heartbeat.close)
         await _heard(store.bus)

@@ -18,11 +18,13 @@ from skyeim_ws.rpc.friends import FriendClient
 from skyeim_ws.rpc.groups import GroupClient
 from skyeim_ws.rpc.messages import MessageClient
 from skyeim_ws.rpc.pool import Pool
+from skyeim_ws.store.announcements import RedisAnnouncements
 from skyeim_ws.store.bus import RedisBus, unique_node
 from skyeim_ws.store.cancellation import cancel_and_wait
 from skyeim_ws.store.client import Client, connect
 from skyeim_ws.store.nodes import NodeLease
 from skyeim_ws.store.offline import RedisOfflineQueue
+from skyeim_ws.store.orphans import RedisOrphans
 from skyeim_ws.store.pipeline import Pipeline
 from skyeim_ws.store.presence import RedisPresence
 from skyeim_ws.store.sessions import RedisSessions
@@ -41,6 +43,8 @@ class Store:
     queue: RedisOfflineQueue
     registry: RedisSessions
     bus: RedisBus
+    announcements: RedisAnnouncements
+    orphans: RedisOrphans
     lease: NodeLease
 
 
@@ -77,6 +81,8 @@ def open_store(
         queue=queue,
         registry=registry,
         bus=RedisBus(pipeline, redis, node),
+        announcements=RedisAnnouncements(pipeline, node),
+        orphans=RedisOrphans(pipeline, redis, registry, node),
         lease=NodeLease(
             pipeline,
             registry,

@@ -10,6 +10,7 @@ from skyeim_ws.conn.client import Client, State
 from skyeim_ws.conn.group_router import GroupFrame, GroupRouter
 from skyeim_ws.conn.hub import Hub
 from skyeim_ws.logic.acks import Acks
+from skyeim_ws.logic.announcer import Announcer
 from skyeim_ws.logic.arrivals import Arrivals
 from skyeim_ws.logic.bus import Bus
 from skyeim_ws.logic.catch_up import CatchUp
@@ -18,20 +19,17 @@ from skyeim_ws.logic.ports import (
     NodeSessions,
     Presence,
     Reclaimed,
-    Refused,
     SessionRegistry,
     Unavailable,
 )
 from skyeim_ws.logic.progress import Wait
 from skyeim_ws.logic.session import Sessions
 from skyeim_ws.logic.session_state import session_of
-from skyeim_ws.logic.social import Social
 from skyeim_ws.logic.tasks import Tasks
 
 log = structlog.get_logger()
 
 _RECLAIM_AT_ONCE = 500
-_ANNOUNCE_AT_ONCE = 50
 """Users per step, so that a node with many does not hold Redis up after an outage."""
 
 _RETRY_SECONDS = 1.0
@@ -54,7 +52,7 @@ class Cluster:
         acks: Acks,
         arrivals: Arrivals,
         catch_up: CatchUp,
-        social: Social,
+        announcer: Announcer,
         tasks: Tasks,
     ) -> None:
         self._hub = hub
@@ -67,7 +65,7 @@ class Cluster:
         self._acks = acks
         self._arrivals = arrivals
         self._catch_up = catch_up
-        self._social = social
+        self._announcer = announcer
         self._tasks = tasks
         self._node_sessions = node_sessions
         self._reclaiming = False
@@ -145,6 +143,11 @@ class Cluster:
             session.in_node_sessions = session.brought_unread = False
         self._claim_again(self._hub)
 
+    def subscribed(self) -> None:
+        """Make up for what the others may have told while this node did not hear them."""
+        self.reclaim()
+        self._announcer.subscribed()
+
     def claim_later(self, client: Client) -> None:
         """Write the session of a login that could not reach Redis, as soon as it can."""
         self._presence.resync({client.user_id: session_of(client).group_ids})
@@ -156,25 +159,17 @@ class Cluster:
             self._reclaiming = True
             self._tasks.spawn(self._reclaim_all())
 
-    async def reaped(self, gone: Sequence[int], moved: Sequence[int]) -> None:
+    def reaped(self, gone: Sequence[int], moved: Sequence[int]) -> None:
         """Tell the friends of users whom a dead node has left offline.
 
         Those who had already moved to another node may miss what the dead one had in its hands.
         """
-        for start in range(0, len(gone), _ANNOUNCE_AT_ONCE):
-            some = gone[start : start + _ANNOUNCE_AT_ONCE]
-            await asyncio.gather(*(self._announce_gone(user_id) for user_id in some))
+        self._announcer.note(gone)
         for user_id in moved:
             if user_id in self._hub:
                 self.node_died(user_id)
             else:
                 self._bus.catch_up(user_id)
-
-    async def _announce_gone(self, user_id: int) -> None:
-        try:
-            await self._social.announce(user_id, online=False)
-        except (Refused, Unavailable) as error:
-            log.info("friends_not_told", user=user_id, online=False, error=str(error))
 
     async def _reclaim_all(self) -> None:
         try:
@@ -203,12 +198,21 @@ class Cluster:
         await self._node_sessions.enter_again(
             [(c.user_id, c.conn_id, session_of(c).group_ids) for c in clients]
         )
+        # Whoever has left since is being taken out, and must not be written behind that.
+        clients = [client for client in clients if self._hub.get(client.user_id) is client]
         for client in clients:
             session_of(client).in_node_sessions = True
         answers = await self._registry.reclaim([(c.user_id, c.conn_id) for c in clients])
         for client, answer in zip(clients, answers, strict=True):
             if self._hub.get(client.user_id) is not client:
                 continue
+            if answer.refused:
+                # Redis refuses it for this user alone; the chat goes on here.
+                log.error("session_not_written", user=client.user_id)
+                self._catch_up.resume(client, Wait.RECLAIM)
+                continue
+            # Friends may have been told that this node is dead, or nothing at all.
+            self._announcer.note([client.user_id])
             if not answer.ours:
                 self._sessions.kick(client)
                 continue

@@ -165,14 +165,14 @@ class Presence(Protocol):
         Raises Unavailable.
         """
 
-    def leave(self, user_id: int, group_ids: Sequence[str]) -> None:
-        """Take the user out; while Redis is away this waits in a bounded buffer."""
+    async def leave(self, users: Mapping[int, Sequence[str]]) -> None:
+        """Take users out, and out of their groups. Raises Unavailable."""
 
     async def online(self, user_ids: Sequence[int]) -> list[int]:
         """Return those of the users who are online, in the order given. Raises Unavailable."""
 
-    async def sync_group(self, group_id: str, members: Set[int], here: Set[int]) -> None:
-        """Enter the members who are `here`, and take out who is no member any more.
+    async def sync_group(self, group_id: str, members: Set[int], here: Set[int]) -> list[int]:
+        """Enter the members who are `here`; take out who is no member any more, and return them.
 
         Raises Unavailable.
         """
@@ -181,6 +181,12 @@ class Presence(Protocol):
         """Write users of this node, with their groups, again.
 
         While Redis is away this does nothing: the recovery asks for it anew.
+        """
+
+    async def enter_again(self, users: Mapping[int, Sequence[str]]) -> None:
+        """Write some users of this node with their groups, whether they stand there or not.
+
+        Raises Unavailable.
         """
 
 
@@ -232,6 +238,8 @@ class Reclaimed(msgspec.Struct, frozen=True):
     conn_id: str = ""
     missed: str = ""
     own: str = ""
+    refused: bool = False
+    """Whether the shared state refuses to take it, for this user alone."""
 
 
 class SessionRegistry(Protocol):
@@ -250,10 +258,10 @@ class SessionRegistry(Protocol):
         for each, in the same order. Raises Unavailable.
         """
 
-    def release(self, user_id: int, conn_id: str, done: Callable[[bool], None]) -> None:
-        """End the session if it is still this connection's; while Redis is away this waits.
+    async def release(self, connections: Sequence[tuple[int, str]]) -> list[bool]:
+        """End the sessions that are still these connections', given with their users.
 
-        `done` is called once, later, with whether the session was ended, as far as is known.
+        Returns which of the users have no session now. Raises Unavailable.
         """
 
     def note_missed(self, user_id: int, *, for_now: bool = False) -> str:
@@ -268,8 +276,8 @@ class SessionRegistry(Protocol):
     def forget_replaced(self, user_id: int, node: str, conn_id: str) -> None:
         """Forget whose place was taken: that node has been told."""
 
-    async def anywhere(self, user_id: int) -> bool:
-        """Return whether the user has a session on any node. Raises Unavailable."""
+    async def anywhere(self, user_ids: Sequence[int]) -> list[bool]:
+        """Return which of the users have a session on any node. Raises Unavailable."""
 
 
 class NodeSessions(Protocol):
@@ -298,8 +306,8 @@ class NodeSessions(Protocol):
         Raises Unavailable.
         """
 
-    def leave(self, user_id: int) -> None:
-        """Forget a user."""
+    async def leave(self, user_ids: Sequence[int]) -> None:
+        """Forget users. Raises Unavailable."""
 
 
 class OfflineQueue(Protocol):

@@ -2,8 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -13,9 +12,11 @@ from skyeim_ws.conn.ledger import Delivery
 from skyeim_ws.conn.messages import Connected, Kicked, frame
 from skyeim_ws.contract.codes import CloseCode
 from skyeim_ws.contract.texts import Text
+from skyeim_ws.logic.announcer import Announcer
 from skyeim_ws.logic.bus import Bus
 from skyeim_ws.logic.catch_up import CatchUp
 from skyeim_ws.logic.delivery import PrivateDelivery
+from skyeim_ws.logic.departures import Departure, Departures
 from skyeim_ws.logic.offline import OfflineMessages, summary_frame
 from skyeim_ws.logic.ports import (
     Claim,
@@ -29,7 +30,6 @@ from skyeim_ws.logic.ports import (
 )
 from skyeim_ws.logic.progress import Wait
 from skyeim_ws.logic.session_state import session_of
-from skyeim_ws.logic.social import Social
 from skyeim_ws.logic.tasks import Tasks
 
 log = structlog.get_logger()
@@ -56,7 +56,8 @@ class Sessions:
         bus: Bus,
         presence: Presence,
         groups: Groups,
-        social: Social,
+        announcer: Announcer,
+        departures: Departures,
         offline: OfflineMessages,
         delivery: PrivateDelivery,
         catch_up: CatchUp,
@@ -71,7 +72,8 @@ class Sessions:
         self._bus = bus
         self._presence = presence
         self._groups = groups
-        self._social = social
+        self._announcer = announcer
+        self._departures = departures
         self._offline = offline
         self._delivery = delivery
         self._catch_up = catch_up
@@ -98,9 +100,8 @@ class Sessions:
         if previous is not None:
             session_of(client).group_ids = session_of(previous).group_ids
             self.kick(previous)
-        claim = await self._start(client)
-        was_offline = previous is None and (claim is None or not claim.conn_id)
-        self._tasks.spawn(self._introduce(client, announce=was_offline), client)
+        await self._start(client)
+        self._tasks.spawn(self._introduce(client), client)
 
     def confirmed(self, client: Client, deliveries: list[Delivery]) -> None:
         """Settle what the client has."""
@@ -108,19 +109,16 @@ class Sessions:
         self._catch_up.progressed(client)
 
     def ended(self, client: Client, undelivered: list[Delivery]) -> None:
-        """Take the client out of the hub, then put back what it held, then clean up."""
+        """Take the client out of the hub, put back what it held, and have the rest undone."""
         was_current = self._hub.unregister(client)
         undelivered += self._catch_up.forget(client)
         # First of all: should this node die before the rest, the session still tells of it.
         self._delivery.return_undelivered(client.user_id, undelivered)
-        # A connection that was replaced is not offline: its user is here, or on another node.
-        if was_current and not session_of(client).replaced:
-            self._registry.release(
-                client.user_id, client.conn_id, partial(self._released, client.user_id)
-            )
-            self._presence.leave(client.user_id, session_of(client).group_ids)
         if was_current:
-            self._node_sessions.leave(client.user_id)
+            session = session_of(client)
+            self._departures.add(
+                client.user_id, Departure(client.conn_id, session.group_ids, session.replaced)
+            )
 
     def kick(self, client: Client) -> None:
         """End a connection whose place a newer login has taken."""
@@ -138,16 +136,18 @@ class Sessions:
 
     def members_known(self, group_id: str, members: frozenset[int]) -> None:
         """Bring the group's presence in line with its members, who may have changed."""
+        joined = []
         for user_id in self._hub.users & members:
             client = self._hub.get(user_id)
             session = None if client is None else session_of(client)
-            if session is not None and group_id not in session.group_ids:
+            if client is not None and session is not None and group_id not in session.group_ids:
                 session.group_ids += (group_id,)
-        self._tasks.spawn(self._sync_group(group_id, members))
+                joined.append(client)
+        self._tasks.spawn(self._sync_group(group_id, members, joined))
 
     def drain(self) -> None:
         """Send every client away; refuse new ones."""
-        self.draining = True
+        self.draining = self._announcer.stopping = True
         for client in self._hub:
             self._send_away(client)
 
@@ -155,18 +155,17 @@ class Sessions:
         delay = random.randint(*_RETRY_AFTER_MS)  # noqa: S311 - spreads load
         client.disconnect(CloseCode.GOING_AWAY, Text.GOING_AWAY(delay=delay))
 
-    def _released(self, user_id: int, ended: bool) -> None:
-        """Tell the friends, unless the user is on a newer connection, here or elsewhere."""
-        if ended and user_id not in self._hub and not self.draining:
-            self._tasks.spawn(self._announce(user_id, online=False))
-
     def _rename(self, client: Client, conn_id: str) -> None:
         """Take the id that makes this session the newest, also by a clock that is behind."""
         log.info("connection_renamed", user=client.user_id, conn=client.conn_id, to=conn_id)
         client.conn_id = conn_id
         if client.state is not State.CONNECTING:
             # It ended meanwhile, under its old name.
-            self._registry.release(client.user_id, conn_id, lambda _: None)
+            if client.user_id not in self._hub:
+                session = session_of(client)
+                self._departures.add(
+                    client.user_id, Departure(conn_id, session.group_ids, session.replaced)
+                )
         elif session_of(client).kicked_as == conn_id:
             self.kick(client)
 
@@ -178,7 +177,7 @@ class Sessions:
 
         self._node_sessions.enter(client.user_id, client.conn_id, session.group_ids, entered)
 
-    async def _start(self, client: Client) -> Claim | None:
+    async def _start(self, client: Client) -> None:
         """Open the session; without Redis it opens all the same, with what is unread."""
         session = session_of(client)
         # First: whoever cleans up after this node should it die must know of everyone.
@@ -211,12 +210,11 @@ class Sessions:
                 self._catch_up.resume(client, Wait.LOGIN)
             if self.on_claim_failed is not None and self._hub.get(client.user_id) is client:
                 self.on_claim_failed(client)
-            return None
+            return
         window, missed = claim.window, claim.missed
         if claim.conn_id and not claim.here:
             window, missed = await self.evict_remote(client, claim.node, claim.conn_id, missed)
         self._open(client, frames, missed, window)
-        return claim
 
     async def evict_remote(
         self, client: Client, node: str, conn_id: str, missed: str
@@ -273,7 +271,7 @@ class Sessions:
             client.start(frames, self._offline.take(client, window))
         self._catch_up.resume(client, Wait.LOGIN)
 
-    async def _introduce(self, client: Client, *, announce: bool) -> None:
+    async def _introduce(self, client: Client) -> None:
         """Enter the user's groups and tell the friends; the client does not wait for it."""
         try:
             group_ids = tuple(await self._groups.joined(client.user_id))
@@ -288,18 +286,21 @@ class Sessions:
                 await self._presence.enter(client.user_id, group_ids)
             except Unavailable as error:
                 log.info("group_presence_not_written", user=client.user_id, error=str(error))
-        if announce:
-            await self._announce(client.user_id, online=True)
+        self._announcer.note([client.user_id])
 
-    async def _announce(self, user_id: int, *, online: bool) -> None:
-        try:
-            await self._social.announce(user_id, online=online)
-        except (Refused, Unavailable) as error:
-            log.info("friends_not_told", user=user_id, online=online, error=str(error))
-
-    async def _sync_group(self, group_id: str, members: frozenset[int]) -> None:
+    async def _sync_group(
+        self, group_id: str, members: frozenset[int], joined: Sequence[Client]
+    ) -> None:
         try:
             # The hub is asked here, not earlier: whoever left since would stay online for good.
-            await self._presence.sync_group(group_id, members, self._hub.users & members)
+            gone = await self._presence.sync_group(group_id, members, self._hub.users & members)
+            here = [c for c in joined if self._hub.get(c.user_id) is c]
+            await self._node_sessions.enter_again(
+                [(c.user_id, c.conn_id, session_of(c).group_ids) for c in here]
+            )
         except Unavailable as error:
             log.debug("group_presence_not_written", group=group_id, error=str(error))
+            return
+        for client in filter(None, map(self._hub.get, gone)):
+            session = session_of(client)
+            session.group_ids = tuple(each for each in session.group_ids if each != group_id)

@@ -1,4 +1,4 @@
-"""Signs of life: what friends see of each other, and what a client asks of the server."""
+"""Signs of life: what a client asks of its friends, and of the server."""
 
 from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.hub import Hub
@@ -6,18 +6,16 @@ from skyeim_ws.conn.messages import (
     Pong,
     PresenceAnswer,
     PresenceQuery,
-    UserStatus,
     frame,
     now_seconds,
 )
 from skyeim_ws.logic.friends import FriendCache
-from skyeim_ws.logic.ports import Presence, SessionRegistry, Unavailable
+from skyeim_ws.logic.ports import Presence, Unavailable
 from skyeim_ws.logic.requests import Requests
-from skyeim_ws.logic.user_router import UserRouter
 
 
 class Social:
-    """Handles `presence`, and announces who comes and goes."""
+    """Handles `presence` and `ping`."""
 
     def __init__(
         self,
@@ -25,28 +23,12 @@ class Social:
         hub: Hub,
         presence: Presence,
         friends: FriendCache,
-        sessions: SessionRegistry,
-        user_router: UserRouter,
         requests: Requests,
     ) -> None:
         self._hub = hub
         self._presence = presence
         self._friends = friends
-        self._sessions = sessions
-        self._user_router = user_router
         self._requests = requests
-
-    async def announce(self, user_id: int, *, online: bool) -> None:
-        """Tell the online friends that the user came or went, if it is still so by then."""
-        friends = await self._friends.friends(user_id)
-        if online:
-            still_so = user_id in self._hub
-        else:
-            still_so = user_id not in self._hub and not await self._sessions.anywhere(user_id)
-        if not still_so:
-            return
-        status = UserStatus(user_id=user_id, timestamp=now_seconds())
-        self._user_router.send_all(friends, frame("online" if online else "offline", status))
 
     def pong(self, client: Client, _data: object) -> None:
         """Answer a ping of a client that cannot see those of the protocol."""

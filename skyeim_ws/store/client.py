@@ -37,6 +37,11 @@ def link(client: Client) -> Shard | Cluster:
     return Shard(client, replicated=isinstance(client.connection_pool, SentinelConnectionPool))
 
 
+async def masters(client: Client) -> list[Redis]:
+    """Return the clients of all masters: each has a part of the keys."""
+    return await client.masters() if isinstance(client, Cluster) else [client]
+
+
 async def dedicated(client: Client) -> AbstractConnection:
     """Return a connection of one's own, not open yet.
 

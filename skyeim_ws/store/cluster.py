@@ -74,6 +74,12 @@ class Cluster:
             await self._read_map()
         return self._shard(random.choice(self._living() or self._masters)).redis  # noqa: S311
 
+    async def masters(self) -> list[Redis]:
+        """Return the clients of all masters."""
+        if not self._masters:
+            await self._read_map()
+        return [self._shard(address).redis for address in self._masters]
+
     async def aclose(self) -> None:
         """Close the connections to all nodes."""
         for address in list(self._shards):

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import math
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import structlog
 
@@ -17,7 +17,7 @@ from skyeim_ws.store.shard import Command
 
 log = structlog.get_logger()
 
-OnReaped = Callable[[Sequence[int], Sequence[int]], Awaitable[None]]
+OnReaped = Callable[[Sequence[int], Sequence[int]], None]
 
 NODES_KEY = "ws:nodes"
 RENEW_SECONDS = 5.0
@@ -73,13 +73,16 @@ class NodeLease:
         return asyncio.get_running_loop().time() - self._renewed < self._dead_after
 
     async def close(self) -> None:
-        """Give the lease up; whoever is still listed as this node's user is cleaned up after."""
+        """Give the lease up; but if users are still listed, let the others clean up after them."""
         if self._task is not None:
             await cancel_and_wait(self._task)
         await cancel_and_wait(*self._reapers.values())
-        self._pipeline.submit(
-            ("ZREM", NODES_KEY, self._node), ("DEL", node_sessions_key(self._node))
-        )
+        try:
+            [left] = await self._pipeline.call(("HLEN", node_sessions_key(self._node)))
+        except Unavailable:
+            return
+        if left == 0:
+            self._pipeline.submit(("ZREM", NODES_KEY, self._node))
 
     def enter(
         self,
@@ -106,9 +109,10 @@ class NodeLease:
                 fields += (user_id, _record(conn_id, group_ids))
             await self._pipeline.call(("HSET", node_sessions_key(self._node), *fields))
 
-    def leave(self, user_id: int) -> None:
-        """Forget the user."""
-        self._pipeline.submit(("HDEL", node_sessions_key(self._node), user_id))
+    async def leave(self, user_ids: Sequence[int]) -> None:
+        """Forget users."""
+        if user_ids:
+            await self._pipeline.call_each(("HDEL", node_sessions_key(self._node), *user_ids))
 
     async def reap_all(self) -> None:
         """Clean up after all other nodes at once; only for a Redis that no other node uses."""
@@ -156,7 +160,7 @@ class NodeLease:
 
     async def _reap_and_tell(self, node: str, on_reaped: OnReaped) -> None:
         try:
-            await on_reaped(*await self._reap(node))
+            on_reaped(*await self._reap(node))
         except Unavailable as error:
             log.warning("node_reaping_delayed", node=node, error=str(error))
         except Exception:

@@ -141,6 +141,16 @@ class Pipeline:
         self._wake.set()
         return answer
 
+    def call_each(self, *commands: Command) -> asyncio.Future[list[Any]]:
+        """Ask as `call` does, for several users: what is refused has its error for an answer.
+
+        Like a durable operation it counts when a replica has it too.
+        """
+        answer = self.call(*commands)
+        if not answer.done():
+            self._calls[self._number].each = True
+        return answer
+
     async def close(self, timeout: float) -> None:
         """Write what can be written within `timeout` seconds; what remains is counted and lost."""
         self._closed = True
@@ -201,7 +211,7 @@ class Pipeline:
     async def _write(self, batch: list[Operation]) -> Exception | None:
         """Write the batch and pass the answers on; return an error if Redis is lost."""
         commands = [command for operation in batch for command in operation.commands]
-        durable = any(operation.durable for operation in batch)
+        durable = any(operation.durable or operation.each for operation in batch)
         # After a loss each write has a PING, since it may not reach the part that was lost.
         ask = not batch or not self.healthy
         if ask:
@@ -236,7 +246,10 @@ class Pipeline:
                 again.append(operation)
             elif errors:
                 failures.append((str(operation.commands[own.index(errors[0])][0]), errors[0]))
-                operation.fail(text(errors[0]))
+                if operation.each:
+                    operation.settle(own)
+                else:
+                    operation.fail(text(errors[0]))
             else:
                 operation.settle(own)
         self._put_back(again)

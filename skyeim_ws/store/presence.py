@@ -1,10 +1,12 @@
 """Who is online, over all nodes: the sets that every gateway and service shares."""
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from itertools import islice
 from typing import TypeVar
 
+from skyeim_ws.store.announcements import TOLD_KEY
 from skyeim_ws.store.pipeline import Pipeline
 from skyeim_ws.store.shard import Command
 
@@ -37,12 +39,9 @@ class RedisPresence:
         )
         return int(count)
 
-    def leave(self, user_id: int, group_ids: Sequence[str]) -> None:
-        """Take the user out; tried again while Redis is away."""
-        self._pipeline.submit(
-            ("SREM", USERS_KEY, user_id),
-            *(("SREM", group_key(group_id), user_id) for group_id in group_ids),
-        )
+    async def leave(self, users: Mapping[int, Sequence[str]]) -> None:
+        """Take users out, and out of their groups."""
+        await self._call_all(_all_of("SREM", users))
 
     async def online(self, user_ids: Sequence[int]) -> list[int]:
         """Return those of the users who are online, in the order given."""
@@ -51,14 +50,15 @@ class RedisPresence:
         [flags] = await self._pipeline.call(("SMISMEMBER", USERS_KEY, *user_ids))
         return [user_id for user_id, flag in zip(user_ids, flags, strict=True) if flag]
 
-    async def sync_group(self, group_id: str, members: Set[int], here: Set[int]) -> None:
-        """Write which members are connected here; take out those who are no members any more."""
+    async def sync_group(self, group_id: str, members: Set[int], here: Set[int]) -> list[int]:
+        """Write which members are here; take out who is no member any more, and return them."""
         key = group_key(group_id)
         additions: list[Command] = [("SADD", key, *some) for some in _chunks(here)]
         *_, online = await self._pipeline.call(*additions, ("SMEMBERS", key))
         gone = [user_id for user_id in map(int, online) if user_id not in members]
         for some in _chunks(gone):
             self._pipeline.submit(("SREM", key, *some))
+        return gone
 
     def resync(self, users: Mapping[int, Sequence[str]]) -> None:
         """Write all users of this node, with their groups, again after an outage.
@@ -69,16 +69,21 @@ class RedisPresence:
         if not self._pipeline.healthy:
             # The recovery asks again; until then the room in the queue is for what nobody else has.
             return
-        groups: defaultdict[str, list[int]] = defaultdict(list)
-        for user_id, group_ids in users.items():
-            for group_id in group_ids:
-                groups[group_id].append(user_id)
-        for commands in _chunks(_additions(users, groups)):
+        for commands in _chunks(_all_of("SADD", users)):
             self._pipeline.submit(*commands)
+
+    async def enter_again(self, users: Mapping[int, Sequence[str]]) -> None:
+        """Write some users of this node, with their groups, whether they stand there or not."""
+        await self._call_all(_all_of("SADD", users))
+
+    async def _call_all(self, commands: Iterable[Command]) -> None:
+        """Queue all of them at once, so that what is asked later comes behind them."""
+        calls = [self._pipeline.call_each(*some) for some in _chunks(commands)]
+        await asyncio.gather(*calls)
 
     async def clear(self) -> None:
         """Forget everyone; only for a Redis, not a cluster, that no other node uses."""
-        await self._pipeline.call(("DEL", USERS_KEY))
+        await self._pipeline.call(("DEL", USERS_KEY), ("DEL", TOLD_KEY))
         cursor = 0
         while True:
             [(after, keys)] = await self._pipeline.call(
@@ -91,12 +96,17 @@ class RedisPresence:
                 return
 
 
-def _additions(users: Iterable[int], groups: Mapping[str, list[int]]) -> Iterator[Command]:
+def _all_of(verb: str, users: Mapping[int, Sequence[str]]) -> Iterator[Command]:
+    """Give the commands for users and their groups: few, each for many users."""
+    groups: defaultdict[str, list[int]] = defaultdict(list)
+    for user_id, group_ids in users.items():
+        for group_id in group_ids:
+            groups[group_id].append(user_id)
     for some in _chunks(users):
-        yield ("SADD", USERS_KEY, *some)
+        yield (verb, USERS_KEY, *some)
     for group_id, members in groups.items():
         for some in _chunks(members):
-            yield ("SADD", group_key(group_id), *some)
+            yield (verb, group_key(group_id), *some)
 
 
 def _chunks(items: Iterable[_T]) -> Iterator[tuple[_T, ...]]:

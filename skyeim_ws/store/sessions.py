@@ -1,6 +1,6 @@
 """Which connection, on which node, is the session of a user: one over the whole cluster."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from skyeim_ws.logic.ports import Claim, Reclaimed
 from skyeim_ws.store import scripts
@@ -52,10 +52,13 @@ class RedisSessions:
         )
 
     async def reclaim(self, connections: Sequence[tuple[int, str]]) -> list[Reclaimed]:
-        """Write the sessions of open connections again, but never over that of a newer login."""
+        """Write the sessions of open connections again, but never over that of a newer login.
+
+        Of one user Redis may refuse it, and not of the others.
+        """
         if not connections:
             return []
-        answers = await self._pipeline.call(
+        answers = await self._pipeline.call_each(
             *(
                 (
                     *("EVAL", self._reclaim, 3, session_key(user_id), missed_key(user_id)),
@@ -70,25 +73,27 @@ class RedisSessions:
                 for user_id, conn_id in connections
             )
         )
-        return [self._reclaimed(*answer) for answer in answers]
+        return [
+            Reclaimed(ours=False, refused=True)
+            if isinstance(answer, Exception)
+            else self._reclaimed(*answer)
+            for answer in answers
+        ]
 
-    def release(self, user_id: int, conn_id: str, done: Callable[[bool], None]) -> None:
-        """End the session if it still belongs to this connection; tried again while Redis is away.
-
-        `done` is called once, later, with whether it did. Without Redis the answer is True.
-        """
-        self._pipeline.submit(
-            (
-                "EVAL",
-                self._end,
-                1,
-                session_key(user_id),
-                self._own(conn_id),
-                CLEAN,
-                self._queue.ttl,
-            ),
-            done=lambda outcome: done(outcome[0] == 1 if isinstance(outcome, list) else True),
+    async def release(self, connections: Sequence[tuple[int, str]]) -> list[bool]:
+        """End the sessions that are these connections'; return which users have none now."""
+        if not connections:
+            return []
+        answers = await self._pipeline.call_each(
+            *(
+                (
+                    *("EVAL", self._end, 1, session_key(user_id), self._own(conn_id)),
+                    *(CLEAN, self._queue.ttl),
+                )
+                for user_id, conn_id in connections
+            )
         )
+        return [answer != 0 for answer in answers]
 
     def note_missed(self, user_id: int, *, for_now: bool = False) -> str:
         """Note, until it is forgotten, that the user may have missed messages; return how.
@@ -116,16 +121,29 @@ class RedisSessions:
         """Note that the node has been told that its session was taken over."""
         self._pipeline.submit(("EVAL", self._forget, 1, replaced_key(user_id), f"{node} {conn_id}"))
 
-    async def anywhere(self, user_id: int) -> bool:
-        """Whether the user has a session on any node."""
-        [session] = await self._pipeline.call(("GET", session_key(user_id)))
-        return session is not None and session != CLEAN.encode()
+    async def anywhere(self, user_ids: Sequence[int]) -> list[bool]:
+        """Return which of the users have a session on any node."""
+        return [session != "" for session in await self.sessions(user_ids)]
+
+    async def sessions(self, user_ids: Sequence[int]) -> list[str]:
+        """Return the sessions of users, as `<node> <connection>`; '' where there is none."""
+        if not user_ids:
+            return []
+        found = await self._pipeline.call_each(
+            *(("GET", session_key(user_id)) for user_id in user_ids)
+        )
+        readable = [session.decode() if isinstance(session, bytes) else "" for session in found]
+        return [session if session != CLEAN else "" for session in readable]
+
+    async def forget(self, user_id: int, session: str) -> None:
+        """Take out a session whose node does not have it, unless another stands there by now."""
+        await self._pipeline.call(("EVAL", self._forget, 1, session_key(user_id), session))
 
     async def reap(self, sessions: Sequence[tuple[int, str]]) -> list[int]:
         """End the sessions of a dead node, given with their users; return who had no newer one."""
         if not sessions:
             return []
-        answers = await self._pipeline.call(
+        answers = await self._pipeline.call_each(
             *(
                 (
                     *("EVAL", self._reap, 2, session_key(user_id), missed_key(user_id)),
@@ -135,7 +153,7 @@ class RedisSessions:
             )
         )
         pairs = zip(sessions, answers, strict=True)
-        return [user_id for (user_id, _), reaped in pairs if reaped]
+        return [user_id for (user_id, _), reaped in pairs if reaped != 0]
 
     def _reclaimed(self, ours: int, missed: bytes, previous: bytes, own: bytes) -> Reclaimed:
         node, _, conn_id = previous.decode().partition(" ")

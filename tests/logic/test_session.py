@@ -8,6 +8,7 @@ import pytest
 
 from skyeim_ws.conn.client import Client, State
 from skyeim_ws.contract.codes import CloseCode
+from skyeim_ws.logic.departures import Departure
 from skyeim_ws.logic.offline import OfflineMessages
 from skyeim_ws.logic.ports import Claim, Unavailable, Window
 from skyeim_ws.logic.session import Sessions
@@ -34,16 +35,13 @@ class Outside:
             registry=port,
             node_sessions=cast(
                 Any,
-                SimpleNamespace(
-                    enter=self.note("enter node sessions"), leave=self.note("leave node sessions")
-                ),
+                SimpleNamespace(enter=self.note("enter node sessions")),
             ),
             bus=port,
-            presence=cast(
-                Any, SimpleNamespace(enter=self.online, leave=self.note("leave presence"))
-            ),
+            presence=cast(Any, SimpleNamespace(enter=self.online)),
             groups=cast(Any, SimpleNamespace(joined=self.joined)),
-            social=cast(Any, SimpleNamespace(announce=self.announce)),
+            announcer=cast(Any, SimpleNamespace(note=self.note("announce"))),
+            departures=cast(Any, SimpleNamespace(add=self.left)),
             offline=OfflineMessages(queue=Queue(), requests=port, push_limit=20, max_bytes=1_000),
             delivery=cast(
                 Any,
@@ -76,18 +74,14 @@ class Outside:
             raise self.claim_answer
         return self.claim_answer
 
-    def release(self, _user_id: int, _conn_id: str, done: Callable[[bool], None]) -> None:
-        self.calls.append("release")
-        done(True)
+    def left(self, _user_id: int, departure: Departure) -> None:
+        self.calls.append("replaced" if departure.replaced else "left")
 
     async def online(self, _user_id: int, _group_ids: Sequence[str]) -> int:
         return 1
 
     async def joined(self, _user_id: int) -> list[str]:
         return ["g"]
-
-    async def announce(self, _user_id: int, *, online: bool) -> None:
-        self.calls.append(f"announce {'online' if online else 'offline'}")
 
     async def login(self, person: Person) -> None:
         await self.sessions.opened(person.client)
@@ -108,7 +102,7 @@ async def test_a_login_is_known_to_the_others_before_it_is_claimed() -> None:
     assert [frame["type"] for frame in bob.frames] == ["connected", "offline_messages"]
     assert bob.delivered == ["m8", "m9"]
     assert bob.session.group_ids == ("g",)
-    assert outside.calls[-2:] == ["enter node sessions", "announce online"]
+    assert outside.calls[-2:] == ["enter node sessions", "announce"]
 
 
 @pytest.mark.gen_test
@@ -135,7 +129,7 @@ async def test_a_newer_login_takes_the_place_and_nobody_is_told_of_either() -> N
     assert newer.session.group_ids == ("g",)
     outside.sessions.ended(older.client, [])
     assert outside.people == {BOB: newer}
-    assert not {"announce online", "announce offline", "release"} & set(outside.calls)
+    assert not {"left", "replaced"} & set(outside.calls)
 
 
 @pytest.mark.gen_test
@@ -157,13 +151,7 @@ async def test_at_the_end_what_is_held_is_put_back_before_the_session_is_release
     undelivered = [live(5)]
     outside.sessions.ended(bob.client, undelivered)
     await until(lambda: not len(outside.tasks))
-    assert outside.calls == [
-        "return undelivered",
-        "release",
-        "leave presence",
-        "leave node sessions",
-        "announce offline",
-    ]
+    assert outside.calls == ["return undelivered", "left"]
     assert [delivery.msg_id for delivery in undelivered] == ["m5", "m7"]
     assert not outside.people
 

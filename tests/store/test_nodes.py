@@ -44,7 +44,7 @@ class Node:
         def on_lost() -> None:
             self.lost += 1
 
-        async def on_reaped(gone: Sequence[int], moved: Sequence[int]) -> None:
+        def on_reaped(gone: Sequence[int], moved: Sequence[int]) -> None:
             self.gone += gone
             self.moved += moved
 
@@ -62,7 +62,7 @@ class Node:
     def wake(self) -> None:
         """Go on as a process does that was stopped for a while."""
 
-        async def on_reaped(_gone: Sequence[int], _moved: Sequence[int]) -> None:
+        def on_reaped(_gone: Sequence[int], _moved: Sequence[int]) -> None:
             return
 
         def on_lost() -> None:
@@ -192,7 +192,18 @@ async def _newest_seen(redis: Redis) -> float:
 async def test_a_node_that_stops_in_order_leaves_nothing_to_clean_up(server: Server) -> None:
     async with cluster(server, "leaving", "alive") as (redis, [leaving, alive]):
         await leaving.login(1, "c1")
+        await leaving.lease.leave([1])
         await leaving.lease.close()
         await until_async(lambda: _listed(redis, "alive"))
         assert not await redis.exists(node_sessions_key("leaving"))
         assert alive.gone == []
+
+
+@pytest.mark.gen_test
+async def test_a_node_that_stops_with_users_listed_is_cleaned_up_after(server: Server) -> None:
+    """It had no time to undo their logins, and nobody else knows of them."""
+    async with cluster(server, "leaving", "alive") as (redis, [leaving, alive]):
+        await leaving.login(1, "c1", "g")
+        await leaving.lease.close()
+        await until(lambda: alive.gone == [1])
+        assert await redis.keys("*online*") == []

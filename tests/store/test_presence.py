@@ -2,7 +2,6 @@
 
 import pytest
 
-from skyeim_ws.logic.ports import Unavailable
 from skyeim_ws.store.presence import CHUNK, RedisPresence
 from tests.store.servers import Server, connected, pipelined
 from tests.waiting import until
@@ -26,7 +25,7 @@ async def test_leaving_takes_the_user_out_everywhere(server: Server) -> None:
         presence = RedisPresence(pipeline)
         await presence.enter(1, ["a", "b"])
         await presence.enter(2, ["b"])
-        presence.leave(1, ["a", "b"])
+        await presence.leave({1: ["a", "b"]})
         assert await presence.online([1, 2]) == [2]
         assert await client.keys("group:online:*") == [b"group:online:b"]
 
@@ -57,26 +56,11 @@ async def test_resync_writes_all_users_and_groups(server: Server) -> None:
         presence = RedisPresence(pipeline)
         users = {user_id: ["all", f"g{user_id}"] for user_id in range(1, 2 * CHUNK)}
         presence.resync(users)
-        presence.leave(1, ["all", "g1"])
+        await presence.leave({1: ["all", "g1"]})
         assert await presence.online([1, 2]) == [2]
         assert await client.scard("online:users") == len(users) - 1
         assert await client.scard("group:online:all") == len(users) - 1
         assert await client.smembers("group:online:g7") == {b"7"}
-
-
-@pytest.mark.gen_test
-async def test_a_leave_during_an_outage_is_made_up_for(mortal: Server) -> None:
-    async with pipelined(mortal) as pipeline:
-        presence = RedisPresence(pipeline)
-        await presence.enter(1, ["a"])
-        mortal.kill()
-        presence.leave(1, ["a"])
-        await until(lambda: not pipeline.healthy)
-        with pytest.raises(Unavailable):
-            await pipeline.call(("PING",), timeout=0.01)
-        mortal.start()
-        await until(lambda: pipeline.healthy)
-        assert await presence.online([1]) == []
 
 
 @pytest.mark.gen_test
@@ -86,10 +70,9 @@ async def test_nothing_is_written_again_before_the_outage_is_over(mortal: Server
         presence = RedisPresence(pipeline)
         await presence.enter(1, ["a"])
         mortal.kill()
-        presence.leave(2, ["a"])
         await until(lambda: not pipeline.healthy)
         presence.resync({1: ["a"]})
-        assert pipeline.waiting == 1
+        assert pipeline.waiting == 0
         mortal.start()
         await until(lambda: pipeline.healthy)
         presence.resync({1: ["a"]})

@@ -176,11 +176,10 @@ class Model(RuleBasedStateMachine):
 
     @rule(login=logins)
     def end(self, login: Login) -> None:
-        answers: list[bool] = []
-        self.write(self.sessions[login.node].release, login.user, login.conn, answers.append)
+        [none] = self.do(self.sessions[login.node].release([(login.user, login.conn)]))
         known = self.model[login.user]
-        assert answers == [known.session == login.session]
-        if answers[0]:
+        assert none == (known.session in ("", CLEAN, login.session))
+        if known.session == login.session:
             known.session = CLEAN
 
     @rule(login=logins)
@@ -229,7 +228,7 @@ class Model(RuleBasedStateMachine):
     @rule(user=users)
     def ask(self, user: int) -> None:
         known = self.model[user]
-        found = self.do(self.sessions["east"].anywhere(user))
+        [found] = self.do(self.sessions["east"].anywhere([user]))
         assert found == (known.session not in ("", CLEAN))
 
     # Queues.

@@ -1,0 +1,61 @@
+"""What keeps Redis and friends right about who is online: put together, and started."""
+
+from dataclasses import dataclass
+
+from skyeim_ws.conn.hub import Hub
+from skyeim_ws.gateway.backends import Store
+from skyeim_ws.gateway.supervisor import Supervisor
+from skyeim_ws.logic.announcer import Announcer
+from skyeim_ws.logic.cluster import Cluster
+from skyeim_ws.logic.departures import Departures
+from skyeim_ws.logic.friends import FriendCache
+from skyeim_ws.logic.reconciliation import Reconciliation
+
+
+@dataclass(frozen=True, slots=True)
+class PresenceKeeping:
+    """The parts; the later ones give work to the earlier ones."""
+
+    announcer: Announcer
+    reconciliation: Reconciliation
+    departures: Departures
+
+    def start(self, supervisor: Supervisor, store: Store, cluster: Cluster) -> None:
+        """Join the other nodes, and start all parts: they end before the lease does."""
+        store.pipeline.on_recovered.append(cluster.reclaim)
+        supervisor.keep("bus", store.bus.start(cluster, cluster.subscribed), store.bus.close)
+        lease = store.lease.start(on_lost=cluster.reclaim, on_reaped=cluster.reaped)
+        supervisor.keep("lease", lease, store.lease.close)
+        supervisor.keep("announcer", self.announcer.start(), self.announcer.close)
+        supervisor.keep("reconciliation", self.reconciliation.start(), self.reconciliation.close)
+        supervisor.keep("departures", self.departures.start(), self.departures.close)
+
+
+def presence_keeping(
+    hub: Hub, store: Store, friends: FriendCache, interval: float
+) -> PresenceKeeping:
+    """Return the parts; `interval` is that of the reconciliation, in seconds."""
+    announcer = Announcer(
+        hub=hub,
+        registry=store.registry,
+        announcements=store.announcements,
+        friends=friends,
+    )
+    return PresenceKeeping(
+        announcer,
+        Reconciliation(
+            hub=hub,
+            presence=store.presence,
+            node_sessions=store.lease,
+            announcer=announcer,
+            orphans=store.orphans,
+            interval=interval,
+        ),
+        Departures(
+            hub=hub,
+            registry=store.registry,
+            presence=store.presence,
+            node_sessions=store.lease,
+            on_left=announcer.left,
+        ),
+    )

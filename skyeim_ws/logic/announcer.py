@@ -1,0 +1,224 @@
+"""Tells friends who is online: of each user the truth, where they were told something else."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from itertools import islice
+from typing import Protocol
+
+import structlog
+
+from skyeim_ws.conn.hub import Hub
+from skyeim_ws.conn.messages import UserStatus, frame, now_seconds
+from skyeim_ws.logic.friends import FriendCache
+from skyeim_ws.logic.ports import Refused, SessionRegistry, Unavailable
+
+log = structlog.get_logger()
+
+_AT_ONCE = 50
+_RETRY_SECONDS = 1.0
+
+
+class Announcements(Protocol):
+    """Of whom friends were told last that they are online, over all nodes; in `store`."""
+
+    async def told(self, user_ids: Sequence[int]) -> list[bool]:
+        """Return of which of the users friends believe that they are online. Raises Unavailable."""
+
+    async def tell(
+        self, user_id: int, friends: Sequence[int], frame: bytes, *, online: bool, again: bool
+    ) -> bool:
+        """Note it and tell the other nodes, in one step; False if it was noted already.
+
+        Then the others are told only if it has to be `again`. Raises Unavailable.
+        """
+
+    async def position(self) -> int:
+        """Return how many announcements there were. Raises Unavailable."""
+
+    async def since(self, position: int) -> list[int]:
+        """Return the users of whom something was told since then. Raises Unavailable."""
+
+
+def news(*, told: bool, online: bool, missed: bool) -> bool | None:
+    """Return what friends are to hear: True for online, False for offline, None for nothing.
+
+    `missed` says that friends of this node may not have heard what was told.
+    """
+    return online if told != online or missed else None
+
+
+class Announcer:
+    """Compares, for whoever is noted, what friends were told with what is so; `start` it on a loop.
+
+    What was told stands in Redis. So it does not matter which node told it, or how often a user is
+    noted; and a user of whom friends cannot be told now is kept, at most once, until they can.
+    """
+
+    def __init__(
+        self,
+        *,
+        hub: Hub,
+        registry: SessionRegistry,
+        announcements: Announcements,
+        friends: FriendCache,
+    ) -> None:
+        self.stopping = False
+        self._hub = hub
+        self._registry = registry
+        self._announcements = announcements
+        self._friends = friends
+        # Whom to look at, and whether friends of this node may have missed the last news of them.
+        self._noted: dict[int, bool] = {}
+        # Users of this node of whom friends were told, in case Redis forgets it.
+        self._told: set[int] = set()
+        # Announcements up to the first of these were heard for certain.
+        self._heard: tuple[int, int] | None = None
+        self._deaf = False
+        self._failing = False
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._noted)
+
+    def start(self) -> asyncio.Task[None]:
+        """Begin; return the task, which ends at `close` alone, or by a fault."""
+        self._task = asyncio.create_task(self._run())
+        return self._task
+
+    async def close(self) -> None:
+        """Stop; whoever is noted is found by another node."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
+    def note(self, user_ids: Iterable[int]) -> None:
+        """Look whether these users are what their friends were told."""
+        for user_id in user_ids:
+            self._noted.setdefault(user_id, False)
+        self._wake.set()
+
+    def left(self, gone: Sequence[int], moved: Sequence[int]) -> None:
+        """Look at those who are nowhere now; who has moved is for another node to look at."""
+        self._told.difference_update(moved)
+        if not self.stopping:
+            # Most clients of a node that stops are back in a moment, on another one.
+            self.note(gone)
+
+    def subscribed(self) -> None:
+        """Tell friends here what this node may not have heard while it was not subscribed."""
+        self._deaf = True
+        self._wake.set()
+
+    async def mark(self) -> None:
+        """Remember how many announcements there were by now; raises Unavailable.
+
+        It takes some seconds to notice that a subscription is dead. So what counts as heard is what
+        was there one mark before; marks are further apart than that.
+        """
+        position = await self._announcements.position()
+        # Redis may have lost its data, and count from the beginning.
+        before = position if self._heard is None else min(self._heard[1], position)
+        self._heard = (before, position)
+
+    async def _run(self) -> None:
+        while True:
+            await self._wake.wait()
+            some = dict(islice(self._noted.items(), _AT_ONCE))
+            for user_id in some:
+                del self._noted[user_id]
+            try:
+                if self._deaf:
+                    await self._catch_up()
+                later = await self._settle(some) if some else {}
+            except Unavailable:
+                later = some
+                await self._tell_here(some)
+            if later:
+                self._put_back(later)
+                await asyncio.sleep(_RETRY_SECONDS)
+            elif some and self._failing:
+                self._failing = False
+                log.info("friends_told_again")
+            if not self._noted and not self._deaf:
+                self._wake.clear()
+
+    def _put_back(self, later: dict[int, bool]) -> None:
+        for user_id, missed in later.items():
+            self._noted[user_id] = missed or self._noted.get(user_id, False)
+        if not self._failing:
+            self._failing = True
+            log.warning("friends_not_told", users=len(self._noted))
+
+    async def _catch_up(self) -> None:
+        if self._heard is None:
+            await self.mark()
+        elif missed := await self._announcements.since(self._heard[0]):
+            self._noted.update(dict.fromkeys(missed, True))
+        self._deaf = False
+
+    async def _settle(self, some: dict[int, bool]) -> dict[int, bool]:
+        """Tell what is to be told; return who is to be looked at again."""
+        users = list(some)
+        told, elsewhere = await asyncio.gather(
+            self._announcements.told(users), self._registry.anywhere(users)
+        )
+        telling: dict[int, bool] = {}
+        for user_id, was_told, is_elsewhere in zip(users, told, elsewhere, strict=True):
+            online = user_id in self._hub or is_elsewhere
+            believed = was_told or (not online and user_id in self._told)
+            answer = news(told=believed, online=online, missed=some[user_id])
+            if answer is not None:
+                telling[user_id] = answer
+            else:
+                self._remember(user_id, online=online)
+        outcomes = await asyncio.gather(
+            *(self._tell(user, online, missed=some[user]) for user, online in telling.items())
+        )
+        return {user: some[user] for user, done in zip(telling, outcomes, strict=True) if not done}
+
+    async def _tell_here(self, users: Iterable[int]) -> None:
+        """Without Redis tell friends on this node at least who has come."""
+        for user_id in users:
+            if user_id in self._hub and user_id not in self._told:
+                with suppress(Refused, Unavailable):
+                    friends = await self._friends.friends(user_id)
+                    self._hub.fan_out(friends, _news_frame(user_id, online=True))
+                    self._remember(user_id, online=True)
+
+    async def _tell(self, user_id: int, online: bool, *, missed: bool) -> bool:
+        try:
+            friends = await self._friends.friends(user_id)
+            told = _news_frame(user_id, online=online)
+            noted = await self._announcements.tell(
+                user_id,
+                sorted(friends),
+                told,
+                online=online,
+                again=not online and user_id in self._told,
+            )
+        except Refused as error:
+            log.info("friends_unknown", user=user_id, error=str(error))
+            return True
+        except Unavailable:
+            return False
+        if noted or missed:
+            self._hub.fan_out(friends, told)
+        self._remember(user_id, online=online)
+        if noted:
+            # Once more: the truth may have changed while it was being told, here or elsewhere.
+            self.note([user_id])
+        return True
+
+    def _remember(self, user_id: int, *, online: bool) -> None:
+        if not online:
+            self._told.discard(user_id)
+        elif user_id in self._hub:
+            self._told.add(user_id)
+        # Else it has just left, which is noted, or is elsewhere, and then it has moved.
+
+
+def _news_frame(user_id: int, *, online: bool) -> bytes:
+    status = UserStatus(user_id=user_id, timestamp=now_seconds())
+    return frame("online" if online else "offline", status)

@@ -1,0 +1,53 @@
+"""Of whom friends believe that they are online, and what was told last."""
+
+from collections.abc import Sequence
+
+from skyeim_ws.store import scripts
+from skyeim_ws.store.keys import BROADCAST
+from skyeim_ws.store.messages import FrameMessage, encode
+from skyeim_ws.store.pipeline import Pipeline
+
+TOLD_KEY = "ws:{told}"
+_LAST_KEY = "ws:{told}:last"
+_COUNT_KEY = "ws:{told}:count"
+
+REMEMBERED = 10_000
+"""Users of the last announcements, for nodes that did not hear them."""
+
+
+class RedisAnnouncements:
+    """`announcer.Announcements` for one node."""
+
+    def __init__(self, pipeline: Pipeline, node: str) -> None:
+        self._pipeline = pipeline
+        self._node = node
+        self._tell = scripts.read("tell_presence")
+
+    async def told(self, user_ids: Sequence[int]) -> list[bool]:
+        """Return of which of the users friends believe that they are online."""
+        [flags] = await self._pipeline.call(("SMISMEMBER", TOLD_KEY, *user_ids))
+        return [flag == 1 for flag in flags]
+
+    async def tell(
+        self, user_id: int, friends: Sequence[int], frame: bytes, *, online: bool, again: bool
+    ) -> bool:
+        """Note it and tell the other nodes; False if it was noted already and not told `again`."""
+        message = encode(FrameMessage(self._node, list(friends), frame))
+        [told] = await self._pipeline.call(
+            (
+                *("EVAL", self._tell, 3, TOLD_KEY, _LAST_KEY, _COUNT_KEY),
+                *(user_id, "SADD" if online else "SREM", BROADCAST, message),
+                *("1" if again else "0", REMEMBERED),
+            )
+        )
+        return bool(told == 1)
+
+    async def position(self) -> int:
+        """Return how many announcements there were."""
+        [count] = await self._pipeline.call(("GET", _COUNT_KEY))
+        return int(count or 0)
+
+    async def since(self, position: int) -> list[int]:
+        """Return the users of whom something was told since then, as far as it is remembered."""
+        [users] = await self._pipeline.call(("ZRANGEBYSCORE", _LAST_KEY, f"({position}", "+inf"))
+        return [int(user) for user in users]
