@@ -6,11 +6,15 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
+from redis.exceptions import MasterDownError, ReadOnlyError
 
 from skyeim_ws.contract.redis_address import RedisAddress, host_and_port
 
 SENTINEL_PORT = 26379
 UNIX_SCHEME = "unix://"
+
+_DEMOTED: list[type[Exception]] = [ReadOnlyError, MasterDownError]
+"""After these the library closes the connection: the address may lead to another server by now."""
 
 
 def open_server(address: RedisAddress, timeout: float, sentinel_timeout: float) -> Redis:
@@ -20,7 +24,7 @@ def open_server(address: RedisAddress, timeout: float, sentinel_timeout: float) 
     connecting and each read and write; one sentinel has `sentinel_timeout`, since a dead one must
     not use up the time of a call. Raises ValueError if an address cannot be read.
     """
-    options = client_options(address, timeout)
+    options = client_options(address, timeout) | {"retry_on_error": _DEMOTED}
     if address.kind == "sentinel":
         # Sentinels have a password of their own, and no users.
         asked = RedisAddress(hosts=(), password=address.sentinel_password, tls=address.tls)

@@ -189,13 +189,17 @@ class RedisBus:
         """Handle messages until the subscription is dead.
 
         A Pub/Sub connection can die without an error. So after a silence the node publishes a probe
-        to itself; if it does not hear that, the subscription is dead.
+        to itself; if it does not hear that, the subscription is dead. One that is left at a server
+        which is no master any more may live on, so it follows the pipeline.
         """
+        moves = self._pipeline.moves
         probing = False
         probe = encode(Probe())
         while True:
             patience = PROBE_PATIENCE if probing else PROBE_INTERVAL
             reply = await connection.read_response(timeout=patience)
+            if self._pipeline.moves != moves:
+                raise ConnectionError("Redis has moved")
             if reply is None:
                 if probing:
                     raise TimeoutError("the subscription is dead")

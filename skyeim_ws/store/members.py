@@ -288,7 +288,7 @@ class MemberCache:
             self.on_filled(group_id, members)
 
     async def _follow(self, client: Redis) -> None:
-        async with aclosing(changes(client, KEY_PREFIX)) as stream:
+        async with aclosing(changes(client, KEY_PREFIX, lambda: self._pipeline.moves)) as stream:
             async for change in stream:
                 self._change(change)
 

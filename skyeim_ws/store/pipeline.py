@@ -19,7 +19,7 @@ from skyeim_ws.logic.ports import Unavailable
 from skyeim_ws.store.cancellation import cancel_and_wait
 from skyeim_ws.store.client import Client, link
 from skyeim_ws.store.operation import Operation, Outcome, text
-from skyeim_ws.store.read_only import is_denied, is_read_only
+from skyeim_ws.store.read_only import is_demoted, is_denied, is_read_only
 from skyeim_ws.store.shard import Command
 
 log = structlog.get_logger()
@@ -45,7 +45,8 @@ class Pipeline:
 
     `timeout` (seconds) bounds each write with its answers, and each call from the moment that it is
     made; a durable operation that waits longer is told so. `dropped` counts durable operations that
-    found no room, `failed` operations that Redis has refused for good. The
+    found no room, `failed` operations that Redis has refused for good, `moves` how often it took
+    commands again after the server had said that it is no master. The
     callbacks of `on_recovered` run each time that Redis takes commands again after an outage; one
     that returns an awaitable gets a task. Those of `on_room` run when there is room again after
     operations were dropped, which may be without an outage.
@@ -57,6 +58,7 @@ class Pipeline:
         self.healthy = True
         self.dropped = 0
         self.failed = 0
+        self.moves = 0
         self.on_recovered: list[Callable[[], Awaitable[None] | None]] = []
         self.on_room: list[Callable[[], None]] = []
         self._link = link(client)
@@ -72,6 +74,7 @@ class Pipeline:
         self._away = False
         self._overflowed = False
         self._denied_at = -math.inf
+        self._demoted = False
 
     def start(self) -> asyncio.Task[None]:
         """Begin to write, first a PING; return the task, which ends at `close` or by a fault."""
@@ -294,6 +297,7 @@ class Pipeline:
         if self.healthy:
             self.healthy = False
             log.warning("redis_lost", error=text(error))
+        self._demoted |= is_demoted(error)
         # No operation has a timer, since Redis mostly takes it in time.
         late = asyncio.get_running_loop().time() - self._timeout
         for operation in self._durable:
@@ -309,6 +313,8 @@ class Pipeline:
         if self.healthy:
             return
         self.healthy = True
+        self.moves += self._demoted
+        self._demoted = False
         log.info("redis_recovered", waiting=len(self._durable), dropped=self.dropped)
         for callback in self.on_recovered:
             try:

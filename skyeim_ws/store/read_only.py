@@ -1,4 +1,4 @@
-"""What errors of Redis mean: that it takes no writes for now, or that we lack a right."""
+"""What errors of Redis mean: it takes no writes for now, is no master, or we lack a right."""
 
 import re
 
@@ -38,6 +38,19 @@ def is_read_only(error: Exception) -> bool:
         text = str(error)
         return text.startswith(_NOT_WRITABLE_CODES) or bool(_IN_SCRIPT.search(text))
     return True
+
+
+def is_demoted(error: Exception) -> bool:
+    """Tell whether this server is no master (any more), so that the address may lead to another."""
+    if isinstance(error, ReadOnlyError | MasterDownError):
+        return True
+    text = str(error)
+    return text.startswith("NOREPLICAS") or _role_in_script(text)
+
+
+def _role_in_script(text: str) -> bool:
+    found = _IN_SCRIPT.search(text)
+    return found is not None and found[1] in ("READONLY", "MASTERDOWN", "NOREPLICAS")
 
 
 def is_denied(error: Exception) -> bool:

@@ -10,6 +10,8 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
+from skyeim_ws.store.read_only import is_demoted
+
 log = structlog.get_logger()
 
 Command = tuple[str | bytes | int, ...]
@@ -38,6 +40,7 @@ class Shard:
         self.redis = redis
         self._replicated = replicated
         self._lagging = False
+        self._demoted = False
         pool = redis.connection_pool
         self._connection: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]
         self._connection.socket_timeout = None
@@ -69,7 +72,12 @@ class Shard:
                     await connection.connect()  # type: ignore[no-untyped-call]
                 packed = connection.pack_commands(commands)
                 await connection.send_packed_command(packed, check_health=False)
-                return [await self._answer() for _ in commands]
+                answers = [await self._answer() for _ in commands]
+                if self._demoted:
+                    # The address may lead to another server by now; this one would refuse for ever.
+                    self._demoted = False
+                    await connection.disconnect(nowait=True)
+                return answers
             except BaseException:
                 # Also when the caller has no time left: its answer would be taken for the next.
                 await connection.disconnect(nowait=True)
@@ -79,6 +87,7 @@ class Shard:
         try:
             return await self._connection.read_response()
         except ResponseError as refusal:
+            self._demoted |= is_demoted(refusal)
             return refusal
 
     def _replicated_to(self, replicas: int | Exception) -> None:

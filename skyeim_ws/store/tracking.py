@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -30,19 +30,20 @@ class Change:
     tracking: bool
 
 
-async def changes(client: Redis, prefix: str) -> AsyncGenerator[Change]:
+async def changes(client: Redis, prefix: str, moves: Callable[[], int]) -> AsyncGenerator[Change]:
     """Yield the changes to keys of the prefix, for ever, over a connection of its own.
 
     Each connect and each loss yields a change of all keys. `client` gives the address and the
     credentials; it has to be Redis 6 or later, or any Valkey, else nothing is ever tracked. Not
-    for a cluster, where each master tells of its own keys alone.
+    for a cluster, where each master tells of its own keys alone. `moves` grows when the address
+    may lead to another server.
     """
     backoff = BACKOFF_FIRST
     lost = False
     while True:
         error: Exception | None = None
         try:
-            async with aclosing(_session(client, prefix)) as session:
+            async with aclosing(_session(client, prefix, moves)) as session:
                 async for change in session:
                     if change.keys is None:
                         lost, backoff = False, BACKOFF_FIRST
@@ -57,7 +58,7 @@ async def changes(client: Redis, prefix: str) -> AsyncGenerator[Change]:
         backoff = min(backoff * 2, BACKOFF_LIMIT)
 
 
-async def _session(client: Redis, prefix: str) -> AsyncGenerator[Change]:
+async def _session(client: Redis, prefix: str, moves: Callable[[], int]) -> AsyncGenerator[Change]:
     connection = await dedicated(client)
     try:
         await connection.connect()  # type: ignore[no-untyped-call]
@@ -72,9 +73,11 @@ async def _session(client: Redis, prefix: str) -> AsyncGenerator[Change]:
         await connection.read_response()
         log.info("key_tracking_started", prefix=prefix)
         yield Change(None, tracking=True)
-        probed = False
+        probed, began = False, moves()
         while True:
             answer = await connection.read_response(timeout=PROBE_INTERVAL)
+            if moves() != began:
+                raise ConnectionError("Redis has moved")
             if answer is None:
                 if probed:
                     raise TimeoutError("no sign of life")

@@ -16,7 +16,7 @@ async def test_a_task_ends_at_whatever_step_of_connecting_it_is(server: Server) 
     async with connected(server) as client:
 
         async def follow() -> None:
-            async with aclosing(changes(client, "im:")) as stream:
+            async with aclosing(changes(client, "im:", lambda: 0)) as stream:
                 async for _ in stream:
                     pass
 

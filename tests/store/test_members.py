@@ -359,7 +359,7 @@ async def test_changes_are_followed_with_no_more_rights_than_the_documents_name(
     async with connected(mortal) as admin:
         await admin.execute_command("ACL", "SETUSER", "ws", *f"{rights} {commands}".split())  # type: ignore[no-untyped-call]
         client = client_at(mortal.socket, user="ws", password="secret")
-        stream = changes(client, "im:group:members:")
+        stream = changes(client, "im:group:members:", lambda: 0)
         try:
             assert (await anext(stream)).tracking
             await admin.sadd(KEY, 1)
@@ -374,7 +374,7 @@ async def test_changes_are_followed_with_a_password(mortal: Server) -> None:
     async with connected(mortal) as admin:
         await admin.config_set("requirepass", "secret")
         client = client_at(mortal.socket, password="secret")
-        stream = changes(client, "p:")
+        stream = changes(client, "p:", lambda: 0)
         try:
             assert (await anext(stream)).tracking
             await admin.set("other", 1)

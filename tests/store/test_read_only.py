@@ -1,9 +1,9 @@
 """What Redis says when it takes no writes for now, as a command and in a script."""
 
 import pytest
-from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
+from redis.exceptions import MasterDownError, OutOfMemoryError, ReadOnlyError, ResponseError
 
-from skyeim_ws.store.read_only import is_read_only
+from skyeim_ws.store.read_only import is_demoted, is_read_only
 
 IN_SCRIPT = (
     "Error running script (call to f_0f6c): @user_script:3: @user_script: 3: "
@@ -37,3 +37,20 @@ def test_what_is_tried_again(error: Exception) -> None:
 )
 def test_what_would_fail_again(text: str) -> None:
     assert not is_read_only(ResponseError(text))
+
+
+@pytest.mark.parametrize(
+    ("error", "demoted"),
+    [
+        (ReadOnlyError("You can't write against a read only replica."), True),
+        (MasterDownError("Link with MASTER is down"), True),
+        (ResponseError("NOREPLICAS Not enough good replicas to write."), True),
+        (ResponseError(IN_SCRIPT.replace("OOM", "READONLY")), True),
+        (ResponseError(IN_SCRIPT), False),
+        (OutOfMemoryError("command not allowed when used memory > 'maxmemory'."), False),
+        (ResponseError("WRONGTYPE Operation against a key"), False),
+        (ConnectionError("gone"), False),
+    ],
+)
+def test_what_says_that_a_server_is_no_master(error: Exception, demoted: bool) -> None:
+    assert is_demoted(error) is demoted
