@@ -108,7 +108,7 @@ class RedisOfflineQueue:
         self._size = size
         self.ttl = ttl
         self._script = scripts.read("queue_private")
-        # Users of whom an entry was dropped.
+        # Users of whom an entry was dropped or refused.
         self._unqueued: set[int] = set()
         pipeline.on_room.append(self._note_unqueued)
 
@@ -117,7 +117,7 @@ class RedisOfflineQueue:
         for start in range(0, len(entries), _PUSHED):
             self._pipeline.submit(
                 self._queued(user_id, b"", entries[start : start + _PUSHED]),
-                dropped=partial(self._unqueued.add, user_id),
+                dropped=partial(self._not_queued, user_id),
             )
 
     def route(self, user_id: int, entry: bytes, done: Callable[[bool], None] | None = None) -> None:
@@ -130,7 +130,7 @@ class RedisOfflineQueue:
             self._queued(user_id, encode(PrivateMessage(user_id, entry)), [entry]),
             done=done and (lambda outcome: done(isinstance(outcome, list))),
             # Otherwise nobody is told that it is lost: its sender has been told that it is kept.
-            dropped=partial(self._unqueued.add, user_id) if done is None else None,
+            dropped=partial(self._not_queued, user_id) if done is None else None,
         )
 
     def read(self, entry: bytes) -> QueuedMessage | None:
@@ -174,6 +174,12 @@ class RedisOfflineQueue:
         keys = (session_key(user_id), queue_key(user_id))
         arguments = (self._size, self.ttl, NODE_PREFIX, told)
         return ("EVAL", self._script, len(keys), *keys, *arguments, *entries)
+
+    def _not_queued(self, user_id: int) -> None:
+        """Note that Redis never gets an entry; at once, unless there is no room for notes."""
+        self._unqueued.add(user_id)
+        if not self._pipeline.overflowed:
+            self._note_unqueued()
 
     def _note_unqueued(self) -> None:
         """Note that these users need all unread messages at their next login."""

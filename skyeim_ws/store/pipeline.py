@@ -91,6 +91,11 @@ class Pipeline:
         """Return how many durable operations Redis has not taken yet, without those under way."""
         return len(self._durable)
 
+    @property
+    def overflowed(self) -> bool:
+        """Whether operations were dropped, and `on_room` is still to come."""
+        return self._overflowed
+
     def submit(
         self,
         *commands: Command,

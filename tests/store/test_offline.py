@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from skyeim_ws.store.keys import missed_key, queue_key
 from skyeim_ws.store.offline import GROWTH, SLACK, RedisOfflineQueue, choose, decode
 from tests.store.servers import Server, connected, pipelined
-from tests.waiting import until
+from tests.waiting import until, until_async
 
 
 def entry(number: int, **extra: Any) -> bytes:
@@ -305,3 +305,19 @@ async def _noted(redis: Redis, users: int = 8) -> list[int]:
 
 async def _queued(redis: Redis, users: int = 8) -> list[int]:
     return [user_id for user_id in range(1, users + 1) if await redis.exists(queue_key(user_id))]
+
+
+@pytest.mark.gen_test
+async def test_an_entry_that_redis_refuses_for_good_is_noted_for_a_catch_up(server: Server) -> None:
+    async with pipelined(server) as pipeline, connected(server) as redis:
+        queue = RedisOfflineQueue(pipeline)
+        await redis.set(queue_key(1), "another program's")
+        await redis.set(queue_key(2), "another program's")
+        queue.push(1, [entry(1)])
+        queue.route(2, entry(2))
+
+        async def noted() -> bool:
+            return bool(await redis.exists(missed_key(1), missed_key(2)) == 2)
+
+        await until_async(noted)
+        assert 0 < await redis.ttl(missed_key(1)) <= queue.ttl
