@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import structlog
@@ -10,6 +11,7 @@ import structlog
 from skyeim_ws.logic.ports import Unavailable
 from skyeim_ws.store import scripts
 from skyeim_ws.store.cancellation import cancel_and_wait
+from skyeim_ws.store.leases import Leases
 from skyeim_ws.store.pipeline import Pipeline
 from skyeim_ws.store.presence import CHUNK, USERS_KEY, group_key
 from skyeim_ws.store.sessions import RedisSessions
@@ -20,6 +22,9 @@ log = structlog.get_logger()
 OnReaped = Callable[[Sequence[int], Sequence[int]], None]
 
 NODES_KEY = "ws:nodes"
+EPOCH_KEY = "ws:epoch"
+"""Made once for the life of the data: another value says that Redis was emptied."""
+
 RENEW_SECONDS = 5.0
 DEAD_AFTER = 15.0
 _REAPER_SECONDS = 30
@@ -123,30 +128,32 @@ class NodeLease:
 
     async def _run(self, on_lost: Callable[[], None], on_reaped: OnReaped) -> None:
         loop = asyncio.get_running_loop()
+        leases = Leases(pause=self._renew_seconds, dead_after=self._dead_after)
         listed = False
-        # Only a node that was itself seen for as long may take others for dead: after an outage
-        # of Redis every lease is old, and nobody has died.
-        steady_since: float | None = None
+        epoch: bytes | None = None
         while True:
             asked = loop.time()
             try:
-                [[known, dead]] = await self._pipeline.call(
-                    ("EVAL", self._renew, 1, NODES_KEY, self._node, int(1000 * self._dead_after))
+                [known, signs], _, now_epoch = await self._pipeline.call(
+                    ("EVAL", self._renew, 1, NODES_KEY, self._node),
+                    ("SET", EPOCH_KEY, uuid.uuid4().hex, "NX"),
+                    ("GET", EPOCH_KEY),
                 )
-                if listed and not known:
+                emptied = epoch not in (None, now_epoch)
+                if emptied:
+                    log.warning("redis_was_emptied", node=self._node)
+                elif listed and not known:
                     log.warning("node_was_taken_for_dead", node=self._node)
+                if emptied or (listed and not known):
                     on_lost()
-                listed = True
+                epoch, listed = now_epoch, True
                 self._renewed = asked
-                self.renewed = True
-                now = loop.time()
-                steady_since = now if steady_since is None else steady_since
-                if now - steady_since >= self._dead_after:
-                    for node in dead:
-                        self._begin_reaping(node.decode(), on_reaped)
+                others = dict(zip(signs[::2], signs[1::2], strict=True))
+                others.pop(self._node.encode(), None)
+                for node in leases.look(loop.time(), others):
+                    self._begin_reaping(node.decode(), on_reaped)
             except Unavailable:
-                steady_since = None
-                self.renewed = False
+                leases.forget()
             except Exception:
                 log.exception("node_lease_failed")
             await asyncio.sleep(self._renew_seconds)
@@ -180,7 +187,9 @@ class NodeLease:
     async def _clean_up(
         self, node: str, node_sessions: Mapping[bytes, bytes]
     ) -> tuple[list[int], list[int]]:
-        records = {int(user): json.loads(record) for user, record in node_sessions.items()}
+        records = dict(filter(None, map(_read_record, node_sessions.items())))
+        if unreadable := len(node_sessions) - len(records):
+            log.warning("node_sessions_unreadable", node=node, count=unreadable)
         log.warning("node_died", node=node, users=len(records))
         gone: list[int] = []
         moved: list[int] = []
@@ -193,13 +202,24 @@ class NodeLease:
                 groups = {group_id for user_id in reaped for group_id in records[user_id][1:]}
                 commands: list[Command] = [("SREM", USERS_KEY, *reaped)]
                 commands += [("SREM", group_key(group_id), *reaped) for group_id in groups]
-                await self._pipeline.call(*commands)
+                # What Redis refuses for one group or user must not hold up the others for ever.
+                await self._pipeline.call_each(*commands)
         await self._pipeline.call(("ZREM", NODES_KEY, node), ("DEL", node_sessions_key(node)))
         return gone, moved
 
 
 def _record(conn_id: str, group_ids: Sequence[str]) -> str:
     return json.dumps([conn_id, *group_ids])
+
+
+def _read_record(entry: tuple[bytes, bytes]) -> tuple[int, list[str]] | None:
+    """Return a user with connection and groups; None if another program has written it."""
+    try:
+        user_id, record = int(entry[0]), json.loads(entry[1])
+    except ValueError:
+        return None
+    readable = isinstance(record, list) and record and all(isinstance(x, str) for x in record)
+    return (user_id, record) if readable else None
 
 
 def _chunks(items: list[int]) -> Iterable[list[int]]:

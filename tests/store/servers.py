@@ -1,10 +1,11 @@
 """A real Redis that tests can kill, and ways to wait without sleeping for a guess."""
 
 import asyncio
+import os
 import signal
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -20,14 +21,18 @@ from tests.waiting import wait_for
 class Server:
     """A Redis on a unix socket, with its data on disk."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, environment: Mapping[str, str] | None = None) -> None:
         self.socket = folder / "s"
+        self._environment = dict(os.environ, **(environment or {}))
         self._command = valkey.command(valkey.find_server(), folder, self.socket)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         self._process = subprocess.Popen(
-            self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            self._command,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=self._environment,
         )
 
     def kill(self) -> None:
@@ -51,10 +56,10 @@ class Server:
 
 
 @contextmanager
-def running_server() -> Iterator[Server]:
+def running_server(environment: Mapping[str, str] | None = None) -> Iterator[Server]:
     """Run a server of one's own, for tests that kill it."""
     with tempfile.TemporaryDirectory(prefix="skyeim-") as folder:
-        server = Server(Path(folder))
+        server = Server(Path(folder), environment)
         server.start()
         try:
             server.wait_ready()

@@ -207,3 +207,36 @@ async def test_a_node_that_stops_with_users_listed_is_cleaned_up_after(server: S
         await leaving.lease.close()
         await until(lambda: alive.gone == [1])
         assert await redis.keys("*online*") == []
+
+
+@pytest.mark.gen_test
+async def test_what_is_unreadable_or_refused_does_not_block_the_cleaning_up(server: Server) -> None:
+    async with cluster(server, "doomed", "alive") as (redis, [doomed, alive]):
+        await doomed.login(1, "c1", "g", "h")
+        await doomed.login(2, "c2", "g")
+        key = node_sessions_key("doomed")
+        for field, value in {"x": "[]", "3": "{", "4": "[]", "5": '["c", 1]'}.items():
+            await redis.hset(key, field, value)
+        await redis.delete(session_key(2))
+        await redis.lpush(session_key(2), "of another program")
+        await redis.set("group:online:h", "of another program")
+        with capture_logs() as logs:
+            doomed.vanish()
+            await until(lambda: sorted(alive.gone) == [1, 2])
+        [line] = [line for line in logs if line["event"] == "node_sessions_unreadable"]
+        assert line["count"] == 4
+        await until_async(lambda: _listed(redis, "alive"))
+        assert not await redis.exists(key, "online:users", "group:online:g", session_key(1))
+
+
+@pytest.mark.gen_test
+async def test_a_redis_that_was_emptied_is_noticed(server: Server) -> None:
+    async with cluster(server, "only") as (redis, [only]):
+        await until_async(lambda: redis.exists("ws:epoch"))
+        await until(lambda: only.lease.listed)
+        with capture_logs() as logs:
+            await redis.flushall()
+            await until(lambda: only.lost == 1)
+        assert [line["event"] for line in logs] == ["redis_was_emptied"]
+        await until_async(lambda: _listed(redis, "only"))
+        assert only.lost == 1
