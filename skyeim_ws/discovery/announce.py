@@ -59,7 +59,11 @@ async def _announce(conf: EtcdConf, address: str) -> None:
             async with connect(conf, attempt) as etcd:
                 try:
                     while True:
-                        lease = await _renewed(etcd, conf, lease, address)
+                        if not (lease and await _stands(etcd, conf, lease)):
+                            # Known before the key is there: a stop in between takes it away too.
+                            lease = await etcd.grant(LEASE)
+                            await etcd.put(_key(conf, lease), address, lease)
+                            log.info("address_announced", key=conf.key, address=address)
                         lost = False
                         await asyncio.sleep(INTERVAL)
                 except asyncio.CancelledError:
@@ -75,14 +79,9 @@ async def _announce(conf: EtcdConf, address: str) -> None:
         attempt += 1
 
 
-async def _renewed(etcd: Connection, conf: EtcdConf, lease: int, address: str) -> int:
-    """Give a sign of life, or write the key anew if it is gone; return the lease."""
-    if lease and await etcd.keep_alive(lease) and await etcd.has(_key(conf, lease)):
-        return lease
-    lease = await etcd.grant(LEASE)
-    await etcd.put(_key(conf, lease), address, lease)
-    log.info("address_announced", key=conf.key, address=address)
-    return lease
+async def _stands(etcd: Connection, conf: EtcdConf, lease: int) -> bool:
+    """Give a sign of life; return whether lease and key are still there."""
+    return await etcd.keep_alive(lease) and await etcd.has(_key(conf, lease))
 
 
 def _key(conf: EtcdConf, lease: int) -> str:
