@@ -1,4 +1,4 @@
-"""Checks how a service is to be found, where the types of the fields do not say it."""
+"""Checks the configuration of how services are found, as far as the types of fields do not."""
 
 from skyeim_ws.config.errors import ConfigError
 from skyeim_ws.config.tree import ETCD_SCHEMES, EtcdConf, RpcConf, ServicesConf

@@ -43,7 +43,7 @@ class Auth:
 class EtcdConf:
     """Where services announce their addresses, as go-zero does: `host:port` under `key/`.
 
-    With a file for its certificate or its CA it is spoken to over TLS. `instance` takes the place
+    TLS is used if a certificate or a CA is given. `instance` takes the place
     of the lease in the name of a key of ours.
     """
 
@@ -177,7 +177,7 @@ class WebSocketConf:
 class PushEventConf:
     """The secret that services show when they push events.
 
-    `own_secret` is no key of the file: the program makes it for the services that it starts itself.
+    `own_secret` is not in the file: the program makes it for the services that it starts itself.
     """
 
     secret: str = field(default="", repr=False)

@@ -55,7 +55,7 @@ class Fanout:
         self._senders: set[int] = set()
 
     def add(self, frame: bytes, seq: int, sender_id: int) -> None:
-        """Add a frame, which its sender does not get; `seq` is 0 for what is no message."""
+        """Add a frame, which its sender does not get; `seq` is 0 for what is not a message."""
         self._frames.append((frame, seq, sender_id))
         self._senders.add(sender_id)
 

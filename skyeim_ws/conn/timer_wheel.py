@@ -1,4 +1,4 @@
-"""Which connections are to be looked at next, so that nobody looks at all of them; pure."""
+"""The connections whose time comes next, so that nobody has to look at all of them; pure."""
 
 from collections import defaultdict
 from collections.abc import Iterator

@@ -42,7 +42,7 @@ class WireHandler(Protocol):
         """Note that the peer is alive; called once per frame, and when it takes what waited."""
 
     def count_frame(self) -> object:
-        """Count a frame that is no message; the connection is closed if they are too many."""
+        """Count a frame that is not a message; too many of them close the connection."""
 
     def on_drained(self) -> None:
         """Note that what had to wait is written."""

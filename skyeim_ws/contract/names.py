@@ -1,4 +1,4 @@
-"""Numbers and names that more than one program of the project knows by heart."""
+"""Numbers and names on which several programs of the project agree."""
 
 import logging
 from typing import Literal

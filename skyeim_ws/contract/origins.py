@@ -49,7 +49,7 @@ class OriginList:
     """The origins that are allowed, each such as `https://*.example.com:8443`.
 
     A leading `*.` stands for any names below the host, and not for the host itself. Raises
-    ValueError, with the pattern in its text, for what is no such pattern.
+    ValueError, with the pattern in its text, if it is not such a pattern.
     """
 
     def __init__(self, patterns: Iterable[str]) -> None:

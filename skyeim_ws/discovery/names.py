@@ -147,7 +147,7 @@ def name_of(target: str) -> Name | None:
 
 
 async def _addresses(name: Name) -> list[str]:
-    """Return the addresses of a name; raises OSError, and others for what is no name."""
+    """Return the addresses of a name; raises OSError, and other errors for what is not a name."""
     found = await asyncio.get_running_loop().getaddrinfo(
         name.host, name.port, type=socket.SOCK_STREAM
     )

@@ -22,7 +22,7 @@ class CrossOrigin:
 
     @classmethod
     def of(cls, patterns: Sequence[str], *, otherwise_any: bool) -> "CrossOrigin":
-        """Return what a configured list allows; raises ValueError for what is no origin."""
+        """Return what a configured list allows; raises ValueError for what is not an origin."""
         return cls(OriginList(patterns), otherwise_any)
 
     def allows(self, header: str | None) -> bool:

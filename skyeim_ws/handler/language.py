@@ -1,4 +1,4 @@
-"""In which language the caller wants to be spoken to."""
+"""The language in which a caller wants its answers."""
 
 from skyeim_ws.contract.texts import Language
 

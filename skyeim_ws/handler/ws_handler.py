@@ -133,5 +133,5 @@ class WSHandler(Client):
 
     def _is_origin_allowed(self) -> bool:
         origin = self.request.headers.get("Origin")
-        # Without one this is no page: programs may connect.
+        # Without one this is not a page: programs may connect.
         return origin is None or self._admission.origins.allows(origin)

@@ -1,4 +1,4 @@
-"""Work that nobody waits for, kept track of so that it neither vanishes nor fails unseen."""
+"""Keeps track of work that nobody waits for, so that it does not vanish or fail unseen."""
 
 import asyncio
 from collections.abc import Coroutine

@@ -1,4 +1,4 @@
-"""Who is typing: forwarded for friends and members alone, and the first thing to be left out."""
+"""Who is typing: forwarded to friends and members only, and the first thing to be dropped."""
 
 from msgspec import UNSET
 

@@ -13,7 +13,7 @@ SPARE = 100
 def raise_limit(max_conns: int) -> int:
     """Allow this process as many descriptors as it may allow itself; return the limit.
 
-    Warns if that is too little for `max_conns` clients; 0 clients is no wish that could be met.
+    Warns if that is too little for `max_conns` clients, unless that is 0, which means no limit.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:

@@ -1,4 +1,4 @@
-"""Messages to be stored, as the Message service takes them and as it answers."""
+"""How a message to store becomes a request of the Message service, and its answer an outcome."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

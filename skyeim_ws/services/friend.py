@@ -160,7 +160,7 @@ class FriendService(friend_pb2_grpc.FriendServicer):
     async def SetBlacklist(
         self, request: friend_pb2.SetBlacklistReq, context: object
     ) -> friend_pb2.SetBlacklistResp:
-        """Block a friend, or unblock him; who is no friend cannot write anyway."""
+        """Block a friend, or unblock one; others cannot write anyway."""
         status = BLOCKED if request.is_black else NORMAL
         await self._update_own_row(request.user_id, request.friend_id, status=status)
         return friend_pb2.SetBlacklistResp()

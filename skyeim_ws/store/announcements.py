@@ -1,4 +1,4 @@
-"""Of whom friends believe that they are online, and what was told last."""
+"""Which users are online as far as their friends know, and what was told last."""
 
 from collections.abc import Sequence
 

@@ -190,7 +190,7 @@ class RedisBus:
 
         A Pub/Sub connection can die without an error. So after a silence the node publishes a probe
         to itself; if it does not hear that, the subscription is dead. One that is left at a server
-        which is no master any more may live on, so it follows the pipeline.
+        which is no longer a master may live on, so it follows the pipeline.
         """
         moves = self._pipeline.moves
         probing = False

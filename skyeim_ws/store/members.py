@@ -141,8 +141,8 @@ class MemberCache:
     async def require_member(self, group_id: str, user_id: int) -> None:
         """Return if the user is in the group; raises Refused, Unavailable.
 
-        Redis or the service is asked for this user alone: a stranger has no list looked up. That
-        a set in Redis lacks the user is no answer: it may not be whole.
+        Redis or the service is asked for this user alone: a stranger has no list looked up. A set
+        in Redis that lacks the user proves nothing: it may not be whole.
         """
         known = self.is_member(group_id, user_id)
         if known:

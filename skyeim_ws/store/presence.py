@@ -51,7 +51,7 @@ class RedisPresence:
         return [user_id for user_id, flag in zip(user_ids, flags, strict=True) if flag]
 
     async def sync_group(self, group_id: str, members: Set[int], here: Set[int]) -> list[int]:
-        """Write which members are here; take out who is no member any more, and return them."""
+        """Write which members are here; take out who is not a member, and return them."""
         key = group_key(group_id)
         additions: list[Command] = [("SADD", key, *some) for some in _chunks(here)]
         *_, online = await self._pipeline.call(*additions, ("SMEMBERS", key))

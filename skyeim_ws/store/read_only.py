@@ -1,4 +1,4 @@
-"""What errors of Redis mean: it takes no writes for now, is no master, or we lack a right."""
+"""What an error of Redis means: no writes for now, not a master, or a right that we lack."""
 
 import re
 
@@ -32,7 +32,7 @@ _IN_SCRIPT = re.compile(
 def is_read_only(error: Exception) -> bool:
     """Tell whether Redis takes no writes at all for now; otherwise it refuses this one alone.
 
-    An error that is no answer of Redis says that one master of a cluster has failed.
+    An error that is not an answer of Redis says that one master of a cluster has failed.
     """
     if isinstance(error, ResponseError) and not isinstance(error, _NOT_WRITABLE):
         text = str(error)
@@ -41,7 +41,7 @@ def is_read_only(error: Exception) -> bool:
 
 
 def is_demoted(error: Exception) -> bool:
-    """Tell whether this server is no master (any more), so that the address may lead to another."""
+    """Tell whether this server is not a master, so that the address may lead to another by now."""
     if isinstance(error, ReadOnlyError | MasterDownError):
         return True
     text = str(error)

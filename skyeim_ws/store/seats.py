@@ -1,4 +1,4 @@
-"""Who was found to be in a group, or was refused, for some seconds; pure."""
+"""Remembers for some seconds who was found in a group, and who was refused; pure."""
 
 from collections import OrderedDict
 from typing import NamedTuple

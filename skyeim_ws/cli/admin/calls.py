@@ -80,7 +80,7 @@ async def addresses(config: Config, service: ServiceName) -> Sequence[str]:
 
 
 def tls_of(config: Config, service: ServiceName) -> ClientTls | None:
-    """Return how a service is spoken to over TLS, if it is; raises AdminError."""
+    """Return the TLS settings of a service, if it uses TLS; raises AdminError."""
     rpc = _section(config, service)
     if rpc is None or rpc.tls is None:
         return None

@@ -22,7 +22,7 @@ class Answer:
 
 
 def write(answer: Answer, *, as_json: bool) -> None:
-    """Print an answer; a reader who has left is no failure of the command."""
+    """Print an answer; if its reader has left, the command has not failed."""
     text = json.dumps(answer.data, separators=(",", ":")) if as_json else answer.text
     encoding = sys.stdout.encoding or "utf-8"
     text = text.encode(encoding, "backslashreplace").decode(encoding)

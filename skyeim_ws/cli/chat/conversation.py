@@ -58,7 +58,7 @@ class Step:
 
 
 def _parse(text: str | bytes) -> tuple[str, dict[str, Any]]:
-    """Return type and data of a frame; an empty type for what is no frame."""
+    """Return type and data of a frame; an empty type for what is not a frame."""
     try:
         frame = json.loads(text)
     except (ValueError, RecursionError):
@@ -139,7 +139,7 @@ class Conversation:
         return Step(show=("* whom from? choose with /to N or /group G",))
 
     def received(self, text: str | bytes) -> Step:
-        """Take a frame from the gateway; what is no frame is passed over."""
+        """Take a frame from the gateway; what is not a frame is ignored."""
         kind, data = _parse(text)
         match kind:
             case "chat" | "group_chat":

@@ -119,7 +119,7 @@ class _Terminal:
         written.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     async def stay_connected(self) -> int:
-        """Connect, read, reconnect; return the exit code once there is no use in going on."""
+        """Connect, read, reconnect; return the exit code when it makes no sense to go on."""
         attempt = 0
         while True:
             started = time.monotonic()
