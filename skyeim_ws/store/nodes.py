@@ -148,12 +148,14 @@ class NodeLease:
                     on_lost()
                 epoch, listed = now_epoch, True
                 self._renewed = asked
+                self.renewed = True
                 others = dict(zip(signs[::2], signs[1::2], strict=True))
                 others.pop(self._node.encode(), None)
                 for node in leases.look(loop.time(), others):
                     self._begin_reaping(node.decode(), on_reaped)
             except Unavailable:
                 leases.forget()
+                self.renewed = False
             except Exception:
                 log.exception("node_lease_failed")
             await asyncio.sleep(self._renew_seconds)
