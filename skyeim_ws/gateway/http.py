@@ -9,7 +9,6 @@ from socket import socket
 import structlog
 from prometheus_client import CollectorRegistry
 from tornado.httpserver import HTTPServer
-from tornado.netutil import bind_sockets
 from tornado.routing import Rule
 from tornado.web import url
 
@@ -19,7 +18,7 @@ from skyeim_ws.conn.context import ClientContext
 from skyeim_ws.conn.stats import Stats
 from skyeim_ws.conn.tornado_private import require_hooks
 from skyeim_ws.contract.texts import Language
-from skyeim_ws.gateway.listener import EdgeServer, Listener
+from skyeim_ws.gateway.listener import EdgeServer, Listener, bind
 from skyeim_ws.handler.archive_handler import (
     ConversationsHandler,
     MentionsHandler,
@@ -163,7 +162,7 @@ def serve_operators(
         servers.append((HTTPServer(scraped), prometheus.host, prometheus.port))
     for server, host, port in servers:
         try:
-            sockets = bind_sockets(port, host)
+            sockets = bind(host, port)
         except OSError as error:
             raise OSError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
         stack.push_async_callback(server.close_all_connections)

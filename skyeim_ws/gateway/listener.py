@@ -15,6 +15,7 @@ from tornado.concurrent import Future
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
 from tornado.iostream import IOStream, SSLIOStream, UnsatisfiableReadError
+from tornado.netutil import bind_sockets
 
 from skyeim_ws.conn.stats import Stats
 from skyeim_ws.conn.tornado_private import stream_of
@@ -47,6 +48,19 @@ def _refusal(status: HTTPStatus) -> bytes:
 
 _TOO_LARGE = _refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
 _MALFORMED = _refusal(HTTPStatus.BAD_REQUEST)
+
+
+def bind(host: str, port: int, *, shared: bool = False) -> list[socket.socket]:
+    """Listen on all addresses of a host; `shared` with other processes. Raises OSError."""
+    return bind_sockets(port, host_to_bind(host), reuse_port=shared)
+
+
+def host_to_bind(host: str) -> str:
+    """Return the host with which both families are bound where `::` is asked for.
+
+    An IPv6 socket is bound for IPv6 alone, so there is one for each family: an empty host.
+    """
+    return "" if host == "::" else host
 
 
 class _TellingStream(IOStream):

@@ -15,7 +15,6 @@ from socket import socket
 from typing import Any, NoReturn
 
 import structlog
-from tornado.netutil import bind_sockets
 
 from skyeim_ws.config.errors import ConfigError
 from skyeim_ws.config.redis import RedisConf
@@ -24,6 +23,7 @@ from skyeim_ws.contract.names import DEMO_USERS
 from skyeim_ws.discovery.announce import Announcement, announcing, reached_at
 from skyeim_ws.gateway.app import gateway
 from skyeim_ws.gateway.backends import forget_everyone
+from skyeim_ws.gateway.listener import bind
 from skyeim_ws.gateway.probe import redis_reached
 from skyeim_ws.handler import tokens
 from skyeim_ws.logic.ports import Unavailable
@@ -260,7 +260,7 @@ def _port(listeners: Sequence[socket]) -> int:
 
 
 def _bind(stack: AsyncExitStack, host: str, port: int, *, shared: bool = False) -> list[socket]:
-    return _owned(stack, host, port, lambda: bind_sockets(port, host, reuse_port=shared))
+    return _owned(stack, host, port, lambda: bind(host, port, shared=shared))
 
 
 def _reserve(stack: AsyncExitStack, host: str, port: int) -> list[socket]:

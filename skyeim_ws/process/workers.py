@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from skyeim_ws.config.tree import Backends, Config
+from skyeim_ws.gateway.listener import host_to_bind
 from skyeim_ws.process import systemd
 from skyeim_ws.process.children import Child, Ready
 
@@ -52,7 +53,8 @@ def reserve(host: str, port: int) -> list[socket.socket]:
     """
     reserved: list[socket.socket] = []
     unusable: OSError | None = None
-    found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    name = host_to_bind(host) or None
+    found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     for family, kind, protocol, _, address in dict.fromkeys(found):
         try:
             reserved.append(_bound(family, kind, protocol, (address[0], port, *address[2:])))
