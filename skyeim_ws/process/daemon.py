@@ -1,4 +1,4 @@
-"""The process: bind, start what is needed, run until a signal, say why it cannot."""
+"""The process: bind, start what is needed, run until SIGTERM, say why it cannot."""
 
 import asyncio
 import os
