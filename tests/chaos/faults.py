@@ -50,6 +50,12 @@ async def kill_valkey_then_gateway(rig: Rig, chance: random.Random) -> None:
     await _again(chance, chance.choice(rig.gateways), rig.valkey)
 
 
+async def disconnect_all(rig: Rig, chance: random.Random) -> None:
+    """Reset all connections at once."""
+    for client in rig.clients:
+        client.cut()
+
+
 SINGLE: tuple[Fault, ...] = (kill_gateway, kill_valkey, cut_subscriptions, kill_services)
 ALL: tuple[Fault, ...] = (
     *SINGLE,
@@ -57,6 +63,7 @@ ALL: tuple[Fault, ...] = (
     kill_gateway_and_cut,
     kill_gateway_and_services,
     kill_valkey_then_gateway,
+    disconnect_all,
 )
 
 

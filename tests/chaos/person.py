@@ -32,6 +32,7 @@ class Person:
     def __init__(self, user_id: int, rig: Rig, book: Book, seed: int) -> None:
         self.user_id = user_id
         self.connections = 0
+        self.heard: dict[int, bool] = {}
         self.token = tokens.issue(SECRET, user_id, ttl=86_400)
         self._rig = rig
         self._book = book
@@ -73,6 +74,11 @@ class Person:
             await asyncio.sleep(self._random.uniform(0, DEAF_SECONDS))
             connection.transport.abort()
 
+    def cut(self) -> None:
+        """Lose the connection at once."""
+        if self._connection is not None:
+            self._connection.transport.abort()
+
     async def send(self, to: int) -> None:
         """Send a message, and return when it is acked."""
         self._count += 1
@@ -98,6 +104,7 @@ class Person:
         async with connect(url, open_timeout=5, max_queue=None, **options) as connection:
             self._window, self._first = 0, not self._resumes
             self._connection = connection
+            self.heard = {}
             self.connections += 1
             # What was sent on the last connection may be lost: its senders write it again.
             for answer in self._answers.values():
@@ -135,6 +142,8 @@ class Person:
             self._book.seqs[self.user_id].add(data["seq"])
         elif kind == "ack":
             self._acked(data)
+        elif kind in ("online", "offline"):
+            self.heard[data["userId"]] = kind == "online"
         elif kind == "offline_messages":
             # The first one stands before all that is live.
             self._window, self._old = data["pushCount"], not self._first

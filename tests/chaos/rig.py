@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from http import HTTPStatus
 from itertools import permutations
 from pathlib import Path
+from typing import Protocol
 
 from redis.asyncio import Redis
 from sqlalchemy import insert, select
@@ -17,6 +18,7 @@ from tornado.simple_httpclient import SimpleAsyncHTTPClient
 from skyeim_ws.process import valkey
 from skyeim_ws.services.db import open_database
 from skyeim_ws.services.tables import friends, group_members, groups, messages
+from skyeim_ws.store.announcements import TOLD_KEY
 from tests.waiting import until_async
 from tests.world import PUSH_SECRET, SECRET
 
@@ -59,12 +61,20 @@ class Process:
             raise AssertionError(f"{self.name} ended: {self._output.read_text()[-3000:]}")
 
 
+class Client(Protocol):
+    """Somebody who is connected."""
+
+    def cut(self) -> None:
+        """Lose the connection at once."""
+
+
 class Rig:
     """The running cluster."""
 
     def __init__(self, folder: Path, nodes: int, users: Sequence[int], without: str) -> None:
         self.folder = folder
         self.users = users
+        self.clients: Sequence[Client] = ()
         self.ports = _free_ports(nodes)
         self.socket = folder / "s"
         self.database = folder / "skyeim.db"
@@ -114,6 +124,14 @@ class Rig:
         """Have Valkey end the connections on which the gateways listen."""
         async with Redis(unix_socket_path=str(self.socket)) as redis:
             await redis.client_kill_filter(_type="pubsub")
+
+    async def online(self) -> dict[str, set[int]]:
+        """Return who is online by each of the sets in Valkey."""
+        async with Redis(unix_socket_path=str(self.socket)) as redis:
+            keys = ("online:users", f"group:online:{GROUP}", TOLD_KEY)
+            found = {key: set(map(int, await redis.smembers(key))) for key in keys}
+            listed = [await redis.hkeys(key) for key in await redis.keys("ws:sessions:*")]
+        return found | {"ws:sessions": {int(user) for users in listed for user in users}}
 
     async def get(self, port: int, path: str, token: str) -> bytes:
         """Make a user's HTTP call, again while a service is not reached; return the body."""
@@ -188,7 +206,8 @@ GroupRpc: {rpc}
 Database: {{DataSource: {self.database}}}
 PushEvent: {{Secret: "{PUSH_SECRET}"}}
 WebSocket:
-  {{LoginBurst: 0, NodeRenewInterval: 500ms, NodeDeadAfter: 3s, PingInterval: 5, PongTimeout: 15}}
+  {{LoginBurst: 0, NodeRenewInterval: 500ms, NodeDeadAfter: 3s, PingInterval: 5, PongTimeout: 15,
+  PresenceCheckInterval: 10s}}
 Log: {{Encoding: plain}}
 """)
         return path

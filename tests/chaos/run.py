@@ -75,6 +75,7 @@ async def run(shape: Shape, seed: int, say: Say = lambda _: None, without: str =
 async def _run(shape: Shape, seed: int, rig: Rig, say: Say) -> Result:
     book = Book()
     people = [Person(user, rig, book, seed) for user in rig.users]
+    rig.clients = people
     living = [asyncio.create_task(person.live()) for person in people]
     try:
         chatting = [asyncio.create_task(_chat(person, shape, seed, book, rig)) for person in people]
@@ -101,6 +102,12 @@ async def _run(shape: Shape, seed: int, rig: Rig, say: Say) -> Result:
                 )
             )
         await asyncio.gather(*(person.sync() for person in people))
+        book.wrong += await _wrong_presence(rig, people, [])
+        gone = people[::3]
+        for task in living[::3]:
+            task.cancel()
+        here = [person for person in people if person not in gone]
+        book.wrong += await _wrong_presence(rig, here, gone)
         return await _compare(rig, book, late, sum(person.connections for person in people))
     finally:
         for task in living:
@@ -149,6 +156,32 @@ async def _until(condition: Callable[[], bool]) -> None:
         await until(condition, SETTLE_SECONDS)
 
 
+async def _wrong_presence(rig: Rig, here: list[Person], gone: list[Person]) -> list[str]:
+    """Wait until Valkey and all who are here are right about who is; return what stays wrong."""
+    wrong = await _presence(rig, here, gone)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(SETTLE_SECONDS):
+            while wrong:
+                await asyncio.sleep(0.1)
+                wrong = await _presence(rig, here, gone)
+    return wrong
+
+
+async def _presence(rig: Rig, here: list[Person], gone: list[Person]) -> list[str]:
+    truth = {person.user_id for person in here}
+    wrong = [
+        f"presence: {key} has {sorted(users - truth)} and lacks {sorted(truth - users)}"
+        for key, users in (await rig.online()).items()
+        if users != truth
+    ]
+    for person in here:
+        told = {user: online for user, online in person.heard.items() if online != (user in truth)}
+        unheard = [other.user_id for other in gone if other.user_id not in person.heard]
+        if told or unheard:
+            wrong.append(f"presence: {person.user_id} was told {told}, and nothing of {unheard}")
+    return wrong
+
+
 async def _compare(rig: Rig, book: Book, late: int, connections: int) -> Result:
     stored = await rig.stored()
     unstored = [
@@ -171,6 +204,7 @@ async def _compare(rig: Rig, book: Book, late: int, connections: int) -> Result:
             "connections": connections,
             **{name: n for name, n in sorted(book.counts.items()) if name != "duplicated"},
             "late": late,
+            "presence wrong": sum(text.startswith("presence") for text in book.wrong),
             "lost: not stored": len(unstored),
             "lost: private": len(book.undelivered),
             "lost: group": missing,

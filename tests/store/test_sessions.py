@@ -211,3 +211,18 @@ async def test_a_reclaim_by_the_name_before_a_claim_that_was_not_answered_is_no_
         [answer] = await both.west.reclaim([(USER, "c5")])
         assert (answer.ours, answer.own) == (True, renamed)
         assert await both.session() == f"west {renamed}".encode()
+
+
+@pytest.mark.gen_test
+async def test_a_user_whom_redis_refuses_holds_up_nobody_else(server: Server) -> None:
+    async with nodes(server) as both:
+        await both.redis.lpush(session_key(2), "of another program")
+        connections = [(1, "c1"), (2, "c2"), (3, "c3")]
+        answers = await both.east.reclaim(connections)
+        assert [(a.ours, a.refused) for a in answers] == [
+            (True, False),
+            (False, True),
+            (True, False),
+        ]
+        assert await both.east.release(connections) == [True, True, True]
+        assert await both.redis.mget(session_key(1), session_key(3)) == [b"clean", b"clean"]
