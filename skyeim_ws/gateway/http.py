@@ -31,9 +31,9 @@ from skyeim_ws.handler.contact_handler import (
     MemberListHandler,
 )
 from skyeim_ws.handler.cors import CrossOrigin
-from skyeim_ws.handler.edge import Edge
 from skyeim_ws.handler.gate import Gate
 from skyeim_ws.handler.health_handler import HealthHandler
+from skyeim_ws.handler.http_application import HttpApplication
 from skyeim_ws.handler.limits import CallLimit, Handshakes, LoginLimit
 from skyeim_ws.handler.message_handler import (
     GroupHistoryHandler,
@@ -78,7 +78,7 @@ def application(
     receipts: Receipts,
     problems: Callable[[], list[str]],
     online: Callable[[], int],
-) -> Edge:
+) -> HttpApplication:
     """Return the web application that users and services talk to.
 
     Raises ImportError if Tornado lacks something that the connections need.
@@ -92,7 +92,7 @@ def application(
     searching = {"secrets": secrets, "archive": archive, "members": members}
     contacts = {"secrets": secrets, "friends": friends, "groups": groups}
     marking = {"secrets": secrets, "receipts": receipts}
-    return Edge(
+    return HttpApplication(
         [
             (r"/ws", WSHandler, {"context": context, "admission": admission}),
             (r"/health", HealthHandler, {"online": online, "problems": problems}),
@@ -117,7 +117,7 @@ def application(
 
 
 def serve(
-    stack: AsyncExitStack, config: Config, application: Edge, listeners: Sequence[socket]
+    stack: AsyncExitStack, config: Config, application: HttpApplication, listeners: Sequence[socket]
 ) -> list[Listener]:
     """Serve the application on bound sockets until the stack is closed."""
     return _listen(stack, config, application, listeners, _tls(config))
@@ -131,7 +131,9 @@ def serve_pushes(
     listeners: Sequence[socket],
 ) -> None:
     """Take pushes without TLS, on loopback, from services that the program has started itself."""
-    pushes = Edge(_push_routes(config, publisher), replace(gate, proxies=TrustedProxies()))
+    pushes = HttpApplication(
+        _push_routes(config, publisher), replace(gate, proxies=TrustedProxies())
+    )
     _listen(stack, config, pushes, listeners, None)
 
 
@@ -208,7 +210,7 @@ def _push_routes(config: Config, publisher: EventPublisher) -> list[Rule]:
 def _listen(
     stack: AsyncExitStack,
     config: Config,
-    application: Edge,
+    application: HttpApplication,
     listeners: Sequence[socket],
     tls: ssl.SSLContext | None,
 ) -> list[Listener]:

@@ -23,7 +23,7 @@ class NotFoundHandler(JsonHandler):
         self.fail(HTTPStatus.NOT_FOUND, 404, Text.NOTHING_HERE())
 
 
-class Edge(Application):
+class HttpApplication(Application):
     """The routes of one port, for clients that may be behind proxies."""
 
     def __init__(self, routes: Sequence[Any], gate: Gate) -> None:
