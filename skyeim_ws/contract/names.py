@@ -38,3 +38,9 @@ LOG_LEVELS: dict[str, int] = {
     "severe": logging.CRITICAL,
 }
 """go-zero's names of the levels."""
+
+BROADCAST = "ws:broadcast"
+"""The channel of all nodes."""
+
+REPAIR = b"\x91\xa1x"
+"""What asks all nodes on it to compare who is online with the truth, now."""

@@ -1,7 +1,7 @@
 """What other nodes say, and what follows an outage or the death of one."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 
 import structlog
@@ -71,6 +71,7 @@ class Cluster:
         self._reclaiming = False
         # Connections of which Redis may not know.
         self._unclaimed: set[Client] = set()
+        self.on_repair: Callable[[], None] | None = None
 
     # What other nodes say.
 
@@ -127,6 +128,11 @@ class Cluster:
         client = self._hub.get(user_id)
         if client is not None:
             self._catch_up.fetch(client, self._registry.note_missed(user_id))
+
+    def repair(self) -> None:
+        """Compare who is online with the truth, now: an operator has asked."""
+        if self.on_repair is not None:
+            self.on_repair()
 
     # What follows an outage or a death.
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from skyeim_ws.contract.names import BROADCAST
 from skyeim_ws.store import scripts
-from skyeim_ws.store.keys import BROADCAST
 from skyeim_ws.store.messages import FrameMessage, encode
 from skyeim_ws.store.pipeline import Pipeline
 

@@ -9,12 +9,13 @@ import msgspec
 import structlog
 from redis.asyncio.connection import AbstractConnection
 
+from skyeim_ws.contract.names import BROADCAST
 from skyeim_ws.logic.bus import BusEvents
 from skyeim_ws.store import scripts
 from skyeim_ws.store.cancellation import cancel_and_wait
 from skyeim_ws.store.client import Client, dedicated
 from skyeim_ws.store.cluster import Cluster
-from skyeim_ws.store.keys import BROADCAST, NODE_PREFIX, node_channel, session_key
+from skyeim_ws.store.keys import NODE_PREFIX, node_channel, session_key
 from skyeim_ws.store.messages import (
     AckMessage,
     ArrivalAsked,
@@ -27,6 +28,7 @@ from skyeim_ws.store.messages import (
     NodeDied,
     PrivateMessage,
     Probe,
+    Repair,
     decode,
     encode,
 )
@@ -236,6 +238,8 @@ class RedisBus:
                 events.arrival_asked(message.user_id, message.origin)
             case Arrived():
                 events.arrived(message.user_id)
+            case Repair():
+                events.repair()
             case NodeDied():
                 events.node_died(message.user_id)
             case FrameMessage() if message.origin != self._node:

@@ -4,7 +4,6 @@ import uuid
 
 QUEUE_PREFIX = "offline:private:"
 NODE_PREFIX = "ws:node:"
-BROADCAST = "ws:broadcast"
 
 
 def queue_key(user_id: int) -> str:

@@ -76,6 +76,10 @@ class Probe(msgspec.Struct, frozen=True, tag="t", array_like=True):
     """A node tests whether it still hears itself."""
 
 
+class Repair(msgspec.Struct, frozen=True, tag="x", array_like=True):
+    """All nodes are to compare who is online with the truth, now; `contract.names.REPAIR`."""
+
+
 BusMessage = (
     PrivateMessage
     | FrameMessage
@@ -87,6 +91,7 @@ BusMessage = (
     | Arrived
     | NodeDied
     | Probe
+    | Repair
 )
 
 _decoder = msgspec.msgpack.Decoder(BusMessage)

@@ -9,10 +9,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, insert
 
+from skyeim_ws.cli.admin.calls import AdminError
+from skyeim_ws.cli.admin.presence import repair
+from skyeim_ws.contract.names import REPAIR
 from skyeim_ws.gateway.app import Gateway
 from skyeim_ws.services.tables import friends, group_members
 from skyeim_ws.store.announcements import TOLD_KEY
 from skyeim_ws.store.keys import session_key
+from skyeim_ws.store.messages import Repair, encode
 from skyeim_ws.store.nodes import NODES_KEY
 from tests.gateway.conftest import MakeWorld, not_on_a_cluster
 from tests.gateway.raw import RawUser, raw_user
@@ -285,3 +289,32 @@ async def test_what_is_left_of_users_who_are_gone_is_found_at_a_slow_pace(
         assert not await world.redis.exists(session_key(1002), session_key(1004))
         await carol.quiet()
         assert await users_online(world) == {1001, 1003}
+
+
+@pytest.mark.gen_test
+async def test_an_operator_has_all_of_it_compared_now(make_world: MakeWorld) -> None:
+    async with make_world() as world:
+        await world.add_node()
+        alice = await world.login(1001)
+        await orphan(world, 1002)
+        await until(world.gateway.bus.ready.is_set)
+        answer = await repair(world.config)
+        assert answer.data in ({"asked": 2}, {"asked": None})
+        await alice.expect("offline", userId=1002)
+        await online_becomes(world, {1001})
+        await online_becomes(world, set(), "group:online:g_lost")
+
+
+def test_the_request_of_an_operator_is_what_nodes_read() -> None:
+    assert encode(Repair()) == REPAIR
+
+
+@pytest.mark.gen_test
+async def test_where_no_gateway_listens_an_operator_is_told(mortal: Server, tmp_path: Path) -> None:
+    async with world(mortal.socket, tmp_path) as chat:
+        config = chat.config
+    with pytest.raises(AdminError, match="no gateway listens"):
+        await repair(config)
+    mortal.kill()
+    with pytest.raises(AdminError, match="cannot reach Redis"):
+        await repair(config)

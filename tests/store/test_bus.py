@@ -9,9 +9,10 @@ import pytest
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
+from skyeim_ws.contract.names import BROADCAST
 from skyeim_ws.store import bus as bus_module
 from skyeim_ws.store.bus import RedisBus
-from skyeim_ws.store.keys import BROADCAST, node_channel, session_key
+from skyeim_ws.store.keys import node_channel, session_key
 from skyeim_ws.store.pipeline import Pipeline
 from tests.store.servers import Server, client_at, connected, pipelined
 from tests.waiting import until
@@ -51,6 +52,9 @@ class Heard:
 
     def node_died(self, user_id: int) -> None:
         self.messages.append(("node_died", user_id))
+
+    def repair(self) -> None:
+        self.messages.append(("repair",))
 
 
 class Listener:

@@ -27,6 +27,9 @@ _MESSAGE_EXAMPLES = """\
   skyeim-ws admin message history --user 1001 --peer 1002 --limit 50
   skyeim-ws admin message history --user 1001 --group g_demo
 """
+_PRESENCE_EXAMPLES = """\
+  skyeim-ws admin presence repair -f etc/ws-cluster.yaml
+"""
 _EXAMPLES = f"""{_FRIEND_EXAMPLES}{_GROUP_EXAMPLES}{_MESSAGE_EXAMPLES}\
   skyeim-ws admin unread 1001 -f etc/ws-cluster.yaml
 """
@@ -66,6 +69,14 @@ def add_commands(
     _add_friend(_area(areas, "friend", "Friends of a user.", _FRIEND_EXAMPLES), shared)
     _add_group(_area(areas, "group", "Groups and their members.", _GROUP_EXAMPLES), shared)
     _add_message(_area(areas, "message", "Stored messages.", _MESSAGE_EXAMPLES), shared)
+    presence = _area(areas, "presence", "Who is online.", _PRESENCE_EXAMPLES)
+    _command(
+        presence,
+        shared,
+        "repair",
+        "presence_repair",
+        "Have all gateways compare who is online with the truth.",
+    )
     _command(areas, shared, "unread", "unread", "Count a user's unread private messages.", "USER")
 
 

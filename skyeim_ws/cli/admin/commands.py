@@ -9,6 +9,7 @@ import grpc
 from skyeim_ws.cli.admin import friends as admin_friends
 from skyeim_ws.cli.admin import groups as admin_groups
 from skyeim_ws.cli.admin import messages as admin_messages
+from skyeim_ws.cli.admin import presence as admin_presence
 from skyeim_ws.cli.admin.calls import AdminError, ServiceName, addresses, connected, tls_of
 from skyeim_ws.cli.admin.output import Answer, write, write_error
 from skyeim_ws.config.tree import Config
@@ -33,15 +34,25 @@ _COMMANDS: Mapping[str, tuple[ServiceName, _Command]] = {
     "unread": ("message", admin_messages.unread),
 }
 
+PRESENCE_REPAIR = "presence_repair"
+"""The one command that asks the gateways and no service."""
+
 
 async def execute(config: Config, arguments: Namespace) -> int:
     """Run the command that the arguments name, print its answer; return the exit code."""
-    service, command = _COMMANDS[arguments.command]
     try:
-        async with connected(await addresses(config, service), tls_of(config, service)) as channel:
-            answer = await command(channel, arguments)
+        if arguments.command == PRESENCE_REPAIR:
+            answer = await admin_presence.repair(config)
+        else:
+            answer = await _ask_service(config, arguments)
     except AdminError as error:
         write_error(str(error))
         return 1
     write(answer, as_json=arguments.json)
     return 0
+
+
+async def _ask_service(config: Config, arguments: Namespace) -> Answer:
+    service, command = _COMMANDS[arguments.command]
+    async with connected(await addresses(config, service), tls_of(config, service)) as channel:
+        return await command(channel, arguments)
