@@ -14,6 +14,7 @@ import msgspec
 import pytest
 import yaml
 
+from skyeim_ws.config.changes import LIVE
 from skyeim_ws.config.loader import parse_duration
 from skyeim_ws.config.tree import Config
 from skyeim_ws.conn import messages as wire
@@ -107,6 +108,12 @@ def test_every_configuration_key_is_documented_with_its_default() -> None:
         if isinstance(default, float) and isinstance(value, str):
             value = parse_duration(value)
         assert (tuple(value) if isinstance(value, list) else value) == default, name
+
+
+def test_every_key_that_a_reload_takes_is_named() -> None:
+    text = section(OPERATIONS, "Signals").partition("A running gateway takes:")[2]
+    named = set(re.findall(r"`([A-Z]\w+\.?\w*)`", text.partition("- what is in the files")[0]))
+    assert {key.removeprefix("WebSocket.") for key in LIVE} == named - {"WebSocket"}
 
 
 def test_every_message_type_is_documented() -> None:

@@ -50,11 +50,16 @@ def load(path: str, *, env: bool = False) -> Loaded:
     Raises ConfigError, whose text names the file, the key and what was wanted.
     """
     bound, leftover = bind(Config, path, read(path, env=env))
-    config = replace(bound, path=path)
+    config = replace(bound, path=path, env=env)
+    check(config)
+    return Loaded(config, tuple(leftover.unknown), tuple(leftover.ignored))
+
+
+def check(config: Config) -> None:
+    """Check what the types of the fields do not say; raises ConfigError."""
     _check_parts(config)
     _check_edge(config)
     _check_secrets(config)
-    return Loaded(config, tuple(leftover.unknown), tuple(leftover.ignored))
 
 
 def warnings(config: Config) -> list[str]:

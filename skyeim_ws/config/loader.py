@@ -82,7 +82,7 @@ class _Binder:
         hints = get_type_hints(cls, include_extras=True)
         bound: dict[str, Any] = {}
         for spec in dataclasses.fields(cls):  # type: ignore[arg-type]  # T is a dataclass
-            name = spec.metadata.get("key", _go_name(spec.name))
+            name = spec.metadata.get("key", go_name(spec.name))
             if name is None:  # not a key of the file
                 continue
             full = prefix + name
@@ -136,7 +136,8 @@ class _Binder:
         return ConfigError(self.path, f"must be {wanted}, found {found}", field=name)
 
 
-def _go_name(attribute: str) -> str:
+def go_name(attribute: str) -> str:
+    """Return the key of a field that names no other: `PongTimeout` for `pong_timeout`."""
     return "".join(word.capitalize() for word in attribute.split("_"))
 
 

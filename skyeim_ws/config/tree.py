@@ -260,7 +260,9 @@ class DatabaseConf:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """The whole configuration; `path` is its file, `timeout` in ms, `max_conns` 0 is no limit.
+    """The whole configuration; `timeout` in ms, `max_conns` 0 is no limit.
+
+    `path` is its file, and `env` says whether `${NAME}` in it is replaced.
 
     The gateway announces itself in `etcd`, and what listens on all addresses as `advertise_host`.
     """
@@ -271,6 +273,7 @@ class Config:
     )
 
     path: str = field(default="", metadata={"key": None})
+    env: bool = field(default=False, metadata={"key": None})
     # Said by the command `demo` alone: there are sample users, and anybody may be one of them.
     demo: bool = field(default=False, metadata={"key": None})
     name: Text

@@ -4,13 +4,14 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from socket import socket
 
 import structlog
 
 from skyeim_ws.config.tree import Backends, Config, WebSocketConf
+from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.context import ClientContext
 from skyeim_ws.conn.flusher import Flusher
 from skyeim_ws.conn.group_router import GroupRouter
@@ -23,6 +24,7 @@ from skyeim_ws.gateway.backends import forget_everyone, open_services, open_stor
 from skyeim_ws.gateway.dispatch_table import dispatcher
 from skyeim_ws.gateway.gauges import gauges, service_gauges
 from skyeim_ws.gateway.groups import group_routing
+from skyeim_ws.gateway.ports import Ports
 from skyeim_ws.gateway.presence import presence_keeping
 from skyeim_ws.gateway.readiness import Readiness
 from skyeim_ws.gateway.supervisor import Supervisor
@@ -69,6 +71,8 @@ class Gateway:
     bus: RedisBus
     writer: Batcher
     stats: Stats
+    reload: Callable[[Config], None]
+    """Takes what may change of the configuration; raises OSError before it takes anything."""
     failed: asyncio.Event
     """Set once the gateway has to be stopped: a permanent task has ended by itself."""
 
@@ -166,6 +170,7 @@ async def gateway(
             requests=requests,
         )
         keeping = presence_keeping(hub, store, friends, ws.presence_check_interval)
+        renewal = Renewal(_lifetime(config))
         sessions = Sessions(
             hub=hub,
             registry=store.registry,
@@ -185,10 +190,10 @@ async def gateway(
                 social=social,
                 typing=typing,
                 offline=offline,
-                renewal=Renewal(partial(tokens.lifetime, secrets=config.auth.secrets)),
+                renewal=renewal,
             ).dispatch,
             server_name=config.name,
-            max_connections=config.max_conns or sys.maxsize,
+            max_connections=_max_connections(config),
         )
         cluster = Cluster(
             hub=hub,
@@ -220,6 +225,34 @@ async def gateway(
         supervisor.keep("heartbeat", heartbeat.start(), heartbeat.close)
         await _heard(store.bus)
 
+        publisher = EventPublisher(user_router=user_router, friends=friends)
+        readiness = Readiness(
+            supervisor=supervisor,
+            heartbeat=heartbeat,
+            store=store,
+            pools=services.pools,
+            stopping=lambda: sessions.draining,
+        )
+        ports = Ports(
+            stack,
+            config,
+            context,
+            build=partial(
+                http.application,
+                publisher=publisher,
+                messages=messages,
+                members=members,
+                archive=services.archive,
+                friends=services.friend_pages,
+                groups=groups,
+                receipts=receipts,
+                problems=readiness,
+                online=lambda: len(hub),
+            ),
+            build_pushes=partial(http.pushes, publisher=publisher),
+            listeners=listeners,
+            push_listeners=push_listeners,
+        )
         running = Gateway(
             port=listeners[0].getsockname()[1],
             hub=hub,
@@ -232,32 +265,9 @@ async def gateway(
             bus=store.bus,
             writer=services.writer,
             stats=stats,
+            reload=partial(_reload, ports, context, renewal, sessions),
             failed=supervisor.failed,
         )
-        readiness = Readiness(
-            supervisor=supervisor,
-            heartbeat=heartbeat,
-            store=store,
-            pools=services.pools,
-            stopping=lambda: sessions.draining,
-        )
-        publisher = EventPublisher(user_router=user_router, friends=friends)
-        application = http.application(
-            config,
-            context=context,
-            publisher=publisher,
-            messages=messages,
-            members=members,
-            archive=services.archive,
-            friends=services.friend_pages,
-            groups=groups,
-            receipts=receipts,
-            problems=readiness,
-            online=lambda: len(hub),
-        )
-        accepting = http.serve(stack, config, application, listeners)
-        if push_listeners:
-            http.serve_pushes(stack, config, publisher, application.gate, push_listeners)
         http.serve_operators(
             stack,
             config,
@@ -265,7 +275,7 @@ async def gateway(
                 lambda: asdict(stats),
                 lambda: gauges(
                     hub=hub,
-                    gate=application.gate,
+                    gate=ports.gate,
                     requests=requests,
                     sending=sending,
                     router=router,
@@ -280,10 +290,29 @@ async def gateway(
         )
         log.info("gateway_listening", host=config.host, port=running.port, name=config.name)
         yield running
-        for listener in accepting:
-            listener.close()
+        ports.close()
         await running.drain(config.shutdown.wrap_up_time, config.shutdown.wait_time)
         log.info("gateway_stopped", connections=len(hub))
+
+
+def _reload(
+    ports: Ports,
+    context: ClientContext[Client],
+    renewal: Renewal,
+    sessions: Sessions,
+    config: Config,
+) -> None:
+    ports.reload(config, replace(context, limits=_limits(config.web_socket)))
+    renewal.check = _lifetime(config)
+    sessions.max_connections = _max_connections(config)
+
+
+def _lifetime(config: Config) -> Callable[[str], tuple[int, int]]:
+    return partial(tokens.lifetime, secrets=config.auth.secrets)
+
+
+def _max_connections(config: Config) -> int:
+    return config.max_conns or sys.maxsize
 
 
 def _limits(ws: WebSocketConf) -> Limits:

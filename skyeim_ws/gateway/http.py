@@ -3,12 +3,13 @@
 import ssl
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from socket import socket
 
 import structlog
 from prometheus_client import CollectorRegistry
 from tornado.httpserver import HTTPServer
+from tornado.iostream import IOStream
 from tornado.routing import Rule
 from tornado.web import url
 
@@ -65,10 +66,30 @@ _V1 = r"(?:/api/v1)?"
 """Each path of the users' API has this prefix, or none."""
 
 
+@dataclass(frozen=True, slots=True)
+class Port:
+    """Bound sockets that are served."""
+
+    server: EdgeServer
+    listeners: list[Listener]
+
+    def take(self, application: HttpApplication, secured: ssl.SSLContext | None) -> None:
+        """Serve the requests to come by this, and the connections to come with this TLS."""
+        self.server.take(application, application.gate)
+        for listener in self.listeners:
+            listener.tls = secured
+
+    def close(self) -> None:
+        """Accept no more."""
+        for listener in self.listeners:
+            listener.close()
+
+
 def application(
     config: Config,
     *,
     context: ClientContext[Client],
+    waiting: Handshakes[IOStream],
     publisher: EventPublisher,
     messages: Messages,
     members: Members,
@@ -81,7 +102,8 @@ def application(
 ) -> HttpApplication:
     """Return the web application that users and services talk to.
 
-    Raises ImportError if Tornado lacks something that the connections need.
+    `waiting` are the connections without a token. Raises ImportError if Tornado lacks something
+    that the connections need.
     """
     require_hooks()
     secrets = config.auth.secrets
@@ -112,29 +134,43 @@ def application(
             (_V1 + r"/message/read", ReadHandler, marking),
             (_V1 + r"/message/group/read", GroupReadHandler, marking),
         ],
-        _gate(config, context.stats, context.clock),
+        _gate(config, waiting, context.stats, context.clock),
     )
 
 
 def serve(
-    stack: AsyncExitStack, config: Config, application: HttpApplication, listeners: Sequence[socket]
-) -> list[Listener]:
-    """Serve the application on bound sockets until the stack is closed."""
-    return _listen(stack, config, application, listeners, _tls(config))
-
-
-def serve_pushes(
     stack: AsyncExitStack,
     config: Config,
-    publisher: EventPublisher,
-    gate: Gate,
+    application: HttpApplication,
     listeners: Sequence[socket],
-) -> None:
-    """Take pushes without TLS, on loopback, from services that the program has started itself."""
-    pushes = HttpApplication(
-        _push_routes(config, publisher), replace(gate, proxies=TrustedProxies())
+    secured: ssl.SSLContext | None,
+) -> Port:
+    """Serve the application on bound sockets until the stack is closed."""
+    patience = config.web_socket.handshake_timeout
+    server = EdgeServer(
+        application,
+        gate=application.gate,
+        # A body in pieces is cut by its handler, who can say so in JSON, before this is reached.
+        max_body_size=2 * MAX_BODY_BYTES,
+        # Tornado has one limit for both: sending a request's headers, and idling between two.
+        idle_connection_timeout=patience,
+        body_timeout=patience,
     )
-    _listen(stack, config, pushes, listeners, None)
+    stack.push_async_callback(server.close_all_connections)
+    started = []
+    for bound in listeners:
+        listener = Listener(bound, server.handle_stream, application.gate.stats, secured)
+        stack.callback(listener.close)
+        started.append(listener)
+    return Port(server, started)
+
+
+def pushes(config: Config, gate: Gate, *, publisher: EventPublisher) -> HttpApplication:
+    """Return the web application for services that the program has started itself.
+
+    They come without TLS, over loopback.
+    """
+    return HttpApplication(_push_routes(config, publisher), replace(gate, proxies=TrustedProxies()))
 
 
 def serve_operators(
@@ -183,12 +219,14 @@ def _page_routes(config: Config) -> list[Rule]:
     return routes
 
 
-def _gate(config: Config, stats: Stats, clock: Callable[[], float]) -> Gate:
+def _gate(
+    config: Config, waiting: Handshakes[IOStream], stats: Stats, clock: Callable[[], float]
+) -> Gate:
     ws = config.web_socket
     return Gate(
         proxies=TrustedProxies(config.trusted_proxies),
         cross_origin=CrossOrigin.of(ws.origins, otherwise_any=config.is_dev),
-        handshakes=Handshakes(ws.max_handshakes, ws.max_conns_per_ip),
+        handshakes=waiting,
         logins=LoginLimit(ws.login_burst, ws.login_interval),
         calls=CallLimit(ws.call_rate, ws.call_burst),
         language=Language(config.language),
@@ -207,38 +245,13 @@ def _push_routes(config: Config, publisher: EventPublisher) -> list[Rule]:
     ]
 
 
-def _listen(
-    stack: AsyncExitStack,
-    config: Config,
-    application: HttpApplication,
-    listeners: Sequence[socket],
-    tls: ssl.SSLContext | None,
-) -> list[Listener]:
-    patience = config.web_socket.handshake_timeout
-    server = EdgeServer(
-        application,
-        gate=application.gate,
-        # A body in pieces is cut by its handler, who can say so in JSON, before this is reached.
-        max_body_size=2 * MAX_BODY_BYTES,
-        # Tornado has one limit for both: sending a request's headers, and idling between two.
-        idle_connection_timeout=patience,
-        body_timeout=patience,
-    )
-    stack.push_async_callback(server.close_all_connections)
-    started = []
-    for bound in listeners:
-        listener = Listener(bound, server.handle_stream, application.gate.stats, tls)
-        stack.callback(listener.close)
-        started.append(listener)
-    return started
-
-
-def _tls(config: Config) -> ssl.SSLContext | None:
+def tls(config: Config) -> ssl.SSLContext | None:
+    """Return what secures the port, or None; raises OSError for files that cannot be used."""
     if not config.cert_file:
         return None
-    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    secured = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
-        tls.load_cert_chain(config.cert_file, config.key_file)
+        secured.load_cert_chain(config.cert_file, config.key_file)
     except OSError as error:
         raise OSError(f"CertFile {config.cert_file}, KeyFile {config.key_file}: {error}") from error
-    return tls
+    return secured

@@ -101,6 +101,11 @@ class EdgeServer(HTTPServer):
         super().initialize(application, max_header_size=MAX_HEADER_BYTES, **options)
         self._gate = gate
 
+    def take(self, application: Any, gate: Gate) -> None:
+        """Serve the requests to come by these, also on connections that are open."""
+        self.request_callback = application
+        self._gate = gate
+
     def handle_stream(self, stream: IOStream, address: Any) -> None:
         """Serve a connection; for it another one may have to go."""
         peer = address[0] if isinstance(address, tuple) else ""
@@ -136,7 +141,7 @@ class Listener:
         self._socket = listening
         self._serve = serve
         self._stats = stats
-        self._tls = tls
+        self.tls = tls
         self._loop = IOLoop.current()
         self._pause = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -197,7 +202,7 @@ class Listener:
             stream.close()
 
     def _stream(self, connection: socket.socket) -> IOStream:
-        if self._tls is None:
+        if self.tls is None:
             return _TellingStream(connection, max_buffer_size=MAX_BUFFER_BYTES)
-        secured = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        secured = self.tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
         return _TellingTLSStream(secured, max_buffer_size=MAX_BUFFER_BYTES)

@@ -97,6 +97,11 @@ class Handshakes(Generic[Key]):
     def __len__(self) -> int:
         return len(self._address)
 
+    def resize(self, limit: int, per_address: int) -> None:
+        """Change the limits, for those who come."""
+        self._limit = limit
+        self._per_address = per_address
+
     def enter(self, connection: Key, address: str) -> Key | None:
         """Note a connection; return one that has to go for it. An address "" is not counted."""
         self._address[connection] = address

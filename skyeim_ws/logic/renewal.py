@@ -22,12 +22,12 @@ class Renewal:
     """
 
     def __init__(self, check: Callable[[str], tuple[int, int]]) -> None:
-        self._check = check
+        self.check = check
 
     def renew(self, client: Client, data: TokenRenewal) -> None:
         """Let the connection live for as long as the token, if it is its user's."""
         try:
-            user_id, expires_at = self._check(data.token)
+            user_id, expires_at = self.check(data.token)
         except Refused as refused:
             refuse(client, "token", refused.reason, refused.phrase)
             return

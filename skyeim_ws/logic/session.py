@@ -79,7 +79,7 @@ class Sessions:
         self._catch_up = catch_up
         self._tasks = tasks
         self._server_name = server_name
-        self._max_connections = max_connections
+        self.max_connections = max_connections
         self.draining = False
         self.on_claim_failed: Callable[[Client], None] | None = None
         # Users whose session on another node was told to end, and has not answered yet.
@@ -91,8 +91,8 @@ class Sessions:
         if self.draining:
             self._send_away(client)
             return
-        if len(self._hub) >= self._max_connections and client.user_id not in self._hub:
-            log.warning("connection_refused_overloaded", limit=self._max_connections)
+        if len(self._hub) >= self.max_connections and client.user_id not in self._hub:
+            log.warning("connection_refused_overloaded", limit=self.max_connections)
             client.disconnect(CloseCode.OVERLOADED, Text.OVERLOADED())
             return
         previous = self._hub.register(client)

@@ -13,7 +13,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from skyeim_ws.config.tree import LogConf
-from skyeim_ws.contract.names import LOG_LEVELS
+from skyeim_ws.contract.names import LOG_LEVELS, LogLevel
 from skyeim_ws.ops.line_limit import LineLimit
 from skyeim_ws.ops.masking import masked_field
 
@@ -28,6 +28,7 @@ LINES_PER_MINUTE = 60
 _ANYONE_CAUSES = frozenset(
     {"token_refused", "push_refused", "handshake_dropped", "login_limited", "request_failed"}
 )
+_METHODS = ("debug", "info", "warning", "error", "critical", "exception")
 _TORNADO = "tornado."
 _QUOTED = re.compile("[:'\"]")
 
@@ -38,7 +39,6 @@ def configure(log: LogConf, *, dev: bool, worker: int | None = None) -> None:
     A `worker`, one of several processes, is named in each line, and has a log file of its own.
     Replaces what an earlier call has set up. Raises OSError when a log file cannot be opened.
     """
-    level = LOG_LEVELS[log.level]
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -55,7 +55,7 @@ def configure(log: LogConf, *, dev: bool, worker: int | None = None) -> None:
     if worker is not None:
         shared.append(_add_field("worker", worker))
     limiter = _LineLimiter(time.monotonic)
-    handler = _handler(log, "" if worker is None else f"-{worker}")
+    handler = _handler(log, worker)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.ExtraAdder(), *shared],
@@ -67,18 +67,48 @@ def configure(log: LogConf, *, dev: bool, worker: int | None = None) -> None:
     )
     handler.addFilter(limiter)
     _replace_handler(handler)
-    # Libraries stay at info and above: at debug, database drivers print the rows they are given.
-    logging.getLogger().setLevel(max(level, logging.INFO))
-    logging.getLogger("skyeim_ws").setLevel(level)
     access = logging.getLogger("tornado.access")  # a line per request
     access.propagate = False
     access.handlers = [logging.NullHandler()]
     structlog.configure(
         processors=[limiter, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
+        wrapper_class=type("_OfThisProcess", (_Leveled,), {}),
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,  # a debug call in a hot path then costs next to nothing
     )
+    set_level(log.level)
+
+
+def reopen(log: LogConf, *, worker: int | None = None) -> None:
+    """Open the log file anew after `configure`, since somebody may have moved it away.
+
+    Raises OSError, and then logs go on as before.
+    """
+    handler = _handler(log, worker)
+    for old in _own_handlers():
+        handler.setFormatter(old.formatter)
+        for chosen in old.filters:
+            handler.addFilter(chosen)
+    _replace_handler(handler)
+
+
+def set_level(name: LogLevel) -> None:
+    """Log from this level on, also in loggers that are in use."""
+    level = LOG_LEVELS[name]
+    # Libraries stay at info and above: at debug, database drivers print the rows they are given.
+    logging.getLogger().setLevel(max(level, logging.INFO))
+    logging.getLogger("skyeim_ws").setLevel(level)
+    loggers = structlog.get_config()["wrapper_class"]
+    if issubclass(loggers, _Leveled):
+        # A logger that is in use keeps its class, so it is the class that changes: below the
+        # level its methods do nothing.
+        filtering = structlog.make_filtering_bound_logger(level)
+        for method in _METHODS:
+            setattr(loggers, method, getattr(filtering, method))
+
+
+class _Leveled(structlog.make_filtering_bound_logger(logging.NOTSET)):  # type: ignore[misc]
+    """A logger whose level `set_level` can change."""
 
 
 def mask_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -162,7 +192,7 @@ def _renderer(log: LogConf, *, colors: bool) -> Processor:
     )
 
 
-def _handler(log: LogConf, suffix: str) -> logging.Handler:
+def _handler(log: LogConf, worker: int | None) -> logging.Handler:
     if log.mode == "console":
         return logging.StreamHandler(sys.stdout)
     service = log.service_name or "skyeim-ws"
@@ -171,7 +201,7 @@ def _handler(log: LogConf, suffix: str) -> logging.Handler:
         folder = folder / service / socket.gethostname()
     folder.mkdir(parents=True, exist_ok=True)
     # Two processes that rotate one file lose lines.
-    file = folder / f"{service}{suffix}.log"
+    file = folder / f"{service}{'' if worker is None else f'-{worker}'}.log"
     if log.rotation == "size":
         return logging.handlers.RotatingFileHandler(
             file,
@@ -187,8 +217,15 @@ def _handler(log: LogConf, suffix: str) -> logging.Handler:
 def _replace_handler(handler: logging.Handler) -> None:
     """Put the handler in the place of the one that an earlier call has set up."""
     root = logging.getLogger()
-    for old in list(root.handlers):
-        if isinstance(old.formatter, structlog.stdlib.ProcessorFormatter):
-            root.removeHandler(old)
-            old.close()
+    for old in _own_handlers():
+        root.removeHandler(old)
+        old.close()
     root.addHandler(handler)
+
+
+def _own_handlers() -> list[logging.Handler]:
+    return [
+        handler
+        for handler in logging.getLogger().handlers
+        if isinstance(handler.formatter, structlog.stdlib.ProcessorFormatter)
+    ]

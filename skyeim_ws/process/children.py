@@ -63,6 +63,12 @@ class Child:
         process = self._process
         return process.pid if process is not None and process.returncode is None else None
 
+    def signal(self, number: int) -> None:
+        """Send a signal to the process, if there is one."""
+        if self.pid is not None and self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(number)
+
     async def start(self) -> None:
         """Start the command, wait until it is ready, and keep it running from then on.
 

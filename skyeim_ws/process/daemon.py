@@ -4,7 +4,6 @@ import asyncio
 import os
 import secrets
 import shlex
-import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, ExitStack
@@ -23,13 +22,14 @@ from skyeim_ws.contract.names import DEMO_USERS
 from skyeim_ws.discovery.announce import Announcement, announcing, reached_at
 from skyeim_ws.gateway.app import gateway
 from skyeim_ws.gateway.backends import forget_everyone
+from skyeim_ws.gateway.http import tls
 from skyeim_ws.gateway.listener import bind
 from skyeim_ws.gateway.probe import redis_reached
 from skyeim_ws.handler import tokens
 from skyeim_ws.logic.ports import Unavailable
 from skyeim_ws.ops.logs import configure
-from skyeim_ws.process import systemd, valkey, workers
-from skyeim_ws.process.children import ChildError
+from skyeim_ws.process import signals, systemd, valkey, workers
+from skyeim_ws.process.children import Child, ChildError
 from skyeim_ws.process.descriptors import raise_limit
 from skyeim_ws.process.embedded import (
     backends,
@@ -38,6 +38,7 @@ from skyeim_ws.process.embedded import (
     services_command,
     services_environment,
 )
+from skyeim_ws.process.reload import reloader, reread_file
 from skyeim_ws.process.valkey import EmbeddedError
 
 log = structlog.get_logger()
@@ -54,30 +55,39 @@ class StartError(Exception):
 class Started:
     """Something that runs: the port that it listens on, and an event that says it has to end.
 
-    `ready` returns when it can do all its work; None if that is not waited for.
+    `reload` says whether it went well, and `children` hear of the signals then. `ready` returns
+    when it can do all its work; None if that is not waited for.
     """
 
     port: int
     failed: asyncio.Event
+    reload: Callable[[], bool]
+    children: Sequence[Child] = ()
     ready: Callable[[], Awaitable[None]] | None = None
 
 
 def serve(config: Config) -> int:
     """Run the gateway until SIGTERM or SIGINT; return the exit code."""
-    return _run(run_gateway(config, demo=False, announce=lambda _port: None))
+    reread = partial(reread_file, config)
+    return _run(run_gateway(config, reread, demo=False, announce=lambda _port: None))
 
 
 def demo(config: Config, port: int | None, data_dir: str | None) -> int:
     """Run a gateway, its services and sample users; print how to chat."""
-    embedded = EmbeddedConf(data_dir=data_dir) if data_dir else config.embedded or EmbeddedConf()
-    port = config.port if port is None else port
-    config = replace(config, port=port, embedded=embedded, demo=True)
+
+    def tried(config: Config) -> Config:
+        folder = EmbeddedConf(data_dir=data_dir) if data_dir else config.embedded or EmbeddedConf()
+        own = config.port if port is None else port
+        return replace(config, port=own, embedded=folder, demo=True)
+
+    config = tried(config)
 
     def announce(listening: int) -> None:
         sys.stdout.write(welcome(replace(config, port=listening)))
         sys.stdout.flush()
 
-    return _run(run_gateway(config, demo=True, announce=announce))
+    reread = partial(reread_file, config)
+    return _run(run_gateway(config, lambda: tried(reread()), demo=True, announce=announce))
 
 
 def work(told: workers.Assignment) -> int:
@@ -87,9 +97,10 @@ def work(told: workers.Assignment) -> int:
     async def start(stack: AsyncExitStack) -> Started:
         listeners = _bind(stack, config.host, config.port, shared=True)
         pushes = _bind(stack, "127.0.0.1", told.push_port, shared=True) if told.push_port else []
-        where = await stack.enter_async_context(backends(config, "", demo=False))
+        where, _ = await stack.enter_async_context(backends(config, "", demo=False))
         running = await stack.enter_async_context(gateway(config, where, listeners, pushes))
-        return Started(running.port, running.failed)
+        reload = reloader(config, partial(reread_file, config), running.reload, worker=told.index)
+        return Started(running.port, running.failed, reload)
 
     return _run(
         _until_stopped(lambda: _prepare(config, told.index), start, announce=lambda _port: None)
@@ -163,10 +174,17 @@ def _failed(error: Exception) -> int:
     return 1
 
 
-async def run_gateway(config: Config, *, demo: bool, announce: Callable[[int], None]) -> int:
+async def run_gateway(
+    config: Config,
+    reread: Callable[[], Config],
+    *,
+    demo: bool,
+    announce: Callable[[int], None],
+) -> int:
     """Run a gateway, or its workers, until a signal; return the exit code.
 
-    `announce` is called with the port once clients may connect.
+    `reread` reads the configuration anew, and raises ConfigError. `announce` is called with the
+    port once clients may connect.
     """
     # Embedded services show it with their pushes. Workers get it with their configuration.
     own = replace(config.push_event, own_secret=secrets.token_urlsafe())
@@ -174,7 +192,7 @@ async def run_gateway(config: Config, *, demo: bool, announce: Callable[[int], N
     start = _start if workers.count(config) == 1 else _start_workers
     return await _until_stopped(
         lambda: _prepare(config),
-        lambda stack: start(stack, config, demo=demo),
+        lambda stack: start(stack, config, reread, demo=demo),
         announce,
     )
 
@@ -190,13 +208,15 @@ async def _until_stopped(
     announce: Callable[[int], None],
 ) -> int:
     """Run what is started until a signal comes or it fails; return the exit code."""
-    stop = _stop_on_signals()
+    stop = signals.stop_on_signals()
+    signals.survive_signals()
     async with AsyncExitStack() as stack:
         try:
             prepare()
             started = await start(stack)
         except (EmbeddedError, ChildError, Unavailable, OSError, ImportError) as error:
             raise StartError(str(error)) from error
+        signals.reload_on_signal(started.reload, started.children)
         announce(started.port)
         async with systemd.running(started.ready):
             await _any_of(stop, started.failed)
@@ -212,17 +232,21 @@ async def _any_of(*events: asyncio.Event) -> None:
             wait.cancel()
 
 
-async def _start(stack: AsyncExitStack, config: Config, *, demo: bool) -> Started:
+async def _start(
+    stack: AsyncExitStack, config: Config, reread: Callable[[], Config], *, demo: bool
+) -> Started:
     """Start everything, to be stopped by the stack."""
     listeners = _bind(stack, config.host, config.port)
     # The services' pushes come over loopback; with TLS on, by a listener of their own, since no
     # certificate names 127.0.0.1.
     pushes = _bind(stack, "127.0.0.1", 0) if config.cert_file else []
     push_url = _push_url(config.host, listeners, pushes)
-    where = await stack.enter_async_context(backends(config, push_url, demo=demo))
+    where, children = await stack.enter_async_context(backends(config, push_url, demo=demo))
     running = await stack.enter_async_context(gateway(config, where, listeners, pushes))
     await _announce(stack, config, running.port)
-    return Started(running.port, running.failed, partial(redis_reached, where.redis))
+    reload = reloader(config, reread, running.reload)
+    ready = partial(redis_reached, where.redis)
+    return Started(running.port, running.failed, reload, children, ready)
 
 
 async def _announce(stack: AsyncExitStack, config: Config, port: int) -> None:
@@ -232,20 +256,25 @@ async def _announce(stack: AsyncExitStack, config: Config, port: int) -> None:
         await stack.enter_async_context(announcing([Announcement(config.etcd, address)]))
 
 
-async def _start_workers(stack: AsyncExitStack, config: Config, *, demo: bool) -> Started:
+async def _start_workers(
+    stack: AsyncExitStack, config: Config, reread: Callable[[], Config], *, demo: bool
+) -> Started:
     """Start everything, the gateway as several processes on one port."""
     shared = _reserve(stack, config.host, config.port)
     pushes = _reserve(stack, "127.0.0.1", 0) if config.cert_file else []
     push_url = _push_url(config.host, shared, pushes)
-    where = await stack.enter_async_context(backends(config, push_url, demo=demo))
+    where, children = await stack.enter_async_context(backends(config, push_url, demo=demo))
     if where.private_redis:
         await forget_everyone(config, where)
     told = workers.assignments(config, where, _port(shared), _port(pushes) if pushes else 0)
-    await stack.enter_async_context(workers.running(told))
+    children += await stack.enter_async_context(workers.running(told))
     await _announce(stack, config, _port(shared))
     log.info("workers_listening", host=config.host, port=_port(shared), workers=len(told))
     # A worker that fails is started again.
-    return Started(_port(shared), asyncio.Event(), partial(redis_reached, where.redis))
+    # They also take what is new; here the files are tried, before any of them hears of it.
+    reload = reloader(config, reread, tls)
+    ready = partial(redis_reached, where.redis)
+    return Started(_port(shared), asyncio.Event(), reload, children, ready)
 
 
 def _push_url(host: str, listeners: Sequence[socket], pushes: Sequence[socket]) -> str:
@@ -277,23 +306,6 @@ def _owned(
     for bound in sockets:
         stack.callback(bound.close)
     return sockets
-
-
-def _stop_on_signals() -> asyncio.Event:
-    """Return an event that SIGTERM and SIGINT set; a second one ends the process at once."""
-    stop = asyncio.Event()
-    main = asyncio.current_task()
-
-    def on_signal(number: signal.Signals) -> None:
-        log.info("signal_received", signal=number.name)
-        if stop.is_set() and main is not None:
-            main.cancel()
-        stop.set()
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal, number)
-    return stop
 
 
 def _local(host: str) -> str:

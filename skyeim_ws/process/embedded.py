@@ -32,14 +32,18 @@ _PUSH_SECRET_VARIABLE = "SKYEIM_PUSH_SECRET"  # noqa: S105 - a name
 
 
 @asynccontextmanager
-async def backends(config: Config, push_url: str, *, demo: bool) -> AsyncIterator[Backends]:
+async def backends(
+    config: Config, push_url: str, *, demo: bool
+) -> AsyncIterator[tuple[Backends, list[Child]]]:
     """Start what the configuration leaves to the program, and stop it at the end.
 
+    Gives also the children to which the signals of this process are passed on: not Valkey.
     `push_url` is where the services bring their events; with `demo` a new database gets users.
     Raises EmbeddedError or ChildError, with a text for the person who started the program.
     """
     async with AsyncExitStack() as stack:
         redis, own_services = config.redis, None
+        children: list[Child] = []
         rpcs = (config.message_rpc, config.friend_rpc, config.group_rpc)
         if config.embedded is not None and (redis is None or None in rpcs):
             data_dir = Path(config.embedded.data_dir)
@@ -50,11 +54,13 @@ async def backends(config: Config, push_url: str, *, demo: bool) -> AsyncIterato
                 address = services_address(data_dir)
                 child = _services_child(config, redis, address, push_url, demo=demo)
                 await _start(stack, child)
+                children.append(child)
                 own_services = RpcConf(endpoints=(address,))
         message, friend, group = (rpc or own_services for rpc in rpcs)
         if redis is None or message is None or friend is None or group is None:
             raise ValueError("the configuration was not checked: a backend is missing")
-        yield Backends(redis, message, friend, group, private_redis=config.redis is None)
+        where = Backends(redis, message, friend, group, private_redis=config.redis is None)
+        yield where, children
 
 
 def services_address(data_dir: Path) -> str:
@@ -107,7 +113,8 @@ def services_environment(
         _ANNOUNCE_VARIABLE: encode(announced),
         _DATA_SOURCE_VARIABLE: data_source(config),
         _REDIS_VARIABLE: redis.address.encode(),
-        _PUSH_SECRET_VARIABLE: config.push_event.secret or config.push_event.own_secret,
+        # Our own children show what no reload changes.
+        _PUSH_SECRET_VARIABLE: config.push_event.own_secret or config.push_event.secret,
     }
 
 

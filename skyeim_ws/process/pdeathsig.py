@@ -29,6 +29,9 @@ def main(arguments: list[str]) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
         sys.exit(f"prctl: {os.strerror(ctypes.get_errno())}")
+    # They would end the command while it has not said yet what they mean.
+    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
     # If the parent died before the line above, the kernel does not tell us any more.
     if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGKILL)

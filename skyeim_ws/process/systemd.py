@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -12,6 +13,7 @@ log = structlog.get_logger()
 
 READY = "READY=1"
 STOPPING = "STOPPING=1"
+RELOADING = "RELOADING=1"
 ALIVE = "WATCHDOG=1"
 
 SOCKET_VARIABLE = "NOTIFY_SOCKET"
@@ -35,6 +37,11 @@ def notify(state: str) -> None:
             sender.sendto(state.encode(), address)
     except OSError as error:
         log.warning("systemd_not_notified", state=state, error=str(error))
+
+
+def reloading() -> str:
+    """Return the state of a service that reloads; READY ends it."""
+    return f"{RELOADING}\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}"
 
 
 def watchdog_interval() -> float | None:

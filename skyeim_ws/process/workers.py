@@ -133,7 +133,7 @@ def receive(environment: MutableMapping[str, str]) -> Assignment:
 
 
 @asynccontextmanager
-async def running(told: list[Assignment]) -> AsyncIterator[None]:
+async def running(told: list[Assignment]) -> AsyncIterator[list[Child]]:
     """Run workers, until the block ends; they listen when it begins.
 
     One that dies is started again. At the end all are told at once to drain. Raises ChildError if
@@ -150,7 +150,7 @@ async def running(told: list[Assignment]) -> AsyncIterator[None]:
                     starts.create_task(worker.start())
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from failures
-        yield
+        yield workers
 
 
 async def _stop(workers: list[Child], grace: float) -> None:

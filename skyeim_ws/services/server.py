@@ -25,6 +25,7 @@ from skyeim_ws.contract.pb.group_pb2_grpc import add_GroupServicer_to_server
 from skyeim_ws.contract.pb.message_pb2_grpc import add_MessageServicer_to_server
 from skyeim_ws.contract.redis_address import RedisAddress
 from skyeim_ws.discovery.announce import announcing, decode
+from skyeim_ws.ops.stacks import log_stacks
 from skyeim_ws.services.db import Database, DataSourceError, open_database
 from skyeim_ws.services.demo import seed_demo
 from skyeim_ws.services.errors import StatusInterceptor
@@ -122,6 +123,10 @@ async def _serve(arguments: argparse.Namespace) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    # There is nothing here that could be read anew, and no reason to end.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, log_stacks)
     database = await open_database(arguments.data_source)
     try:
         if arguments.demo:

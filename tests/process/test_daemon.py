@@ -62,7 +62,9 @@ async def test_it_serves_until_a_signal_and_its_supervisor_hears_of_it(
         monkeypatch.setenv("NOTIFY_SOCKET", str(folder / "notify"))
         monkeypatch.delenv("WATCHDOG_USEC", raising=False)
         ports: list[int] = []
-        process = asyncio.create_task(daemon.run_gateway(config, demo=True, announce=ports.append))
+        process = asyncio.create_task(
+            daemon.run_gateway(config, lambda: config, demo=True, announce=ports.append)
+        )
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(DEADLINE):
             assert await loop.sock_recv(supervisor, 100) == b"READY=1"

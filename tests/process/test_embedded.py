@@ -63,7 +63,7 @@ async def nothing_runs(folder: Path) -> bool:
 async def test_what_is_configured_is_not_started(config: Config, folder: Path) -> None:
     rpc, redis = RpcConf(endpoints=("127.0.0.1:1",)), RedisConf(host="127.0.0.1:1")
     config = replace(config, redis=redis, message_rpc=rpc, friend_rpc=rpc, group_rpc=rpc)
-    async with backends(config, "", demo=False) as where:
+    async with backends(config, "", demo=False) as (where, _):
         assert (where.redis, where.message_rpc, where.group_rpc) == (redis, rpc, rpc)
         assert not where.private_redis
     assert not (folder / "data").exists()

@@ -54,6 +54,7 @@ def test_the_gateway_has_the_time_it_needs_to_stop() -> None:
     needed = shutdown.wrap_up_time + shutdown.wait_time + 2.0 + 2 * STOP_GRACE
     assert parse_duration(said["TimeoutStopSec"]) > needed
     assert said["Type"] == "notify"
+    assert said["ExecReload"] == "/bin/kill -HUP $MAINPID"
 
 
 def test_the_services_have_the_time_they_need_to_stop() -> None:

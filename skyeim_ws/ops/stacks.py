@@ -1,0 +1,55 @@
+"""What all tasks and threads of the process are doing, for the log."""
+
+import asyncio
+import faulthandler
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+import structlog
+
+log = structlog.get_logger()
+
+
+def log_stacks() -> None:
+    """Log where each task and each thread is, outermost call first; needs a running loop.
+
+    Tasks at the same place share a line, which says how many they are. The lines are warnings, so
+    that they are seen at most levels. They hold places in the code and no values.
+    """
+    places = Counter("\n".join(_places(task)) for task in asyncio.all_tasks())
+    for stack, count in places.most_common():
+        log.warning("task_stack", count=count, stack=stack)
+    log.warning("thread_stacks", stacks=_threads())
+
+
+def _places(task: asyncio.Task[Any]) -> Iterator[str]:
+    """Give the lines at which a task waits, through all that it awaits."""
+    waiting: Any = task.get_coro()
+    while waiting is not None:
+        frame = _frame(waiting)
+        if frame is None:
+            yield str(type(waiting).__name__)  # a future, at the end
+            return
+        yield f"{frame.f_code.co_filename}:{frame.f_lineno} {frame.f_code.co_qualname}"
+        waiting = next(
+            (getattr(waiting, name) for name in _AWAITED if hasattr(waiting, name)), None
+        )
+
+
+_AWAITED = ("cr_await", "gi_yieldfrom", "ag_await")
+
+
+def _frame(waiting: object) -> FrameType | None:
+    frames = (getattr(waiting, name, None) for name in ("cr_frame", "gi_frame", "ag_frame"))
+    return next((frame for frame in frames if isinstance(frame, FrameType)), None)
+
+
+def _threads() -> str:
+    """Return the stacks of all threads; faulthandler writes to files alone."""
+    with tempfile.TemporaryFile() as file:
+        faulthandler.dump_traceback(file, all_threads=True)
+        file.seek(0)
+        return file.read().decode(errors="replace").strip()
