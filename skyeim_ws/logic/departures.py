@@ -84,6 +84,14 @@ class Departures:
         self._empty.clear()
         self._wake.set()
 
+    def returned(self, user_id: int) -> tuple[str, ...]:
+        """Undo nothing for a user who is here again; return in which groups he still stands.
+
+        Else he would stay in them if he left before this login had found his groups.
+        """
+        departure = self._left.pop(user_id, None)
+        return () if departure is None else departure.group_ids
+
     async def _run(self) -> None:
         while True:
             await self._wake.wait()

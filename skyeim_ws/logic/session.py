@@ -97,7 +97,9 @@ class Sessions:
             return
         previous = self._hub.register(client)
         self._catch_up.pause(client, Wait.LOGIN)
-        if previous is not None:
+        if previous is None:
+            session_of(client).group_ids = self._departures.returned(client.user_id)
+        else:
             session_of(client).group_ids = session_of(previous).group_ids
             self.kick(previous)
         await self._start(client)

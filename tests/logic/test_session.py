@@ -28,6 +28,7 @@ class Outside:
         self.claim_answer: Claim | Exception = Claim(EMPTY, own=f"c-{BOB}")
         self.people = People()
         self.claim_failed: list[Client] = []
+        self.groups_left: tuple[str, ...] = ()
         self.tasks = Tasks()
         port = cast(Any, self)
         self.sessions = Sessions(
@@ -41,7 +42,9 @@ class Outside:
             presence=cast(Any, SimpleNamespace(enter=self.online)),
             groups=cast(Any, SimpleNamespace(joined=self.joined)),
             announcer=cast(Any, SimpleNamespace(note=self.note("announce"))),
-            departures=cast(Any, SimpleNamespace(add=self.left)),
+            departures=cast(
+                Any, SimpleNamespace(add=self.left, returned=lambda _: self.groups_left)
+            ),
             offline=OfflineMessages(queue=Queue(), requests=port, push_limit=20, max_bytes=1_000),
             delivery=cast(
                 Any,
@@ -169,3 +172,13 @@ async def test_a_full_node_takes_no_further_user_and_one_that_stops_none_at_all(
     await outside.login(late)
     assert late.closed == [CloseCode.GOING_AWAY]
     assert 3 not in outside.people
+
+
+@pytest.mark.gen_test
+async def test_who_comes_back_and_leaves_before_the_groups_are_known_leaves_all_of_them() -> None:
+    outside, bob = Outside(), arriving()
+    outside.groups_left = ("g", "h")
+    await outside.sessions.opened(bob.client)
+    assert bob.session.group_ids == ("g", "h")
+    await until(lambda: not len(outside.tasks))
+    assert bob.session.group_ids == ("g",)
