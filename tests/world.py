@@ -150,7 +150,9 @@ class World:
         async with AsyncExitStack() as stack:
             redis = self.config.redis
             assert redis is not None
-            events = Events(redis.address, f"http://127.0.0.1:{self.port}", PUSH_SECRET)
+            events = Events(
+                self.database, redis.address, f"http://127.0.0.1:{self.port}", PUSH_SECRET
+            )
             stack.push_async_callback(events.close)
             await stack.enter_async_context(
                 serve_services(self.database, events, [self.service_address], grace=GRACE)

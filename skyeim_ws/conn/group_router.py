@@ -50,6 +50,8 @@ class GroupFrame(msgspec.Struct, frozen=True):
     """Its place among the group's messages; 0 for a frame that has none and waits for nothing."""
     ephemeral: bool = False
     """Whether it may be shed; such a frame is forwarded only if its sender is a member."""
+    except_ids: frozenset[int] = frozenset()
+    """Members who get no copy: they are told otherwise."""
 
 
 class _Group:
@@ -267,6 +269,8 @@ class GroupRouter:
 
     def _fan_out(self, group_id: str, members: frozenset[int], item: GroupFrame) -> None:
         self._stats.group_routed += 1
+        if item.except_ids:
+            members -= item.except_ids
         if item.ephemeral:
             if item.sender_id in members:
                 self._hub.offer(members, item.frame, item.sender_id)

@@ -39,6 +39,8 @@ class GroupEvent(msgspec.Struct, rename="camel", tag="group"):
     group_id: GroupId
     event_type: EventName
     event_data: msgspec.Raw = msgspec.Raw(b"{}")
+    except_user_ids: list[UserId] = []
+    """Members who are told otherwise, and get no copy."""
 
 
 class LegacyGroupEvent(msgspec.Struct, rename="camel"):
@@ -106,7 +108,9 @@ class PushEventHandler(JsonHandler):
             data = compact(event.data)
             self._publisher.to_user(event.user_id, event.notification_type, data)
             return True
-        return self._publisher.to_group(event.group_id, event.event_type, compact(event.event_data))
+        left_out = event.except_user_ids if isinstance(event, GroupEvent) else ()
+        data = compact(event.event_data)
+        return self._publisher.to_group(event.group_id, event.event_type, data, frozenset(left_out))
 
     def _trusted(self) -> bool:
         headers = self.request.headers

@@ -21,7 +21,14 @@ class Bus(Protocol):
         """Tell a sender on another node that its messages are `delivered` or `read`."""
 
     def to_group(
-        self, group_id: str, frame: bytes, *, sender_id: int, seq: int, ephemeral: bool
+        self,
+        group_id: str,
+        frame: bytes,
+        *,
+        sender_id: int,
+        seq: int,
+        ephemeral: bool,
+        except_ids: frozenset[int] = frozenset(),
     ) -> None:
         """Send a frame to the members of a group who are on other nodes."""
 
@@ -68,7 +75,14 @@ class BusEvents(Protocol):
         """Tell the sender of messages that their receiver has them or has read them."""
 
     def group(
-        self, group_id: str, frame: bytes, *, sender_id: int, seq: int, ephemeral: bool
+        self,
+        group_id: str,
+        frame: bytes,
+        *,
+        sender_id: int,
+        seq: int,
+        ephemeral: bool,
+        except_ids: frozenset[int] = frozenset(),
     ) -> None:
         """Send a frame to the members of a group who are here."""
 

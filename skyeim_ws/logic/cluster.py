@@ -91,10 +91,17 @@ class Cluster:
         self._acks.told(user_id, msg_ids, status)
 
     def group(
-        self, group_id: str, frame: bytes, *, sender_id: int, seq: int, ephemeral: bool
+        self,
+        group_id: str,
+        frame: bytes,
+        *,
+        sender_id: int,
+        seq: int,
+        ephemeral: bool,
+        except_ids: frozenset[int] = frozenset(),
     ) -> None:
         """Send a frame to the members of a group who are here."""
-        item = GroupFrame(frame, sender_id, seq, ephemeral)
+        item = GroupFrame(frame, sender_id, seq, ephemeral, except_ids)
         if not self._router.publish(group_id, item) and not ephemeral:
             log.warning("group_frame_dropped", group=group_id, seq=seq)
 

@@ -19,6 +19,12 @@ class EventPublisher:
         self._friends.forget(user_id)
         self._user_router.send(user_id, raw_frame(kind, data))
 
-    def to_group(self, group_id: str, kind: str, data: bytes) -> bool:
-        """Send an event to a group, in order with its messages; False if its queue is full."""
-        return self._user_router.publish(group_id, GroupFrame(raw_frame(kind, data)))
+    def to_group(
+        self, group_id: str, kind: str, data: bytes, except_ids: frozenset[int] = frozenset()
+    ) -> bool:
+        """Send an event to a group, in order with its messages; False if its queue is full.
+
+        The members in `except_ids` get no copy.
+        """
+        item = GroupFrame(raw_frame(kind, data), except_ids=except_ids)
+        return self._user_router.publish(group_id, item)

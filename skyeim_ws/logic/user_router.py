@@ -64,4 +64,5 @@ class UserRouter:
             sender_id=item.sender_id,
             seq=item.seq,
             ephemeral=item.ephemeral,
+            except_ids=item.except_ids,
         )

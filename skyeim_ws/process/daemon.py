@@ -142,6 +142,8 @@ def _become_services(config: Config) -> NoReturn:
             lock = stack.enter_context(valkey.locked(data_dir))
             os.set_inheritable(lock, True)
         command = services_command(addresses, push_url, config.log, demo=False, tls=config.services)
+        if config.cert_file:
+            command += ["--push-cert-file", str(Path(config.cert_file).absolute())]
         announced = services_announcements(config)
         environment = os.environ | services_environment(config, redis, announced)
         # This process becomes the services: nothing is left to do here, and a signal reaches them.

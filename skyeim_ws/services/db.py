@@ -12,7 +12,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, NullPool, create_engine, event, make_url
+from sqlalchemy import (
+    URL,
+    Connection,
+    NullPool,
+    create_engine,
+    event,
+    func,
+    make_url,
+    select,
+    text,
+)
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -28,6 +38,11 @@ SQL_DEADLINE = 10.0
 
 MIGRATION_DEADLINE = 3600.0
 """Seconds for the migrations; an index on a large table of an existing deployment takes long."""
+
+LOCK_IDLE = 30
+"""Seconds without a word after which MySQL ends the connection that holds a named lock."""
+
+LOCK_NAME_LENGTH = 64
 
 IN_CHUNK = 500
 """Values in one IN list; the engines have limits, and long lists plan badly."""
@@ -86,6 +101,19 @@ class Database:
         """Return what `work` returns with a connection for reading; it may run elsewhere too."""
         async with self.read() as connection:
             return await connection.run_sync(work)
+
+    @asynccontextmanager
+    async def only_one(self, name: str) -> AsyncIterator[bool]:
+        """Tell whether no other process is in the block of this name; leave it within 10 s."""
+        async with self._transaction(self._reader) as connection:
+            # The server frees the lock of a host that has died, sooner than by default.
+            await connection.execute(text(f"SET SESSION wait_timeout = {LOCK_IDLE}"))
+            lock = f"skyeim_ws.{name}.{connection.engine.url.database}"[:LOCK_NAME_LENGTH]
+            try:
+                yield await connection.scalar(select(func.get_lock(lock, 0))) == 1
+            finally:
+                await connection.execute(select(func.release_lock(lock)))
+                await connection.execute(text("SET SESSION wait_timeout = DEFAULT"))
 
     async def close(self) -> None:
         """Close all connections; the work that is under way ends first."""
@@ -225,6 +253,11 @@ class _SqliteDatabase(Database):
 
         async with asyncio.timeout(SQL_DEADLINE):
             return await asyncio.get_running_loop().run_in_executor(self._read_threads, run)
+
+    @asynccontextmanager
+    async def only_one(self, name: str) -> AsyncIterator[bool]:
+        # One process has the file: the services hold its folder.
+        yield True
 
     async def close(self) -> None:
         for threads in (self._write_thread, self._read_threads):

@@ -1,115 +1,135 @@
 """What others must hear after a change is committed: stale member caches, then pushes.
 
-The caller only appends to a bounded queue; one task empties it in order, so that no RPC waits
-for Redis or a gateway, and nobody hears of a change whose cached members are still the old ones.
+The events are written in the transaction of the change (`outbox`); one task empties the outbox in
+order, so that no RPC waits for Redis or a gateway, and nobody hears of a change whose cached
+members are still the old ones. Of several processes on one database one at a time does so.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any
 
-import msgspec
 import structlog
 from redis.exceptions import RedisError
-from tornado.httpclient import HTTPClientError, HTTPRequest
-from tornado.simple_httpclient import SimpleAsyncHTTPClient
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from skyeim_ws.contract.redis_address import RedisAddress
+from skyeim_ws.services import outbox
 from skyeim_ws.services.counters import SeqCounters
+from skyeim_ws.services.db import Database, chunks
+from skyeim_ws.services.outbox import Backlog, Push, Waiting
+from skyeim_ws.services.pusher import Pusher, TryLaterError, kind
 from skyeim_ws.services.shared_redis import REDIS_DEADLINE, SharedRedis, open_redis
+from skyeim_ws.services.tables import unix_now
 
-QUEUE_SIZE = 1_000
-"""Events that may wait; more are dropped, with a log event."""
+MANY = 1_000
+"""Waiting events from which on the log tells of each doubling."""
 
-STALE_SIZE = 10_000
-"""Groups whose member cache may wait to be deleted; these outlive the event that named them."""
+POLL = 2.0
+"""Seconds after which the outbox is looked at unasked: another process may have died over it."""
 
-PUSH_DEADLINE = 2.0
+TURN = 4.0
+"""Seconds after which a turn at the outbox ends, well before its transaction would."""
+
 CLOSE_DEADLINE = 2.0
 CANCEL_AGAIN = 0.1
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 2.0
 
-Push = Mapping[str, object]
-"""The JSON body of one push call."""
-
 log = structlog.get_logger()
 
 
-class _TryLaterError(Exception):
-    """A target did not do its part now and may do so later."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Event:
-    pushes: deque[Push]
-    give_up_at: float
-
-
-def to_group(group_id: str, event_type: str, data: Mapping[str, object]) -> Push:
-    """Return the push of an event to all online members of a group."""
-    return {"type": "group", "groupId": group_id, "eventType": event_type, "eventData": data}
+def to_group(
+    group_id: str,
+    event_type: str,
+    data: Mapping[str, object],
+    *,
+    but: Sequence[int] = (),
+) -> Push:
+    """Return the push of an event to all online members of a group, save the users in `but`."""
+    push = {"type": "group", "groupId": group_id, "eventType": event_type, "eventData": data}
+    return push | {"exceptUserIds": list(but)} if but else push
 
 
 def to_user(user_id: int, notification_type: str, data: Mapping[str, object]) -> Push:
     """Return the push of a notification to one user."""
-    return {"type": "user", "userId": user_id, "notificationType": notification_type, "data": data}
+    return to_users([user_id], notification_type, data)
+
+
+def to_users(user_ids: Sequence[int], notification_type: str, data: Mapping[str, object]) -> Push:
+    """Return the pushes of a notification to several users, one after the other."""
+    return {
+        "type": "user",
+        "userIds": list(user_ids),
+        "notificationType": notification_type,
+        "data": data,
+    }
 
 
 class Events:
     """Tells Redis and a gateway what has changed; either may be None. Construct it on the loop.
 
-    `patience` is how long, in seconds from `publish`, an event is tried while a target is away.
+    `push_cert` is the file with the gateway's certificate, for a `push_url` that begins with https.
     """
 
     def __init__(
         self,
+        database: Database,
         redis: RedisAddress | None = None,
         push_url: str | None = None,
         secret: str | None = None,
         *,
-        patience: float = 30.0,
+        push_cert: str | None = None,
     ) -> None:
-        self._patience = patience
-        self._queue: asyncio.Queue[_Event] = asyncio.Queue(QUEUE_SIZE)
-        self._stale: set[str] = set()
+        self._database = database
+        self._rows = 0
+        self._told_rows = MANY
+        # Events whose stale cache was deleted; their pushes still wait.
+        self._forgotten: set[int] = set()
         self._troubled = False
         self._redis: SharedRedis | None = None
         self._counters: SeqCounters | None = None
         if redis is not None:
             self._redis = open_redis(redis)
             self._counters = SeqCounters(self._redis)
-        self._http: SimpleAsyncHTTPClient | None = None
-        self._push_url = ""
-        self._headers = {"Content-Type": "application/json"}
-        if push_url is not None:
-            self._http = SimpleAsyncHTTPClient(force_instance=True)
-            self._push_url = push_url.rstrip("/") + "/api/push"
-        if secret:
-            self._headers["X-Skyeim-Push-Secret"] = secret
+        self._pusher = Pusher(push_url, secret, push_cert) if push_url else None
+        self._woken = asyncio.Event()
+        self._idle = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        if self._redis is not None or self._http is not None:
+        if self._redis is not None or self._pusher is not None:
+            # What an earlier process has left is told first.
+            self._woken.set()
             self._task = asyncio.get_running_loop().create_task(self._drain())
 
-    def publish(self, *pushes: Push, members_of: str = "") -> None:
-        """Queue the pushes of one committed change, in order; never waits.
-
-        `members_of` names the group whose cached members the change has made stale.
-        """
-        if self._redis is not None and members_of:
-            if len(self._stale) < STALE_SIZE:
-                self._stale.add(members_of)
-            else:
-                log.error("member_cache_left_stale", group_id=members_of, cause="queue_full")
-        if self._task is None:
-            return
-        wanted = deque(pushes) if self._http is not None else deque[Push]()
-        give_up_at = asyncio.get_running_loop().time() + self._patience
+    @asynccontextmanager
+    async def changing(self) -> AsyncIterator[AsyncConnection]:
+        """Begin a transaction; what it notes is told once it is committed."""
         try:
-            self._queue.put_nowait(_Event(wanted, give_up_at))
-        except asyncio.QueueFull:
-            log.warning("event_dropped", cause="queue_full", pushes=_kinds(wanted))
+            async with self._database.write() as connection:
+                yield connection
+        finally:
+            # When it breaks off, its commit may have happened all the same.
+            self._idle.clear()
+            self._woken.set()
+
+    async def note(self, connection: AsyncConnection, *pushes: Push, members_of: str = "") -> None:
+        """Write the pushes of one change, in order, in its transaction, which `changing` began.
+
+        `members_of` names the group whose cached members the change makes stale.
+        """
+        stale = members_of if self._redis is not None else ""
+        wanted = pushes if self._pusher is not None else ()
+        if wanted and self._rows >= outbox.LIMIT:
+            log.warning("event_dropped", cause="outbox_full", pushes=[kind(p) for p in wanted])
+            wanted = ()
+        if stale and not wanted and self._rows >= 2 * outbox.LIMIT:
+            log.error("member_cache_left_stale", group_id=stale, cause="outbox_full")
+            return
+        if wanted or stale:
+            await outbox.add(connection, stale, wanted)
+            self._rows += max(len(wanted), 1)
 
     def reached(self, last_seqs: Mapping[str, int]) -> None:
         """Note the seq, by group id, that groups have reached in the database; never waits.
@@ -120,124 +140,137 @@ class Events:
             self._counters.note(last_seqs)
 
     async def close(self) -> None:
-        """Deliver what can be delivered within 2 s, then stop."""
+        """Tell what can be told within 2 s, then stop; the rest waits for the next start."""
         if self._counters is not None:
             await self._counters.close(CLOSE_DEADLINE)
         if self._task is not None:
             try:
                 async with asyncio.timeout(CLOSE_DEADLINE):
-                    await self._queue.join()
+                    await self._idle.wait()
             except TimeoutError:
-                log.warning("events_lost_at_close", events=self._queue.qsize() + 1)
+                log.warning("events_wait_for_restart", waiting=self._rows)
             while not self._task.done():
                 # redis-py sends through asyncio.wait_for, which before Python 3.12 loses a
                 # cancellation that comes just as the send is done.
                 self._task.cancel()
                 await asyncio.wait({self._task}, timeout=CANCEL_AGAIN)
             self._task = None
-        if self._stale:
-            log.warning("member_caches_left_stale", group_ids=sorted(self._stale)[:100])
-        if self._http is not None:
-            self._http.close()
+        if self._pusher is not None:
+            self._pusher.close()
         if self._redis is not None:
             await self._redis.aclose()
 
     async def _drain(self) -> None:
-        while True:
-            try:
-                # A cache that could not be deleted is tried again without a new event.
-                async with asyncio.timeout(LONGEST_PAUSE if self._stale else None):
-                    event = await self._queue.get()
-            except TimeoutError:
-                await self._retry_stale()
-                continue
-            try:
-                await self._deliver(event)
-            except Exception:
-                log.exception("event_failed", pushes=_kinds(event.pushes))
-            finally:
-                self._queue.task_done()
-
-    async def _retry_stale(self) -> None:
-        try:
-            await self._forget_members()
-        except _TryLaterError as error:
-            self._note_trouble(str(error))
-        else:
-            self._note_recovery()
-
-    async def _deliver(self, event: _Event) -> None:
-        loop = asyncio.get_running_loop()
         pause = FIRST_PAUSE
         while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(POLL):
+                    await self._woken.wait()
+            self._woken.clear()
             try:
-                await self._forget_members()
-                while event.pushes:
-                    await self._push(event.pushes[0])
-                    event.pushes.popleft()
-            except _TryLaterError as error:
-                self._note_trouble(str(error))
-                if loop.time() + pause > event.give_up_at:
-                    log.warning("event_dropped", cause=str(error), pushes=_kinds(event.pushes))
-                    return
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE)
+                finished = await self._turn()
+            except (TryLaterError, SQLAlchemyError, OSError) as error:  # so is TimeoutError
+                known = isinstance(error, TryLaterError)
+                self._note_trouble(str(error) if known else f"database: {type(error).__name__}")
+            except Exception:
+                log.exception("event_failed")
             else:
-                self._note_recovery()
-                return
+                if finished:
+                    self._note_recovery()
+                    if not self._woken.is_set():
+                        self._idle.set()
+                    pause = FIRST_PAUSE
+                    continue
+                pause = FIRST_PAUSE
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+            self._woken.set()
 
-    async def _forget_members(self) -> None:
+    async def _turn(self) -> bool:
+        """Tell what waits, for some seconds; say whether nothing is left."""
+        if not (await outbox.read(self._database)).events:
+            self._rows = 0
+            return True
+        end = asyncio.get_running_loop().time() + TURN
+        async with self._database.only_one("events") as alone:
+            while alone and asyncio.get_running_loop().time() < end:
+                backlog = await outbox.read(self._database)
+                self._measure(backlog)
+                if not backlog.events:
+                    return True
+                await self._forget_members(backlog.stale)
+                for event in backlog.events:
+                    if asyncio.get_running_loop().time() >= end:
+                        break
+                    await self._tell(event, end)
+                else:
+                    self._note_recovery()
+        return False
+
+    def _measure(self, backlog: Backlog) -> None:
+        self._rows = backlog.rows
+        self._forgotten &= backlog.stale.keys()
+        if backlog.rows < MANY:
+            self._told_rows = MANY
+        elif backlog.rows >= self._told_rows:
+            self._told_rows = 2 * backlog.rows
+            age = unix_now() - backlog.events[0].created_at
+            log.warning("events_pile_up", waiting=backlog.rows, oldest=age, limit=outbox.LIMIT)
+
+    async def _forget_members(self, stale: Mapping[int, str]) -> None:
         """Delete all stale caches at once: those of later events are committed as well."""
-        if self._redis is None or not self._stale:
+        new = {each: stale[each] for each in stale.keys() - self._forgotten}
+        if self._redis is None or not new:
             return
-        # A group that goes stale again during the call needs another one.
-        stale, self._stale = self._stale, set()
         try:
             async with asyncio.timeout(REDIS_DEADLINE):
-                await self._redis.delete(*(f"im:group:members:{group_id}" for group_id in stale))
+                for groups in chunks(sorted(set(new.values()))):
+                    await self._redis.delete(*(f"im:group:members:{each}" for each in groups))
         except (RedisError, OSError) as error:  # TimeoutError is an OSError
-            self._stale |= stale
-            raise _TryLaterError(f"redis: {type(error).__name__}") from error
-        except asyncio.CancelledError:
-            self._stale |= stale
-            raise
+            raise TryLaterError(f"redis: {type(error).__name__}") from error
+        self._forgotten |= new.keys()
 
-    async def _push(self, push: Push) -> None:
-        if self._http is None:
-            return
-        request = HTTPRequest(
-            self._push_url,
-            method="POST",
-            headers=self._headers,
-            body=msgspec.json.encode(push),
-            connect_timeout=PUSH_DEADLINE,
-            request_timeout=PUSH_DEADLINE,
-            follow_redirects=False,
-        )
+    async def _tell(self, event: Waiting, end: float) -> None:
+        """Push one event and remove it; of one to many users, remember who has it."""
+        push = event.push
+        if push is not None and self._pusher is not None:
+            if unix_now() - event.created_at > outbox.LIFETIME:
+                log.warning("event_dropped", cause="too_old", pushes=[kind(push)])
+            elif "userIds" in push:
+                await self._tell_users(self._pusher, event.id, dict(push), end)
+                return
+            else:
+                await self._pusher.push(push)
+        await self._remove(event.id)
+
+    async def _tell_users(
+        self, pusher: Pusher, event_id: int, push: dict[str, Any], end: float
+    ) -> None:
+        user_ids: list[int] = push.pop("userIds")
+        told = 0
         try:
-            await self._http.fetch(request)
-        except HTTPClientError as error:
-            # 599 is Tornado's code for no answer at all.
-            if error.code >= 500 or error.code in (408, 429):
-                raise _TryLaterError(f"push: HTTP {error.code}") from error
-            log.error("push_refused", status=error.code, push=_kind(push))
-        except OSError as error:
-            raise _TryLaterError(f"push: {type(error).__name__}") from error
+            for user_id in user_ids:
+                if asyncio.get_running_loop().time() >= end:
+                    return
+                await pusher.push(push | {"userId": user_id})
+                told += 1
+        finally:
+            if told == len(user_ids):
+                await self._remove(event_id)
+            elif told:
+                await outbox.shorten(self._database, event_id, push | {"userIds": user_ids[told:]})
+
+    async def _remove(self, event_id: int) -> None:
+        await outbox.remove(self._database, event_id)
+        # SQLite gives the id to another event.
+        self._forgotten.discard(event_id)
 
     def _note_trouble(self, cause: str) -> None:
         if not self._troubled:
             self._troubled = True
-            log.warning("events_delayed", cause=cause, waiting=self._queue.qsize())
+            log.warning("events_delayed", cause=cause, waiting=self._rows)
 
     def _note_recovery(self) -> None:
         if self._troubled:
             self._troubled = False
             log.info("events_flow_again")
-
-
-def _kind(push: Push) -> object:
-    return push.get("eventType") or push.get("notificationType")
-
-
-def _kinds(pushes: deque[Push]) -> list[object]:
-    return [_kind(push) for push in pushes]

@@ -23,7 +23,8 @@ from skyeim_ws.services.checks import (
 )
 from skyeim_ws.services.db import Database
 from skyeim_ws.services.errors import already_exists, denied, invalid, not_found
-from skyeim_ws.services.events import Events, Push, to_user
+from skyeim_ws.services.events import Events, to_user
+from skyeim_ws.services.outbox import Push
 from skyeim_ws.services.tables import (
     ACCEPTED,
     BLOCKED,
@@ -54,7 +55,7 @@ class FriendService(friend_pb2_grpc.FriendServicer):
         check_text("message", request.message, MESSAGE_LENGTH)
         if sender == receiver:
             raise invalid("a user cannot be a friend of himself")
-        async with self._database.write() as connection:
+        async with self._events.changing() as connection:
             if await _are_friends(connection, sender, receiver):
                 raise already_exists("already_friends", "you are friends already")
             asked_before = await _pending_id(connection, sender, receiver)
@@ -65,21 +66,22 @@ class FriendService(friend_pb2_grpc.FriendServicer):
             answered_id = await _pending_id(connection, receiver, sender)
             if answered_id:
                 await _befriend(connection, sender, receiver)
-        if answered_id:
-            self._events.publish(
-                _handled(answered_id, receiver, sender, ACCEPTED),
-                _handled(request_id, sender, receiver, ACCEPTED),
-            )
-        elif not asked_before:
-            data = notices.asked(
-                request_id,
-                "requestId",
-                now,
-                fromUserId=sender,
-                toUserId=receiver,
-                message=request.message,
-            )
-            self._events.publish(to_user(receiver, "friend_request", data))
+            if answered_id:
+                await self._events.note(
+                    connection,
+                    _handled(answered_id, receiver, sender, ACCEPTED),
+                    _handled(request_id, sender, receiver, ACCEPTED),
+                )
+            elif not asked_before:
+                data = notices.asked(
+                    request_id,
+                    "requestId",
+                    now,
+                    fromUserId=sender,
+                    toUserId=receiver,
+                    message=request.message,
+                )
+                await self._events.note(connection, to_user(receiver, "friend_request", data))
         return friend_pb2.AddFriendRequestResp(request_id=request_id)
 
     async def HandleFriendRequest(
@@ -87,7 +89,7 @@ class FriendService(friend_pb2_grpc.FriendServicer):
     ) -> friend_pb2.HandleFriendRequestResp:
         """Accept or refuse a request, once, as its receiver."""
         status = check_action(request.action)
-        async with self._database.write() as connection:
+        async with self._events.changing() as connection:
             asked = await lock_pending(connection, friend_requests, request.request_id)
             if asked.to_user_id != request.user_id:
                 raise denied("not_receiver", "only the receiver may handle a request")
@@ -99,7 +101,8 @@ class FriendService(friend_pb2_grpc.FriendServicer):
                     .where(friend_requests.c.id == asked.id)
                     .values(status=REFUSED)
                 )
-        self._events.publish(_handled(asked.id, asked.from_user_id, asked.to_user_id, status))
+            told = _handled(asked.id, asked.from_user_id, asked.to_user_id, status)
+            await self._events.note(connection, told)
         return friend_pb2.HandleFriendRequestResp()
 
     async def GetFriendRequestList(

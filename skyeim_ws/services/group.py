@@ -15,7 +15,6 @@ from skyeim_ws.services.events import to_group
 from skyeim_ws.services.invitations import InvitationRpcs
 from skyeim_ws.services.members import (
     add_members,
-    changing,
     find_group,
     lock_group,
     require_rank,
@@ -57,7 +56,7 @@ class GroupService(MemberRpcs, InvitationRpcs, group_pb2_grpc.GroupServicer):
         if len(others) + 1 > max_members:
             raise invalid("there are more members than max_members")
         group_id = _new_group_id()
-        async with self._database.write() as connection:
+        async with self._events.changing() as connection:
             await insert_row(
                 connection,
                 groups,
@@ -74,13 +73,15 @@ class GroupService(MemberRpcs, InvitationRpcs, group_pb2_grpc.GroupServicer):
             )
             await add_members(connection, await find_group(connection, group_id), sorted(others))
             group = await find_group(connection, group_id)
-        data = {
-            "groupId": group_id,
-            "operatorId": request.owner_id,
-            "memberIds": [request.owner_id, *sorted(others)],
-            "group": notices.group_json(group),
-        }
-        self._events.publish(to_group(group_id, "createGroup", data), members_of=group_id)
+            data = {
+                "groupId": group_id,
+                "operatorId": request.owner_id,
+                "memberIds": [request.owner_id, *sorted(others)],
+                "group": notices.group_json(group),
+            }
+            await self._events.note(
+                connection, to_group(group_id, "createGroup", data), members_of=group_id
+            )
         return group_pb2.CreateGroupResp(group=group_info(group))
 
     async def GetGroupInfo(
@@ -104,7 +105,7 @@ class GroupService(MemberRpcs, InvitationRpcs, group_pb2_grpc.GroupServicer):
             "max_members": request.max_members,
         }
         changed = {field: value for field, value in fields.items() if value}
-        async with self._database.write() as connection:
+        async with self._events.changing() as connection:
             group = await lock_group(connection, group_id)
             await require_rank(connection, group_id, request.operator_id, ADMIN)
             if 0 < request.max_members < group.member_count:
@@ -114,9 +115,9 @@ class GroupService(MemberRpcs, InvitationRpcs, group_pb2_grpc.GroupServicer):
                     update(groups).where(groups.c.group_id == group_id).values(**changed)
                 )
                 group = await find_group(connection, group_id)
-        if changed:
-            data = notices.updated(group, request.operator_id, changed)
-            self._events.publish(to_group(group_id, "updateGroup", data))
+            if changed:
+                data = notices.updated(group, request.operator_id, changed)
+                await self._events.note(connection, to_group(group_id, "updateGroup", data))
         return group_pb2.UpdateGroupResp(group=group_info(group))
 
     async def DismissGroup(
@@ -124,14 +125,16 @@ class GroupService(MemberRpcs, InvitationRpcs, group_pb2_grpc.GroupServicer):
     ) -> group_pb2.DismissGroupResp:
         """End a group, as its owner; its members can still read."""
         group_id = request.group_id
-        async with changing(self._database, self._events, group_id) as connection:
+        async with self._events.changing() as connection:
             await lock_group(connection, group_id)
             await require_rank(connection, group_id, request.operator_id, OWNER)
             await connection.execute(
                 update(groups).where(groups.c.group_id == group_id).values(status=DISMISSED)
             )
-        data = {"groupId": group_id, "operatorId": request.operator_id}
-        self._events.publish(to_group(group_id, "dismissGroup", data), members_of=group_id)
+            data = {"groupId": group_id, "operatorId": request.operator_id}
+            await self._events.note(
+                connection, to_group(group_id, "dismissGroup", data), members_of=group_id
+            )
         return group_pb2.DismissGroupResp(success=True)
 
     async def GetUserGroupList(

@@ -19,16 +19,16 @@ from skyeim_ws.services.checks import (
 )
 from skyeim_ws.services.db import Database
 from skyeim_ws.services.errors import already_exists, denied, not_found
-from skyeim_ws.services.events import Events, Push, to_group, to_user
+from skyeim_ws.services.events import Events, to_group, to_user, to_users
 from skyeim_ws.services.members import (
     add_members,
-    changing,
     find_group,
     find_member,
     lock_group,
     require_member,
     require_rank,
 )
+from skyeim_ws.services.outbox import Push
 from skyeim_ws.services.tables import (
     ACCEPTED,
     ACTIVE,
@@ -56,7 +56,7 @@ class InvitationRpcs:
         check_users(inviter, invitee)
         check_text("message", request.message, MESSAGE_LENGTH)
         key = {"group_id": group_id, "inviter_id": inviter, "invitee_id": invitee}
-        async with self._database.write() as connection:
+        async with self._events.changing() as connection:
             group = await lock_group(connection, group_id)
             await require_member(connection, group_id, inviter)
             await _refuse_member(connection, group_id, invitee)
@@ -65,17 +65,17 @@ class InvitationRpcs:
             invitation_id = pending_id or await insert_row(
                 connection, group_invitations, **key, message=request.message, created_at=now
             )
-        if pending_id is None:
-            data = notices.asked(
-                invitation_id,
-                "invitationId",
-                now,
-                groupId=group_id,
-                groupName=group.name,
-                inviterId=inviter,
-                message=request.message,
-            )
-            self._events.publish(to_user(invitee, "group_invitation", data))
+            if pending_id is None:
+                data = notices.asked(
+                    invitation_id,
+                    "invitationId",
+                    now,
+                    groupId=group_id,
+                    groupName=group.name,
+                    inviterId=inviter,
+                    message=request.message,
+                )
+                await self._events.note(connection, to_user(invitee, "group_invitation", data))
         return group_pb2.SendGroupInvitationResp(invitation_id=invitation_id)
 
     async def HandleGroupInvitation(
@@ -84,18 +84,20 @@ class InvitationRpcs:
         """Accept or refuse an invitation, once, as the user whom it asks."""
         status, user_id = check_action(request.action), request.user_id
         group_id = await self._group_of(group_invitations, request.invitation_id)
-        async with changing(self._database, self._events, group_id) as connection:
+        async with self._events.changing() as connection:
             group = await lock_group(connection, group_id)
             asked = await lock_pending(connection, group_invitations, request.invitation_id)
             if asked.invitee_id != user_id:
                 raise denied("not_receiver", "only the invited user may answer an invitation")
             await _answer(connection, group_invitations, asked.id, status=status)
             joined = status == ACCEPTED and await _admit(connection, group, user_id)
-        data = notices.answered(
-            asked.id, "invitationId", status, groupId=group_id, inviteeId=user_id
-        )
-        pushes = [to_user(asked.inviter_id, "group_invitation_handled", data)]
-        self._publish_answer(group_id, pushes, user_id if joined else 0, operator=user_id)
+            data = notices.answered(
+                asked.id, "invitationId", status, groupId=group_id, inviteeId=user_id
+            )
+            pushes = [to_user(asked.inviter_id, "group_invitation_handled", data)]
+            await self._note_answer(
+                connection, group_id, pushes, user_id if joined else 0, operator=user_id
+            )
         return group_pb2.HandleGroupInvitationResp()
 
     async def SendJoinRequest(
@@ -106,7 +108,7 @@ class InvitationRpcs:
         check_users(user_id)
         check_text("message", request.message, MESSAGE_LENGTH)
         key = {"group_id": group_id, "user_id": user_id}
-        async with self._database.write() as connection:
+        async with self._events.changing() as connection:
             await lock_group(connection, group_id)
             await _refuse_member(connection, group_id, user_id)
             pending_id = await _pending_id(connection, group_join_requests, key)
@@ -120,16 +122,16 @@ class InvitationRpcs:
                 )
             )
             judges = ranked.all()
-        if pending_id is None:
-            data = notices.asked(
-                request_id,
-                "requestId",
-                now,
-                groupId=group_id,
-                userId=user_id,
-                message=request.message,
-            )
-            self._events.publish(*(to_user(judge, "group_join_request", data) for judge in judges))
+            if pending_id is None:
+                data = notices.asked(
+                    request_id,
+                    "requestId",
+                    now,
+                    groupId=group_id,
+                    userId=user_id,
+                    message=request.message,
+                )
+                await self._events.note(connection, to_users(judges, "group_join_request", data))
         return group_pb2.SendJoinRequestResp(request_id=request_id)
 
     async def HandleJoinRequest(
@@ -138,7 +140,7 @@ class InvitationRpcs:
         """Accept or refuse a join request, once, as owner or admin."""
         status, operator = check_action(request.action), request.operator_id
         group_id = await self._group_of(group_join_requests, request.request_id)
-        async with changing(self._database, self._events, group_id) as connection:
+        async with self._events.changing() as connection:
             group = await lock_group(connection, group_id)
             await require_rank(connection, group_id, operator, ADMIN)
             asked = await lock_pending(connection, group_join_requests, request.request_id)
@@ -146,9 +148,11 @@ class InvitationRpcs:
                 connection, group_join_requests, asked.id, status=status, handler_id=operator
             )
             joined = status == ACCEPTED and await _admit(connection, group, asked.user_id)
-        data = notices.answered(asked.id, "requestId", status, groupId=group_id)
-        pushes = [to_user(asked.user_id, "group_join_request_handled", data)]
-        self._publish_answer(group_id, pushes, asked.user_id if joined else 0, operator=operator)
+            data = notices.answered(asked.id, "requestId", status, groupId=group_id)
+            pushes = [to_user(asked.user_id, "group_join_request_handled", data)]
+            await self._note_answer(
+                connection, group_id, pushes, asked.user_id if joined else 0, operator=operator
+            )
         return group_pb2.HandleJoinRequestResp(success=True)
 
     async def GetReceivedInvitations(
@@ -225,16 +229,23 @@ class InvitationRpcs:
             raise not_found("request_not_found", "there is no such request")
         return group_id
 
-    def _publish_answer(
-        self, group_id: str, pushes: list[Push], joined: int, *, operator: int
+    async def _note_answer(
+        self,
+        connection: AsyncConnection,
+        group_id: str,
+        pushes: list[Push],
+        joined: int,
+        *,
+        operator: int,
     ) -> None:
         if not joined:
-            self._events.publish(*pushes)
+            await self._events.note(connection, *pushes)
             return
         data = notices.about_member(group_id, operator, joined)
-        self._events.publish(
+        await self._events.note(
+            connection,
             *pushes,
-            to_group(group_id, "joinGroup", data),
+            to_group(group_id, "joinGroup", data, but=[joined]),
             to_user(joined, "joinGroup", data),
             members_of=group_id,
         )

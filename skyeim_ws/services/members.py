@@ -4,8 +4,7 @@ Whoever changes a group locks its row first, so `member_count` and the limit hol
 concurrency, and a dismissed group changes no more.
 """
 
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, and_, delete, func, insert, select, update
@@ -13,13 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from skyeim_ws.contract.codes import Reason
 from skyeim_ws.contract.pb import group_pb2
-from skyeim_ws.services.db import Database, chunks
-from skyeim_ws.services.errors import (
-    RefusedError,
-    denied,
-    not_found,
-)
-from skyeim_ws.services.events import Events
+from skyeim_ws.services.db import chunks
+from skyeim_ws.services.errors import RefusedError, denied, not_found
 from skyeim_ws.services.tables import (
     ACCEPTED,
     ACTIVE,
@@ -34,24 +28,6 @@ from skyeim_ws.services.tables import (
     groups,
     messages,
 )
-
-
-@asynccontextmanager
-async def changing(
-    database: Database, events: Events, group_id: str
-) -> AsyncIterator[AsyncConnection]:
-    """Begin a transaction that changes the members of a group.
-
-    When it breaks off, its commit may have happened all the same: the cached members must go.
-    """
-    try:
-        async with database.write() as connection:
-            yield connection
-    except RefusedError:
-        raise
-    except BaseException:
-        events.publish(members_of=group_id)
-        raise
 
 
 async def find_group(connection: AsyncConnection, group_id: str) -> Row[Any]:

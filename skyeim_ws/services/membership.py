@@ -10,10 +10,9 @@ from skyeim_ws.services import history, notices
 from skyeim_ws.services.checks import check_users, page_of
 from skyeim_ws.services.db import Database
 from skyeim_ws.services.errors import denied, invalid
-from skyeim_ws.services.events import Events, Push, to_group, to_user
+from skyeim_ws.services.events import Events, to_group, to_user, to_users
 from skyeim_ws.services.members import (
     add_members,
-    changing,
     find_group,
     lock_group,
     member_info,
@@ -25,6 +24,7 @@ from skyeim_ws.services.members import (
     require_reader,
     update_member,
 )
+from skyeim_ws.services.outbox import Push
 from skyeim_ws.services.tables import ACTIVE, ADMIN, MEMBER, OWNER, group_members, groups
 
 
@@ -40,17 +40,18 @@ class MemberRpcs:
     ) -> group_pb2.InviteMembersResp:
         """Add users at once, as any member may; names those who are in already or do not fit."""
         group_id, inviter = request.group_id, request.inviter_id
-        async with changing(self._database, self._events, group_id) as connection:
+        async with self._events.changing() as connection:
             group = await lock_group(connection, group_id)
             await require_member(connection, group_id, inviter)
             added = await add_members(connection, group, request.member_ids)
-        data = notices.invited(group_id, inviter, added)
-        if added:
-            self._events.publish(
-                to_group(group_id, "inviteMember", data),
-                *(to_user(user_id, "inviteMember", data) for user_id in added),
-                members_of=group_id,
-            )
+            data = notices.invited(group_id, inviter, added)
+            if added:
+                await self._events.note(
+                    connection,
+                    to_group(group_id, "inviteMember", data, but=added),
+                    to_users(added, "inviteMember", data),
+                    members_of=group_id,
+                )
         failed = dict.fromkeys(request.member_ids).keys() - set(added)
         return group_pb2.InviteMembersResp(success_count=len(added), failed_ids=sorted(failed))
 
@@ -59,16 +60,17 @@ class MemberRpcs:
     ) -> group_pb2.KickMemberResp:
         """Remove a member of lower rank."""
         group_id, operator, member_id = request.group_id, request.operator_id, request.member_id
-        async with changing(self._database, self._events, group_id) as connection:
+        async with self._events.changing() as connection:
             await lock_group(connection, group_id)
             await require_below(connection, group_id, operator, member_id)
             await remove_member(connection, group_id, member_id)
-        data = notices.about_member(group_id, operator, member_id)
-        self._events.publish(
-            to_group(group_id, "kickMember", data),
-            to_user(member_id, "kickMember", data),
-            members_of=group_id,
-        )
+            data = notices.about_member(group_id, operator, member_id)
+            await self._events.note(
+                connection,
+                to_group(group_id, "kickMember", data, but=[member_id]),
+                to_user(member_id, "kickMember", data),
+                members_of=group_id,
+            )
         return group_pb2.KickMemberResp(success=True)
 
     async def QuitGroup(
@@ -76,14 +78,16 @@ class MemberRpcs:
     ) -> group_pb2.QuitGroupResp:
         """Leave a group; its owner must hand it over or dismiss it."""
         group_id, user_id = request.group_id, request.user_id
-        async with changing(self._database, self._events, group_id) as connection:
+        async with self._events.changing() as connection:
             await lock_group(connection, group_id)
             member = await require_member(connection, group_id, user_id)
             if member.role == OWNER:
                 raise denied("owner_cannot_quit", "hand the group over or dismiss it")
             await remove_member(connection, group_id, user_id)
-        data = notices.about_member(group_id, user_id, user_id)
-        self._events.publish(to_group(group_id, "quitGroup", data), members_of=group_id)
+            data = notices.about_member(group_id, user_id, user_id)
+            await self._events.note(
+                connection, to_group(group_id, "quitGroup", data), members_of=group_id
+            )
         return group_pb2.QuitGroupResp(success=True)
 
     async def GetMemberList(
@@ -108,7 +112,7 @@ class MemberRpcs:
         group_id, operator, member_id = request.group_id, request.operator_id, request.member_id
         if request.role not in (OWNER, ADMIN, MEMBER):
             raise invalid("role is 1 owner, 2 admin or 3 member")
-        async with self._database.write() as connection:
+        async with self._events.changing() as connection:
             await lock_group(connection, group_id)
             owner = await require_rank(connection, group_id, operator, OWNER)
             changed = [await require_below(connection, group_id, operator, member_id)]
@@ -119,12 +123,13 @@ class MemberRpcs:
                 await connection.execute(
                     update(groups).where(groups.c.group_id == group_id).values(owner_id=member_id)
                 )
-        self._events.publish(
-            *(
-                _member_update(operator, member, role=role)
-                for member, role in zip(changed, (request.role, ADMIN), strict=False)
+            await self._events.note(
+                connection,
+                *(
+                    _member_update(operator, member, role=role)
+                    for member, role in zip(changed, (request.role, ADMIN), strict=False)
+                ),
             )
-        )
         return group_pb2.SetMemberRoleResp(success=True)
 
     async def SetMemberMute(
@@ -134,11 +139,11 @@ class MemberRpcs:
         group_id, operator, member_id = request.group_id, request.operator_id, request.member_id
         if request.mute not in (0, 1):
             raise invalid("mute is 0 or 1")
-        async with self._database.write() as connection:
+        async with self._events.changing() as connection:
             await lock_group(connection, group_id)
             member = await require_below(connection, group_id, operator, member_id)
             await update_member(connection, group_id, member_id, mute=request.mute)
-        self._events.publish(_member_update(operator, member, mute=request.mute))
+            await self._events.note(connection, _member_update(operator, member, mute=request.mute))
         return group_pb2.SetMemberMuteResp(success=True)
 
     async def CheckMembership(

@@ -132,7 +132,13 @@ async def _serve(arguments: argparse.Namespace) -> None:
         if arguments.demo:
             await seed_demo(database)
         redis = arguments.redis and RedisAddress.decode(arguments.redis)
-        events = Events(redis, arguments.push_url, arguments.push_secret)
+        events = Events(
+            database,
+            redis,
+            arguments.push_url,
+            arguments.push_secret,
+            push_cert=arguments.push_cert_file,
+        )
         try:
             async with (
                 serve_services(
@@ -208,6 +214,9 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--push-url", metavar="URL", help="the gateway that hears of changes")
     parser.add_argument("--push-secret-env", metavar="NAME")
+    parser.add_argument(
+        "--push-cert-file", metavar="FILE", help="the certificate that this gateway must show"
+    )
     parser.add_argument("--cert-file", metavar="FILE", help="speak TLS, with this certificate")
     parser.add_argument("--key-file", metavar="FILE")
     parser.add_argument(

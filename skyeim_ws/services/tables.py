@@ -1,4 +1,4 @@
-"""The tables of a SkyeIM database, and one of our own for the sequence of each group.
+"""The tables of a SkyeIM database, and two of our own: the sequence of each group, and events.
 
 Whatever a time is in the database, `UnixSeconds` shows it as an integer. The tables are made and
 changed by `migrations`, which is where a change of this page belongs too.
@@ -254,4 +254,18 @@ group_seqs = Table(
 """The last seq given out in a group; a missing row means the largest seq of `im_message`.
 
 The row of group "" counts private messages, whose writers it puts in line.
+"""
+
+waiting_events = Table(
+    "ws_event",
+    metadata,
+    Column("id", _Id, primary_key=True, autoincrement=True),
+    Column("group_id", _Key, nullable=False, default=""),
+    Column("push", _Content, nullable=False),
+    Column("created_at", BigInteger, nullable=False, default=unix_now),
+    **_MYSQL,
+)
+"""What others must still hear of, in the order of `id`; a row goes once it is told.
+
+`group_id` names the group whose cached members are stale, `push` is JSON; either may be "".
 """

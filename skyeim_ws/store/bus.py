@@ -98,10 +98,20 @@ class RedisBus:
         self._publish_to(user_id, AckMessage(user_id, list(msg_ids), status))
 
     def to_group(
-        self, group_id: str, frame: bytes, *, sender_id: int, seq: int, ephemeral: bool
+        self,
+        group_id: str,
+        frame: bytes,
+        *,
+        sender_id: int,
+        seq: int,
+        ephemeral: bool,
+        except_ids: frozenset[int] = frozenset(),
     ) -> None:
         """Send a frame to the members of a group who are on other nodes: once, not per member."""
-        self._broadcast(GroupMessage(self._node, group_id, frame, sender_id, seq, ephemeral))
+        left_out = list(except_ids)
+        self._broadcast(
+            GroupMessage(self._node, group_id, frame, sender_id, seq, ephemeral, left_out)
+        )
 
     async def kick(self, node: str, user_id: int, conn_id: str) -> bool:
         """Tell a node that a newer login has replaced its connection; return whether it listens.
@@ -251,6 +261,7 @@ class RedisBus:
                     sender_id=message.sender_id,
                     seq=message.seq,
                     ephemeral=message.ephemeral,
+                    except_ids=frozenset(message.except_ids),
                 )
 
 

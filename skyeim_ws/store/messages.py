@@ -36,6 +36,7 @@ class GroupMessage(msgspec.Struct, frozen=True, tag="g", array_like=True):
     sender_id: int
     seq: int
     ephemeral: bool
+    except_ids: list[int] = []
 
 
 class Kick(msgspec.Struct, frozen=True, tag="k", array_like=True):

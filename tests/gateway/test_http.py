@@ -123,6 +123,22 @@ async def test_a_push_for_a_group_reaches_its_members(make_world: MakeWorld, pat
 
 
 @pytest.mark.gen_test
+async def test_a_push_for_a_group_leaves_out_whom_it_names(make_world: MakeWorld) -> None:
+    async with make_world() as world:
+        bob, alice = await world.login(1002), await world.login(1001)
+        body = {
+            "type": "group",
+            "groupId": "g_demo",
+            "eventType": "joinGroup",
+            "eventData": {},
+            "exceptUserIds": [1001],
+        }
+        assert decoded(await world.push(body)) == {"code": 0, "message": "success"}
+        await bob.expect("joinGroup")
+        assert await alice.quiet() == []
+
+
+@pytest.mark.gen_test
 async def test_a_push_needs_the_secret(make_world: MakeWorld) -> None:
     body = json.dumps(
         {"type": "user", "userId": 1001, "notificationType": "friend_request", "data": {}}

@@ -26,7 +26,7 @@ async def test_a_gateway_is_served_if_it_shows_its_certificate(
     tls = RpcTlsConf(ca_cert_file=CERT, **own)
     rpc = RpcConf(endpoints=(address,), tls=tls, timeout=1_000)
     async with make_world(group_rpc=rpc) as world:
-        events = Events(None, None, None)
+        events = Events(world.database)
         credentials = server_credentials(CERT, KEY, CERT)
         async with serve_services(world.database, events, [address], tls=credentials, grace=0):
 

@@ -167,6 +167,16 @@ def test_services_listen_at_each_endpoint_once(
     assert capsys.readouterr().err == "error: not in a test\n"
 
 
+def test_services_apart_know_a_gateway_with_tls_by_its_certificate(
+    config: Config, folder: Path, executed: list[list[str]]
+) -> None:
+    cert = str(folder / "cert.pem")
+    assert daemon.run_services(replace(config, cert_file=cert)) == 1
+    options = dict(pairwise(executed[0]))
+    assert options["--push-url"].startswith("https://")
+    assert options["--push-cert-file"] == cert
+
+
 def test_services_without_endpoints_hold_the_data_folder(
     config: Config, folder: Path, executed: list[list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,6 +15,7 @@ from tornado.ioloop import IOLoop
 from skyeim_ws.contract.pb.friend_pb2_grpc import FriendStub
 from skyeim_ws.contract.pb.group_pb2_grpc import GroupStub
 from skyeim_ws.contract.pb.message_pb2_grpc import MessageStub
+from skyeim_ws.contract.redis_address import RedisAddress
 from skyeim_ws.services.db import Database, open_database
 from skyeim_ws.services.events import Events
 from skyeim_ws.services.server import serve_services
@@ -93,12 +94,15 @@ def data_source_in(folder: Path) -> str:
 
 
 async def start_services(
-    stack: AsyncExitStack, folder: Path, events: Events | None = None
+    stack: AsyncExitStack,
+    folder: Path,
+    redis: RedisAddress | None = None,
+    push_url: str | None = None,
 ) -> Services:
     """Start the services in `folder`; leaving the stack stops them."""
     database = await open_database(data_source_in(folder))
     stack.push_async_callback(database.close)
-    events = events or Events(None, None, None)
+    events = Events(database, redis, push_url)
     stack.push_async_callback(events.close)
     address = f"unix:{folder / 's.sock'}"
     await stack.enter_async_context(serve_services(database, events, [address], grace=0.5))

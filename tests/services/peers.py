@@ -1,6 +1,7 @@
 """What the services talk to, for real: a push endpoint and a Valkey."""
 
 import json
+import ssl
 import subprocess
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -54,8 +55,10 @@ class PushHandler(RequestHandler):
 
 
 @asynccontextmanager
-async def running_gateway(port: int = 0) -> AsyncIterator[Gateway]:
-    """Serve a `Gateway` on loopback; on `port` if one is given."""
+async def running_gateway(
+    port: int = 0, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Gateway]:
+    """Serve a `Gateway` on loopback; on `port` if one is given, over TLS if that is."""
     if port:
         gateway = Gateway(port)
         server = HTTPServer(Application([("/api/push", PushHandler, {"gateway": gateway})]))
@@ -63,7 +66,10 @@ async def running_gateway(port: int = 0) -> AsyncIterator[Gateway]:
     else:
         listener, bound = bind_unused_port()
         gateway = Gateway(bound)
-        server = HTTPServer(Application([("/api/push", PushHandler, {"gateway": gateway})]))
+        if tls is not None:
+            gateway.url = gateway.url.replace("http:", "https:")
+        application = Application([("/api/push", PushHandler, {"gateway": gateway})])
+        server = HTTPServer(application, ssl_options=tls)
         server.add_socket(listener)
     try:
         yield gateway

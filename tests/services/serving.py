@@ -9,7 +9,6 @@ import grpc
 import pytest
 
 from skyeim_ws.contract.redis_address import RedisAddress
-from skyeim_ws.services.events import Events
 from tests.services.conftest import Services, start_services
 
 DENIED = grpc.StatusCode.PERMISSION_DENIED
@@ -29,7 +28,7 @@ async def serving(
 ) -> AsyncIterator[Services]:
     """Serve over an empty database, telling Redis and a gateway of changes if they are given."""
     async with AsyncExitStack() as stack:
-        yield await start_services(stack, folder, Events(redis, push_url))
+        yield await start_services(stack, folder, redis, push_url)
 
 
 @contextmanager

@@ -9,6 +9,3 @@ from tests.services.test_invitations import *
 from tests.services.test_membership import *
 
 pytestmark = pytest.mark.xdist_group("mariadb")
-
-# It drops a table, which the tests after it would miss.
-test_cached_members_go_when_the_fate_of_a_commit_is_unknown = None  # type: ignore[assignment]

@@ -1,14 +1,17 @@
 """Members over real gRPC and SQLite: ranks, limits, read marks and the member cache."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import grpc
 import pytest
 from sqlalchemy import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from skyeim_ws.contract.pb import group_pb2 as pb
-from skyeim_ws.services.tables import ADMIN, MEMBER, OWNER, group_members, group_seqs, messages
+from skyeim_ws.services.tables import ADMIN, MEMBER, OWNER, group_seqs, messages
 from tests.services.group_calls import (
     info,
     invite,
@@ -207,7 +210,9 @@ async def test_cached_members_are_gone_when_a_change_is_heard(tmp_path: Path) ->
 
 
 @pytest.mark.gen_test
-async def test_cached_members_go_when_the_fate_of_a_commit_is_unknown(tmp_path: Path) -> None:
+async def test_cached_members_go_when_the_fate_of_a_commit_is_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with running_valkey(tmp_path) as client:
         redis = valkey_at(tmp_path)
         async with running_gateway() as gateway, serving(tmp_path, redis, gateway.url) as services:
@@ -215,8 +220,15 @@ async def test_cached_members_go_when_the_fate_of_a_commit_is_unknown(tmp_path: 
             await gateway.heard("createGroup")
             cache = f"im:group:members:{group_id}"
             client.sadd(cache, 1, 2)
-            async with services.database.write() as connection:
-                await connection.run_sync(group_members.drop)
+            write = services.database.write
+
+            @asynccontextmanager
+            async def lost_after_commit() -> AsyncIterator[AsyncConnection]:
+                async with write() as connection:
+                    yield connection
+                raise OSError("the answer to the commit is lost")
+
+            monkeypatch.setattr(services.database, "write", lost_after_commit)
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await kick(services, group_id, 1, 2)
             assert caught.value.code() == grpc.StatusCode.UNAVAILABLE

@@ -17,7 +17,8 @@ from skyeim_ws.services.server import serve_services
 async def test_reflection_lists_the_services_only_with_the_flag(
     tmp_path: Path, reflection: bool
 ) -> None:
-    database, events = await open_database(str(tmp_path / "im.db")), Events()
+    database = await open_database(str(tmp_path / "im.db"))
+    events = Events(database)
     address = f"unix:{tmp_path / 's.sock'}"
     async with (
         serve_services(database, events, [address], grace=0, reflection=reflection),

@@ -76,7 +76,8 @@ async def next_status(watch: Any) -> int:
 async def test_health_answers_for_each_service_and_turns_when_the_server_stops(
     tmp_path: Path,
 ) -> None:
-    database, events = await open_database(str(tmp_path / "im.db")), Events(None, None, None)
+    database = await open_database(str(tmp_path / "im.db"))
+    events = Events(database)
     address = f"unix:{tmp_path / 's.sock'}"
     async with grpc.aio.insecure_channel(address) as channel:
         health = HealthStub(channel)
@@ -96,7 +97,8 @@ async def test_health_answers_for_each_service_and_turns_when_the_server_stops(
 
 @pytest.mark.gen_test
 async def test_one_server_listens_on_several_addresses(tmp_path: Path) -> None:
-    database, events = await open_database(str(tmp_path / "im.db")), Events(None, None, None)
+    database = await open_database(str(tmp_path / "im.db"))
+    events = Events(database)
     addresses = ["127.0.0.1:0", f"unix:{tmp_path / 's.sock'}"]
     async with serve_services(database, events, addresses, grace=0) as bound:
         assert bound[0] != addresses[0]

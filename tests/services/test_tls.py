@@ -28,7 +28,8 @@ CERT, KEY = str(FOLDER / "localhost-cert.pem"), str(FOLDER / "localhost-key.pem"
 async def served(
     tmp_path: Path, tls: grpc.ServerCredentials | None, *addresses: str
 ) -> AsyncIterator[list[str]]:
-    database, events = await open_database(str(tmp_path / "im.db")), Events(None, None, None)
+    database = await open_database(str(tmp_path / "im.db"))
+    events = Events(database)
     try:
         async with serve_services(database, events, addresses, tls=tls, grace=0) as bound:
             yield bound

@@ -34,9 +34,16 @@ class Heard:
         self.messages.append(("acked", user_id, list(msg_ids), status))
 
     def group(
-        self, group_id: str, frame: bytes, *, sender_id: int, seq: int, ephemeral: bool
+        self,
+        group_id: str,
+        frame: bytes,
+        *,
+        sender_id: int,
+        seq: int,
+        ephemeral: bool,
+        except_ids: frozenset[int] = frozenset(),
     ) -> None:
-        self.messages.append(("group", group_id, frame, sender_id, seq, ephemeral))
+        self.messages.append(("group", group_id, frame, sender_id, seq, ephemeral, set(except_ids)))
 
     def kicked(self, user_id: int, conn_id: str, node: str) -> None:
         self.messages.append(("kicked", user_id, conn_id, node))
@@ -97,6 +104,8 @@ async def test_what_is_said_to_others_arrives_once_and_not_at_oneself(server: Se
         east.bus.ack(1, ["m-1", "m-2"], "delivered")
         east.bus.to_users([1, 2], b"both")
         east.bus.to_group("g", b"group", sender_id=9, seq=3, ephemeral=False)
+        but = frozenset({4, 5})
+        east.bus.to_group("g", b"event", sender_id=0, seq=0, ephemeral=False, except_ids=but)
         east.bus.catch_up(1)
         assert await east.bus.kick("west", 1, "c1")
         east.bus.handed_over("west", 1)
@@ -108,7 +117,8 @@ async def test_what_is_said_to_others_arrives_once_and_not_at_oneself(server: Se
             ("frame", [1], b"typing", True),
             ("acked", 1, ["m-1", "m-2"], "delivered"),
             ("frame", [1, 2], b"both", False),
-            ("group", "g", b"group", 9, 3, False),
+            ("group", "g", b"group", 9, 3, False, set()),
+            ("group", "g", b"event", 0, 0, False, {4, 5}),
             ("node_died", 1),
             ("kicked", 1, "c1", "east"),
             ("handed_over", 1),
