@@ -167,6 +167,7 @@ def test_every_metric_is_documented() -> None:
         "router": type("Router", (), {"__len__": lambda _: 0, "queued": 0})(),
         "members": types.SimpleNamespace(seats=0, look_ups=0),
         "pipeline": types.SimpleNamespace(healthy=True, waiting=0, dropped=0, failed=0),
+        "keeping": types.SimpleNamespace(departures=(), announcer=()),
     }
     counters = {f"skyeim_ws_{field.name}_total" for field in dataclasses.fields(Stats)}
     measured = {f"skyeim_ws_{name}" for name in gauges(**parts)}

@@ -281,6 +281,7 @@ async def gateway(
                     router=router,
                     members=members,
                     pipeline=store.pipeline,
+                    keeping=keeping,
                 ),
                 lambda: service_gauges(services.pools),
             ),

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from skyeim_ws.conn.group_router import GroupRouter
 from skyeim_ws.conn.hub import Hub
+from skyeim_ws.gateway.presence import PresenceKeeping
 from skyeim_ws.handler.gate import Gate
 from skyeim_ws.logic.chat import Sending
 from skyeim_ws.logic.requests import Requests
@@ -21,6 +22,7 @@ def gauges(
     router: GroupRouter,
     members: MemberCache,
     pipeline: Pipeline,
+    keeping: PresenceKeeping,
 ) -> dict[str, int | float]:
     """Return the gauges of the gateway itself."""
     return {
@@ -33,6 +35,8 @@ def gauges(
         "group_frames_queued": router.queued,
         "member_look_ups_under_way": members.look_ups,
         "memberships_remembered": members.seats,
+        "logins_to_undo": len(keeping.departures),
+        "users_to_announce": len(keeping.announcer),
         "redis_healthy": int(pipeline.healthy),
         "redis_operations_waiting": pipeline.waiting,
         "redis_operations_dropped": pipeline.dropped,
