@@ -130,8 +130,7 @@ def _become_services(config: Config) -> NoReturn:
         if section is not None and not section.endpoints:
             problem = "is not set: the services listen there"
             raise ConfigError(config.path, problem, field=f"{name}.Endpoints")
-    rpcs = sections.values()
-    addresses = tuple(dict.fromkeys(e for rpc in rpcs if rpc for e in rpc.endpoints))
+    addresses = tuple(dict.fromkeys(e for rpc in sections.values() if rpc for e in rpc.endpoints))
     data_dir = Path((config.embedded or EmbeddedConf()).data_dir)
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     redis = config.redis or RedisConf(host=str(valkey.runtime_dir(data_dir) / valkey.SOCKET_NAME))
