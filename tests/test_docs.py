@@ -161,7 +161,7 @@ def test_every_code_is_documented() -> None:
 def test_every_metric_is_documented() -> None:
     parts: dict[str, Any] = {
         "hub": [],
-        "gate": types.SimpleNamespace(handshakes=()),
+        "gate": types.SimpleNamespace(handshakes=(), calls_under_way=()),
         "sending": types.SimpleNamespace(under_way=0, window=types.SimpleNamespace(waiting=0)),
         "requests": types.SimpleNamespace(looking_up=0),
         "router": type("Router", (), {"__len__": lambda _: 0, "queued": 0})(),

@@ -130,14 +130,16 @@ class WebSocketConf:
     under way at the services, its sends and its other requests each, `send_ahead` the messages that
     wait behind those, `send_backlog` the messages of all clients that wait for storage.
     `max_handshakes` and `max_conns_per_ip` bound the connections that have not shown a token,
-    `login_*` the logins of a user, `call_*` its calls over HTTP. `rate_limit` is in frames per
-    second and client, `call_rate` in calls; 0 switches a limit off.
+    `login_*` the logins of a user, `call_*` its calls over HTTP, and `calls_at_once` those whose
+    answer it has not read. `rate_limit` is in frames per second and client, `call_rate` in calls; 0
+    switches a limit off.
     """
 
     ping_interval: Seconds = 54.0
     pong_timeout: Seconds = 60.0
     handshake_timeout: Seconds = 10.0
     close_timeout: Seconds = 5.0
+    answer_timeout: Seconds = 60.0
     max_message_size: MessageSize = LONGEST_FRAME
     send_queue_size: Count = 256
     send_queue_bytes: Count = 1048576
@@ -171,6 +173,7 @@ class WebSocketConf:
     login_interval: SecondsOrNone = 5.0
     call_rate: CountOrOff = 50
     call_burst: Count = 500
+    calls_at_once: CountOrOff = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

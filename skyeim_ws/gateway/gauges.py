@@ -28,6 +28,7 @@ def gauges(
     return {
         "connections": len(hub),
         "handshakes": len(gate.handshakes),
+        "calls_under_way": len(gate.calls_under_way),
         "sends_under_way": sending.under_way,
         "sends_ahead": sending.window.waiting,
         "look_ups_under_way": requests.looking_up,

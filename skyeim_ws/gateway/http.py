@@ -35,7 +35,7 @@ from skyeim_ws.handler.cors import CrossOrigin
 from skyeim_ws.handler.gate import Gate
 from skyeim_ws.handler.health_handler import HealthHandler
 from skyeim_ws.handler.http_application import HttpApplication
-from skyeim_ws.handler.limits import CallLimit, Handshakes, LoginLimit
+from skyeim_ws.handler.limits import CallLimit, CallsUnderWay, Handshakes, LoginLimit
 from skyeim_ws.handler.message_handler import (
     GroupHistoryHandler,
     GroupReadHandler,
@@ -229,6 +229,8 @@ def _gate(
         handshakes=waiting,
         logins=LoginLimit(ws.login_burst, ws.login_interval),
         calls=CallLimit(ws.call_rate, ws.call_burst),
+        calls_under_way=CallsUnderWay(ws.calls_at_once),
+        answer_timeout=ws.answer_timeout,
         language=Language(config.language),
         stats=stats,
         clock=clock,

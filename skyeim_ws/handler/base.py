@@ -1,5 +1,6 @@
 """JSON answers and the bearer's token, for everything that is asked over HTTP."""
 
+import asyncio
 import math
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -7,9 +8,11 @@ from typing import Any
 
 import msgspec
 import structlog
+from tornado.concurrent import Future
 from tornado.httputil import HTTPServerRequest
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
+from skyeim_ws.conn.tornado_private import stream_of
 from skyeim_ws.contract.codes import ERROR_CODES, Reason
 from skyeim_ws.contract.texts import Language, Phrase, Text
 from skyeim_ws.handler.body import has_body
@@ -25,6 +28,9 @@ log = structlog.get_logger()
 BEARER = "bearer"
 
 MAX_BODY_BYTES = 1048576
+
+_PAUSE = 1.0
+"""Seconds for which a user is asked to wait who has too many calls under way."""
 
 HTTP_STATUS: dict[Reason, HTTPStatus] = {
     Reason.INVALID: HTTPStatus.BAD_REQUEST,
@@ -153,6 +159,16 @@ class JsonHandler(RequestHandler):
         phrase = Text.BODY_TOO_LARGE(most=MAX_BODY_BYTES)
         self.fail(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, 413, phrase)
 
+    def finish(self, chunk: Any = None) -> Future[None]:
+        """Finish, and close the connection if the caller does not read the answer in time."""
+        stream = stream_of(self.request.connection)
+        sent = super().finish(chunk)
+        if stream is not None and not sent.done():
+            patience = gate_of(self).answer_timeout
+            timer = asyncio.get_running_loop().call_later(patience, stream.close)
+            sent.add_done_callback(lambda _: timer.cancel())
+        return sent
+
     def fail(self, status: int, code: int, phrase: Phrase) -> None:
         """Finish with an error."""
         fail(self, status, code, phrase)
@@ -211,6 +227,7 @@ class UserHandler(CrossOriginHandler):
     def initialize(self, secrets: Sequence[str]) -> None:
         """Take the secrets that may have signed a token."""
         self._secrets = secrets
+        self._under_way = False
 
     def admit(self) -> bool:
         """Refuse the call without a valid token, or of a user who calls too often."""
@@ -219,13 +236,31 @@ class UserHandler(CrossOriginHandler):
             return False
         self.user_id = identity.user_id
         gate = gate_of(self)
-        wait = gate.calls.wait(identity.user_id, gate.clock())
+        self._under_way = gate.calls_under_way.enter(identity.user_id)
+        wait = _PAUSE
+        if self._under_way:
+            wait = gate.calls.wait(identity.user_id, gate.clock())
         if not wait:
             return True
         gate.stats.calls_limited += 1
         code = ERROR_CODES[Reason.RATE_LIMITED]
         answer_limited(self, code, Text.CALLS_TOO_OFTEN(), wait)
         return False
+
+    def finish(self, chunk: Any = None) -> Future[None]:
+        """Finish; the call is over when its answer was read."""
+        sent = super().finish(chunk)
+        sent.add_done_callback(lambda _: self._leave())
+        return sent
+
+    def on_connection_close(self) -> None:
+        """Note that nobody waits for the answer."""
+        self._leave()
+
+    def _leave(self) -> None:
+        if self._under_way:
+            self._under_way = False
+            gate_of(self).calls_under_way.leave(self.user_id)
 
     async def ask(self) -> dict[str, Any]:
         """Return the `data` of the answer; raises Refused or Unavailable."""

@@ -11,7 +11,7 @@ from skyeim_ws.conn.stats import Stats
 from skyeim_ws.conn.tornado_private import stream_of
 from skyeim_ws.contract.texts import Language
 from skyeim_ws.handler.cors import CrossOrigin
-from skyeim_ws.handler.limits import CallLimit, Handshakes, LoginLimit
+from skyeim_ws.handler.limits import CallLimit, CallsUnderWay, Handshakes, LoginLimit
 from skyeim_ws.handler.remote import TrustedProxies
 
 
@@ -24,6 +24,8 @@ class Gate:
     handshakes: Handshakes[IOStream]
     logins: LoginLimit
     calls: CallLimit
+    calls_under_way: CallsUnderWay
+    answer_timeout: float
     language: Language
     stats: Stats
     clock: Callable[[], float]

@@ -5,7 +5,7 @@ effect any more, and of too many users the one who was not seen for the longest 
 """
 
 import math
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
@@ -39,6 +39,34 @@ class CallLimit:
         # A refused call costs nothing: who made it was asked to wait.
         _remember(self._paid_at, user_id, paid_at - self._interval if refused else paid_at)
         return too_early if refused else 0.0
+
+
+class CallsUnderWay:
+    """The calls of users that are not over: `most` of a user at a time; 0 allows everything.
+
+    A call holds a body of the caller, then an answer that waits to be read. Without a bound a user
+    who sends slowly and reads nothing fills the memory, at whatever rate calls are allowed.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._of_user: Counter[int] = Counter()
+
+    def __len__(self) -> int:
+        return self._of_user.total()
+
+    def enter(self, user_id: int) -> bool:
+        """Note a call; return False, and note nothing, if the user has to wait for others."""
+        if self._most and self._of_user[user_id] >= self._most:
+            return False
+        self._of_user[user_id] += 1
+        return True
+
+    def leave(self, user_id: int) -> None:
+        """Forget a call: its answer was read, or its caller is gone."""
+        self._of_user[user_id] -= 1
+        if not self._of_user[user_id]:
+            del self._of_user[user_id]
 
 
 class LoginLimit:

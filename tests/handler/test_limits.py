@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skyeim_ws.handler import limits
-from skyeim_ws.handler.limits import CallLimit, Handshakes, LoginLimit
+from skyeim_ws.handler.limits import CallLimit, CallsUnderWay, Handshakes, LoginLimit
 
 
 def test_calls_have_a_burst_and_a_rate() -> None:
@@ -82,6 +82,23 @@ def test_users_beyond_the_bound_are_forgotten(monkeypatch: pytest.MonkeyPatch) -
     assert [calls.wait(user, 0.0) for user in (1, 2, 3)] == [0, 0, 0]
     assert calls.wait(3, 0.0) > 0
     assert calls.wait(1, 0.0) == 0  # forgotten
+
+
+def test_calls_that_are_under_way_are_bounded_for_each_user() -> None:
+    calls = CallsUnderWay(2)
+    assert [calls.enter(user) for user in (1, 1, 1, 2)] == [True, True, False, True]
+    assert len(calls) == 3
+    calls.leave(1)
+    assert [calls.enter(1), calls.enter(1)] == [True, False]
+    for user in (1, 1, 2):
+        calls.leave(user)
+    assert len(calls) == 0
+
+
+def test_a_bound_of_0_lets_every_call_in() -> None:
+    calls = CallsUnderWay(0)
+    assert {calls.enter(1) for _ in range(1_000)} == {True}
+    assert len(calls) == 1_000
 
 
 def test_of_too_many_handshakes_the_oldest_has_to_go() -> None:
