@@ -207,6 +207,7 @@ class LogConf:
     max_backups: CountOrOff = 0
     max_size: CountOrOff = 0
     rotation: Literal["daily", "size"] = "daily"
+    queue_size: Count = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from skyeim_ws.config.tree import LogConf
 from skyeim_ws.contract.names import LOG_LEVELS, LogLevel
 from skyeim_ws.ops.line_limit import LineLimit
+from skyeim_ws.ops.log_queue import QueuedHandler
 from skyeim_ws.ops.masking import masked_field
 
 _log = structlog.get_logger()
@@ -55,7 +56,7 @@ def configure(log: LogConf, *, dev: bool, worker: int | None = None) -> None:
     if worker is not None:
         shared.append(_add_field("worker", worker))
     limiter = _LineLimiter(time.monotonic)
-    handler = _handler(log, worker)
+    handler = QueuedHandler(_handler(log, worker), log.queue_size)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.ExtraAdder(), *shared],

@@ -16,6 +16,7 @@ from tornado.httputil import HTTPInputError
 
 from skyeim_ws.config.tree import LogConf
 from skyeim_ws.ops import logs
+from skyeim_ws.ops.log_queue import QueuedHandler
 
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJ1c2VySWQiOjF9.c2lnbmF0dXJl"
 
@@ -34,6 +35,17 @@ def _as_before() -> Iterator[None]:
     structlog.reset_defaults()
 
 
+def flush() -> None:
+    """Wait until the thread has written what was logged."""
+    for handler in logging.getLogger().handlers:
+        handler.flush()
+
+
+def written(capsys: pytest.CaptureFixture[str]) -> str:
+    flush()
+    return capsys.readouterr().out
+
+
 def lines(captured: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in captured.splitlines()]
 
@@ -41,7 +53,7 @@ def lines(captured: str) -> list[dict[str, Any]]:
 def test_an_event_is_one_json_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure(LogConf(service_name="ws"), dev=False)
     structlog.get_logger("skyeim_ws.test").warning("redis_lost", error="gone\nfar", attempt=2)
-    (entry,) = lines(capsys.readouterr().out)
+    (entry,) = lines(written(capsys))
     assert entry.pop("@timestamp").endswith("Z")
     assert entry == {
         "event": "redis_lost",
@@ -58,7 +70,7 @@ def test_library_loggers_have_the_same_format(
 ) -> None:
     logs.configure(LogConf(service_name="ws"), dev=False)
     logging.getLogger(name).error("failed: %s", "why")
-    (entry,) = lines(capsys.readouterr().out)
+    (entry,) = lines(written(capsys))
     assert (entry["event"], entry["level"], entry["service"]) == ("failed: why", "error", "ws")
 
 
@@ -69,7 +81,7 @@ def test_an_exception_is_a_field(capsys: pytest.CaptureFixture[str]) -> None:
             raise ValueError(f"bad ?token={TOKEN}")
         except ValueError:
             log.exception("turn_failed")
-    entries = lines(capsys.readouterr().out)
+    entries = lines(written(capsys))
     assert [entry["event"] for entry in entries] == ["turn_failed", "turn_failed"]
     for entry in entries:
         assert "ValueError: bad ?token=***" in entry["exception"]
@@ -92,14 +104,14 @@ def test_levels_are_those_of_go_zero(
     log = structlog.get_logger("skyeim_ws.test")
     for method in ("debug", "info", "warning", "error", "critical"):
         getattr(log, method)("something_happened")
-    assert [entry["level"] for entry in lines(capsys.readouterr().out)] == shown
+    assert [entry["level"] for entry in lines(written(capsys))] == shown
 
 
 def test_libraries_never_log_at_debug(capsys: pytest.CaptureFixture[str]) -> None:
     """A database driver's debug lines hold the rows, so the content of messages."""
     logs.configure(LogConf(level="debug"), dev=False)
     logging.getLogger("aiosqlite").debug("executing insert into im_message")
-    assert capsys.readouterr().out == ""
+    assert written(capsys) == ""
 
 
 def test_requests_are_not_logged(capsys: pytest.CaptureFixture[str]) -> None:
@@ -121,7 +133,7 @@ def test_secrets_are_masked_by_name_and_by_look(capsys: pytest.CaptureFixture[st
         error=ValueError(f"Bearer {TOKEN}"),
         seen=[TOKEN, 3, None],
     )
-    captured = capsys.readouterr().out
+    captured = written(capsys)
     assert "hush" not in captured
     assert "eyJ" not in captured
     (entry,) = lines(captured)
@@ -137,7 +149,7 @@ def test_a_status_is_a_number(capsys: pytest.CaptureFixture[str]) -> None:
         structlog.get_logger("skyeim_ws.test").warning(
             "request_failed", status=HTTPStatus.SERVICE_UNAVAILABLE
         )
-        assert wanted in capsys.readouterr().out
+        assert wanted in written(capsys)
 
 
 @pytest.mark.parametrize("encoding", ["plain", "json"])
@@ -147,7 +159,7 @@ def test_a_value_has_no_control_characters(
     logs.configure(LogConf(encoding=encoding), dev=False)
     tricks = "a\x1b[31m\x00b\x85c\u202ed\u2066e\nforged line\r\x7f\u2028\ud800"
     structlog.get_logger("skyeim_ws.test").info("connection_opened", device=tricks)
-    said = capsys.readouterr().out
+    said = written(capsys)
     assert len(said.splitlines()) == 1
     for trick in (
         "\x1b",
@@ -169,7 +181,7 @@ def test_a_line_of_tornado_quotes_no_header(capsys: pytest.CaptureFixture[str]) 
     log = logging.getLogger("tornado.general")
     log.info("Malformed HTTP message from %s: %s", "10.0.0.1", HTTPInputError("Malformed: 'hush'"))
     log.warning("SSL Error on %s %s: %s", 7, ("10.0.0.1", 5), ssl.SSLError("wrong version number"))
-    first, second = lines(capsys.readouterr().out)
+    first, second = lines(written(capsys))
     assert first["event"] == "Malformed HTTP message from 10.0.0.1: Malformed"
     assert "wrong version number" in second["event"]
 
@@ -185,13 +197,13 @@ def test_lines_that_anyone_can_cause_are_limited_and_counted(
         ours.info("token_refused", number=number)
         theirs.info("Malformed HTTP message from %s: %s", "10.0.0.1", HTTPInputError("x"))
         ours.info("connection_opened", number=number)
-    said = [entry["event"] for entry in lines(capsys.readouterr().out)]
+    said = [entry["event"] for entry in lines(written(capsys))]
     assert said.count("token_refused") == logs.LINES_PER_MINUTE
     assert len([event for event in said if event.startswith("Malformed")]) == logs.LINES_PER_MINUTE
     assert said.count("connection_opened") == logs.LINES_PER_MINUTE + 7
     now += 60
     ours.info("token_refused")
-    told = lines(capsys.readouterr().out)
+    told = lines(written(capsys))
     assert [(line["event"], line.get("kind"), line.get("count")) for line in told] == [
         ("log_lines_left_out", "token_refused", 7),
         ("log_lines_left_out", "Malformed HTTP message from %s", 7),
@@ -206,7 +218,7 @@ def test_plain_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:
         raise ValueError("why")
     except ValueError:
         structlog.get_logger("skyeim_ws.test").exception("turn_failed", user_id=7)
-    captured = capsys.readouterr().out
+    captured = written(capsys)
     assert "turn_failed" in captured
     assert "user_id=7" in captured
     assert "ValueError: why" in captured
@@ -216,7 +228,7 @@ def test_plain_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:
 def test_long_texts_are_cut_where_asked(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure(LogConf(max_content_length=10), dev=False)
     structlog.get_logger("skyeim_ws.test").error("refused", error="x" * 100)
-    (entry,) = lines(capsys.readouterr().out)
+    (entry,) = lines(written(capsys))
     assert entry["error"] == "x" * 10
 
 
@@ -224,7 +236,7 @@ def test_a_second_call_replaces_the_first(capsys: pytest.CaptureFixture[str]) ->
     logs.configure(LogConf(service_name="one"), dev=False)
     logs.configure(LogConf(service_name="two"), dev=False)
     structlog.get_logger("skyeim_ws.test").error("once")
-    assert [entry["service"] for entry in lines(capsys.readouterr().out)] == ["two"]
+    assert [entry["service"] for entry in lines(written(capsys))] == ["two"]
 
 
 @pytest.mark.parametrize("mode", ["file", "volume"])
@@ -240,7 +252,9 @@ def test_files_lie_under_the_path(mode: Any, tmp_path: Path) -> None:
 def test_files_are_turned_over_as_configured(tmp_path: Path) -> None:
     def handler(**more: Any) -> Any:
         logs.configure(LogConf(mode="file", path=str(tmp_path), **more), dev=False)
-        return logging.getLogger().handlers[-1]
+        queued = logging.getLogger().handlers[-1]
+        assert isinstance(queued, QueuedHandler)
+        return queued.sink
 
     by_day = handler(rotation="daily", keep_days=3)
     assert isinstance(by_day, logging.handlers.TimedRotatingFileHandler)
@@ -257,5 +271,6 @@ def test_a_worker_is_named_and_has_a_file_of_its_own(tmp_path: Path) -> None:
     for worker in (0, 1):
         logs.configure(config, dev=False, worker=worker)
         structlog.get_logger("skyeim_ws.test").info("began")
+        flush()
         (entry,) = lines((tmp_path / f"ws-{worker}.log").read_text())
         assert (entry["event"], entry["worker"], entry["service"]) == ("began", worker, "ws")

@@ -1,0 +1,78 @@
+"""Lines of the log on their way to a thread that writes them: a slow reader stops nobody."""
+
+import copy
+import logging
+import queue
+import threading
+import time
+
+import structlog
+
+_log = structlog.get_logger()
+
+FLUSH_SECONDS = 2.0
+"""How long the lines that are left at the end may take."""
+
+_PAUSE = 0.005
+
+
+class QueuedHandler(logging.Handler):
+    """Hands lines to `sink` in a thread; of those that wait, what is more than `size` is dropped.
+
+    `dropped` counts them, and what the sink could not write. How many they were is said in one
+    line, with the next line that comes when half of the room is free.
+    """
+
+    def __init__(self, sink: logging.Handler, size: int) -> None:
+        super().__init__()
+        self.dropped = 0
+        self._told = 0
+        self._size = size
+        self.sink = sink
+        self._waiting: queue.Queue[logging.LogRecord | None] = queue.Queue(size)
+        sink.handleError = self._not_written  # type: ignore[method-assign]
+        # A daemon: the end of the process must not wait for a reader.
+        threading.Thread(target=self._write, name="log", daemon=True).start()
+
+    @property
+    def waiting(self) -> int:
+        """Return how many lines are not written yet."""
+        return self._waiting.unfinished_tasks
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Queue a line; it never waits."""
+        line = copy.copy(record)
+        # In this thread: what belongs to the event may have changed later.
+        line.msg, line.args = self.format(record), None
+        line.exc_info = line.exc_text = line.stack_info = None
+        try:
+            self._waiting.put_nowait(line)
+        except queue.Full:
+            self.dropped += 1
+            return
+        lost = self.dropped - self._told
+        if lost and 2 * self._waiting.qsize() <= self._size:
+            self._told = self.dropped
+            _log.warning("log_lines_dropped", count=lost)
+
+    def flush(self) -> None:
+        """Wait until all is written, but not for long."""
+        deadline = time.monotonic() + FLUSH_SECONDS
+        while self.waiting and time.monotonic() < deadline:
+            time.sleep(_PAUSE)
+
+    def close(self) -> None:
+        """Write what is left, if somebody reads, and end the thread."""
+        self.flush()
+        if not self.waiting:
+            self._waiting.put_nowait(None)
+        super().close()
+
+    def _write(self) -> None:
+        while (line := self._waiting.get()) is not None:
+            self.sink.handle(line)
+            self._waiting.task_done()
+        self.sink.close()
+
+    def _not_written(self, record: logging.LogRecord) -> None:
+        self.dropped += 1
