@@ -108,15 +108,17 @@ def test_every_reason_has_a_code_and_a_text() -> None:
     ("data", "expected"),
     [
         ('{"msgId":"a-1","content":5}', "a-1"),
-        ('{"msgId":"not ok"}', None),
+        ('{"msgId":"not ok"}', "not ok"),
+        ('{"msgId":""}', None),
+        (f'{{"msgId":"{"消" * 65}"}}', "消" * 64),
         ('{"msgId":5}', None),
         ('{"MSGID":"a-1","content":5}', "a-1"),
-        ('{"MSGID":"a-1","msgId":"not ok"}', None),
+        ('{"MSGID":"a-1","msgId":"not ok"}', "not ok"),
         ("[]", None),
         ("null", None),
     ],
 )
-def test_a_sound_msg_id_is_salvaged_from_a_broken_payload(data: str, expected: str) -> None:
+def test_the_msg_id_of_a_broken_payload_is_answered_as_written(data: str, expected: str) -> None:
     assert salvage_msg_id(msgspec.Raw(data.encode())) == expected
 
 

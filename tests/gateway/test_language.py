@@ -89,6 +89,19 @@ async def test_what_is_wrong_with_a_frame_is_told_without_the_words_of_a_library
 
 
 @pytest.mark.gen_test
+async def test_a_msg_id_that_is_refused_is_repeated_as_written_and_cut(
+    make_world: MakeWorld,
+) -> None:
+    async with make_world() as world:
+        alice = await world.login(1001)
+        for written, repeated in (("not ok", "not ok"), ("消息 1", "消息 1"), ("m" * 65, "m" * 64)):
+            await alice.send("chat", toUserId=1002, content="x", msgId=written)
+            ack = await alice.expect("ack", status="failed")
+            assert (ack["msgId"], ack["reason"]) == (repeated, "invalid")
+            assert (await alice.expect("error"))["msgId"] == repeated
+
+
+@pytest.mark.gen_test
 async def test_answers_over_http_are_in_the_callers_language(make_world: MakeWorld) -> None:
     async with make_world() as world:
 
