@@ -38,6 +38,6 @@ class Gate:
 
 
 def gate_of(handler: RequestHandler) -> Gate:
-    """Return the gate through which a request has come; `HttpApplication` has it among its settings."""
+    """Return the gate through which a request has come, from the settings of the application."""
     gate: Gate = handler.settings["gate"]
     return gate
