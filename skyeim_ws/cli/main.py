@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from skyeim_ws import __version__
 from skyeim_ws.cli.admin import arguments as admin
 from skyeim_ws.cli.chat import terminal as chat_client
 from skyeim_ws.cli.chat.conversation import Target
@@ -18,6 +17,7 @@ from skyeim_ws.config.loader import parse_duration
 from skyeim_ws.config.tree import Config
 from skyeim_ws.contract.names import DEFAULT_URL
 from skyeim_ws.handler import tokens
+from skyeim_ws.ops.build import build
 
 DEFAULT_FILE = "etc/ws.yaml"
 CHAT_TOKEN_SECONDS = 86400.0
@@ -152,7 +152,7 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"skyeim-ws {__version__}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and stop")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
     file = argparse.ArgumentParser(add_help=False)
@@ -209,6 +209,15 @@ def make_parser() -> argparse.ArgumentParser:
 
     admin.add_commands(commands, file, user_id=_user_id, group_id=_group_id)
     return parser
+
+
+class _Version(argparse.Action):
+    """Tells the version; Git may be asked for the commit, so not before somebody wants it."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        made = build()
+        print(f"skyeim-ws {made['version']} ({made['commit']})")
+        parser.exit()
 
 
 def _user_id(text: str) -> int:

@@ -45,7 +45,7 @@ from skyeim_ws.logic.social import Social
 from skyeim_ws.logic.tasks import Tasks
 from skyeim_ws.logic.typing_notices import TypingNotices
 from skyeim_ws.logic.user_router import UserRouter
-from skyeim_ws.ops import metrics
+from skyeim_ws.ops import build, metrics
 from skyeim_ws.rpc.batcher import Batcher
 from skyeim_ws.store.bus import RedisBus
 from skyeim_ws.store.pipeline import Pipeline
@@ -101,7 +101,7 @@ async def gateway(
     """
     async with AsyncExitStack() as stack:
         ws = config.web_socket
-        stats, tasks, supervisor = Stats(), Tasks(), Supervisor(stack)
+        stats, tasks, supervisor, made = Stats(), Tasks(), Supervisor(stack), build.build()
         flusher = Flusher(asyncio.get_running_loop().call_soon, stats)
         hub = Hub(flusher)
         if where.private_redis:
@@ -248,6 +248,7 @@ async def gateway(
                 receipts=receipts,
                 problems=readiness,
                 online=lambda: len(hub),
+                build=made,
             ),
             build_pushes=partial(http.pushes, publisher=publisher),
             listeners=listeners,
@@ -272,6 +273,7 @@ async def gateway(
             stack,
             config,
             metrics.registry(
+                made,
                 lambda: asdict(stats),
                 lambda: gauges(
                     hub=hub,
@@ -289,7 +291,7 @@ async def gateway(
             alive=readiness.fatal,
             ready=readiness,
         )
-        log.info("gateway_listening", host=config.host, port=running.port, name=config.name)
+        log.info("gateway_listening", host=config.host, port=running.port, name=config.name, **made)
         yield running
         ports.close()
         await running.drain(config.shutdown.wrap_up_time, config.shutdown.wait_time)

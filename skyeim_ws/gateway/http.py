@@ -1,7 +1,7 @@
 """The HTTP servers of a gateway: its routes, its limits, TLS, and the ports for operators."""
 
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from socket import socket
@@ -99,6 +99,7 @@ def application(
     receipts: Receipts,
     problems: Callable[[], list[str]],
     online: Callable[[], int],
+    build: Mapping[str, str],
 ) -> HttpApplication:
     """Return the web application that users and services talk to.
 
@@ -117,7 +118,7 @@ def application(
     return HttpApplication(
         [
             (r"/ws", WSHandler, {"context": context, "admission": admission}),
-            (r"/health", HealthHandler, {"online": online, "problems": problems}),
+            (r"/health", HealthHandler, {"online": online, "problems": problems, "build": build}),
             *_push_routes(config, publisher),
             *_page_routes(config),
             (_V1 + r"/friend/list", FriendListHandler, contacts),

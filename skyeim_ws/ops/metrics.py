@@ -3,7 +3,13 @@
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    GCCollector,
+    Info,
+    PlatformCollector,
+    ProcessCollector,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
@@ -37,15 +43,18 @@ class GatewayCollector(Collector):
             yield family
 
 
-def registry(counters: Read, gauges: Read, by_service: ReadByService) -> CollectorRegistry:
+def registry(
+    build: Mapping[str, str], counters: Read, gauges: Read, by_service: ReadByService
+) -> CollectorRegistry:
     """Return the metrics of this process and of its gateway.
 
-    Of `by_service` each metric has a label `service`.
+    Of `by_service` each metric has a label `service`; `build` are the labels of one that is 1.
     """
     result = CollectorRegistry()
     ProcessCollector(registry=result)
     PlatformCollector(registry=result)
     GCCollector(registry=result)
+    Info(_PREFIX + "build", "build of the program", registry=result).info(dict(build))
     result.register(GatewayCollector(counters, gauges, by_service))
     return result
 

@@ -1,5 +1,6 @@
 """The command line: what it prints where, and its exit codes."""
 
+import re
 import subprocess
 import sys
 import types
@@ -179,4 +180,6 @@ def test_the_package_can_be_run() -> None:
     shown = subprocess.run(
         [sys.executable, "-m", "skyeim_ws", "--version"], capture_output=True, text=True, check=True
     )
-    assert shown.stdout == f"skyeim-ws {__version__}\n"
+    assert re.fullmatch(
+        rf"skyeim-ws {re.escape(__version__)} \((unknown|[0-9a-f]{{12}})\)\n", shown.stdout
+    )

@@ -8,6 +8,7 @@ import pytest
 from tornado.httpclient import HTTPResponse
 
 from skyeim_ws.config.tree import DevServerConf, PrometheusConf, PushEventConf
+from skyeim_ws.ops.build import build
 from skyeim_ws.services import history
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.raw import raw_user
@@ -55,10 +56,10 @@ async def test_health_counts_the_connections(make_world: MakeWorld) -> None:
     async with make_world() as world:
         # The services are connected to beside the start.
         await until_async(lambda: is_ok(world))
-        assert decoded(await world.get("/health")) == {"status": "ok", "online": 0}
+        assert decoded(await world.get("/health")) == {"status": "ok", "online": 0, **build()}
         await world.login(1001)
         await world.login(1002)
-        assert decoded(await world.get("/health")) == {"status": "ok", "online": 2}
+        assert decoded(await world.get("/health")) == {"status": "ok", "online": 2, **build()}
 
 
 @pytest.mark.gen_test

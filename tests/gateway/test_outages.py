@@ -16,6 +16,7 @@ from skyeim_ws.conn.client import Client
 from skyeim_ws.contract.pb import group_pb2 as pb
 from skyeim_ws.logic.ports import Claim, Unavailable
 from skyeim_ws.logic.session_state import session_of
+from skyeim_ws.ops.build import build
 from skyeim_ws.process import valkey
 from skyeim_ws.store.keys import session_key
 from skyeim_ws.store.sessions import RedisSessions
@@ -88,10 +89,10 @@ async def test_without_redis_chat_goes_on_and_the_queue_is_whole_when_it_is_back
     async with make_mortal_world() as world:
         alice, bob = await world.login(1001), await world.login(1002)
         await alice.chat(1003, "while all is well", msgId="kept-1")
-        assert await health(world) == {"status": "ok", "online": 2}
+        assert await health(world) == {"status": "ok", "online": 2, **build()}
         await kill(mortal_redis, world)
 
-        away = {"status": "degraded", "online": 2, "reasons": ["redis_away"]}
+        away = {"status": "degraded", "online": 2, "reasons": ["redis_away"], **build()}
         assert await health(world) == away
         await alice.chat(1002, "hello", msgId="private-1")
         await bob.expect("chat", msgId="private-1")
@@ -106,7 +107,7 @@ async def test_without_redis_chat_goes_on_and_the_queue_is_whole_when_it_is_back
 
         await bring_back(mortal_redis, world)
         await until_async(lambda: is_well(world))
-        assert await health(world) == {"status": "ok", "online": 1}
+        assert await health(world) == {"status": "ok", "online": 1, **build()}
         carol = await world.dial(1003)
         await carol.expect("offline_messages", totalCount=3, pushCount=3)
         for number in (1, 2, 3):

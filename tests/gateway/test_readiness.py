@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 
 from skyeim_ws.config.tree import DevServerConf
 from skyeim_ws.logic.ports import Unavailable
+from skyeim_ws.ops.build import build
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.test_http import free_port
 from tests.store.servers import Server, running_server
@@ -55,7 +56,7 @@ async def becomes(world: World, *reasons: str) -> None:
     health = await world.get("/health")
     status = {"status": "degraded", "reasons": list(reasons)} if reasons else {"status": "ok"}
     # It serves all the same.
-    assert (health.code, json.loads(health.body)) == (200, {"online": 0} | status)
+    assert (health.code, json.loads(health.body)) == (200, {"online": 0, **build()} | status)
     assert await probed(world, "/healthz") == (200, "OK")
 
 

@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 
 from skyeim_ws.conn.heartbeat import Heartbeat
 from skyeim_ws.gateway.supervisor import Supervisor
+from skyeim_ws.ops.build import build
 from skyeim_ws.store import bus
 from skyeim_ws.store.cancellation import cancel_and_wait
 from skyeim_ws.store.client import dedicated
@@ -137,7 +138,7 @@ async def test_health_is_red_from_the_moment_that_a_task_has_failed(
             await until(world.gateway.failed.is_set)
         assert lines(logs) == [("permanent_task_ended", "heartbeat", "ZeroDivisionError")]
         red = await world.get("/health")
-        wanted = {"status": "failed", "online": 1, "reasons": ["task_ended"]}
+        wanted = {"status": "failed", "online": 1, "reasons": ["task_ended"], **build()}
         assert (red.code, json.loads(red.body)) == (503, wanted)
 
 
