@@ -245,6 +245,7 @@ def test_files_lie_under_the_path(mode: Any, tmp_path: Path) -> None:
     logs.configure(LogConf(mode=mode, path=str(folder), service_name="ws", keep_days=3), dev=True)
     structlog.get_logger("skyeim_ws.test").error("once")
     place = folder if mode == "file" else folder / "ws" / socket.gethostname()
+    flush()
     (entry,) = lines((place / "ws.log").read_text())
     assert entry["event"] == "once"
 
