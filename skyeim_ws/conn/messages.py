@@ -1,5 +1,6 @@
 """The envelope and the payloads of the wire: decode, validate, encode."""
 
+import re
 import time
 import uuid
 from collections.abc import Mapping
@@ -291,6 +292,19 @@ def error_frame(
 
 _SHOWN = 64
 """Characters of a msgId that an answer repeats, as many as a valid one may have."""
+
+_SEND_TYPE = re.compile(r'"type"\s*+:\s*+"(chat|group_chat)"')
+_SEND_MSG_ID = re.compile(r'"msgId"\s*+:\s*+"([A-Za-z0-9_.:-]{1,64})"')
+
+
+def salvage_send(text: str) -> tuple[str, str | None]:
+    """Return type and msgId of a message that is no JSON; "" and None if they cannot be read.
+
+    A program that has cut a text in the middle of an emoji writes half a character. It must be told
+    which message that was, or it sends it again for ever.
+    """
+    kind, msg_id = _SEND_TYPE.search(text), _SEND_MSG_ID.search(text)
+    return (kind[1], msg_id[1]) if kind and msg_id else ("", None)
 
 
 def salvage_msg_id(data: msgspec.Raw) -> str | None:

@@ -7,7 +7,7 @@ import msgspec
 
 from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.decoding import Decoding, EnvelopeDecoding, fault
-from skyeim_ws.conn.messages import Error, Inbound, frame, salvage_msg_id
+from skyeim_ws.conn.messages import Error, Inbound, frame, salvage_msg_id, salvage_send
 from skyeim_ws.conn.rate import Verdict
 from skyeim_ws.contract.codes import UNKNOWN_TYPE, Reason
 from skyeim_ws.contract.texts import Text
@@ -53,7 +53,8 @@ class Dispatcher:
                 envelope = self._envelope.lenient(text)
             except _BROKEN:
                 client.count_frame()
-                refuse(client, "", Reason.INVALID, Text.NOT_A_FRAME())
+                kind, msg_id = salvage_send(text)
+                refuse(client, kind, Reason.INVALID, Text.NOT_A_FRAME(), msg_id=msg_id)
                 return
         found = self._routes.get(envelope.type)
         if found is not None and found.acknowledges and client.acks_due:

@@ -35,6 +35,22 @@ async def test_what_they_write_instead_of_nothing_is_nothing(make_world: MakeWor
 
 
 @pytest.mark.gen_test
+async def test_a_message_with_half_a_character_is_refused_by_its_name(
+    make_world: MakeWorld,
+) -> None:
+    async with make_world() as world:
+        alice = await world.login(1001)
+        for to in ('"toUserId":1002', '"groupId":"g_demo"'):
+            kind = "chat" if "User" in to else "group_chat"
+            data = '{%s,"content":"\\ud83d","msgId":"half"}' % to  # noqa: UP031 - it is full of braces
+            await alice.connection.send('{"type":"' + kind + '","data":' + data + "}")
+            await alice.expect("ack", msgId="half", status="failed", reason="invalid")
+            assert (await alice.expect("error"))["msgId"] == "half"
+        await alice.connection.send('{"type":"ping","data":{"msgId":"half","x":"\\ud83d"}}')
+        assert "msgId" not in await alice.expect("error", code=30001)
+
+
+@pytest.mark.gen_test
 async def test_a_limit_above_the_maximum_is_lowered_to_it(make_world: MakeWorld) -> None:
     async with make_world() as world:
         stored = [
