@@ -12,6 +12,7 @@ from typing import Any
 
 import redis
 from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
 from tornado.testing import bind_unused_port
 from tornado.web import Application, RequestHandler
 
@@ -59,18 +60,13 @@ async def running_gateway(
     port: int = 0, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[Gateway]:
     """Serve a `Gateway` on loopback; on `port` if one is given, over TLS if that is."""
-    if port:
-        gateway = Gateway(port)
-        server = HTTPServer(Application([("/api/push", PushHandler, {"gateway": gateway})]))
-        server.listen(port, "127.0.0.1")
-    else:
-        listener, bound = bind_unused_port()
-        gateway = Gateway(bound)
-        if tls is not None:
-            gateway.url = gateway.url.replace("http:", "https:")
-        application = Application([("/api/push", PushHandler, {"gateway": gateway})])
-        server = HTTPServer(application, ssl_options=tls)
-        server.add_socket(listener)
+    listener, bound = (bind_sockets(port, "127.0.0.1")[0], port) if port else bind_unused_port()
+    gateway = Gateway(bound)
+    if tls is not None:
+        gateway.url = gateway.url.replace("http:", "https:")
+    application = Application([("/api/push", PushHandler, {"gateway": gateway})])
+    server = HTTPServer(application, ssl_options=tls)
+    server.add_socket(listener)
     try:
         yield gateway
     finally:
