@@ -141,7 +141,7 @@ async def test_who_logs_in_without_redis_gets_what_is_unread_then_what_is_live(
             assert (await carol.expect("chat"))["msgId"] == msg_id
         assert (await alice.expect("ack", msgId="live-1"))["status"] == "sent"
         await alice.expect("ack", msgId="live-1", status="delivered")
-        assert await carol.quiet() == []
+        assert {frame["type"] for frame in await carol.quiet()} <= {"online"}
 
         await bring_back(mortal_redis, world)
         await until_async(lambda: _is_online(world, 1003))
@@ -281,7 +281,7 @@ async def test_without_services_sends_fail_in_time_and_the_same_msg_id_succeeds_
 
         # A login needs none of them.
         carol = await world.login(1003)
-        assert await carol.quiet() == []
+        assert {frame["type"] for frame in await carol.quiet()} <= {"online"}
         paths = ("/message/group/sync?groupId=g_demo", "/message/offline")
         for answer in await asyncio.gather(*(world.get(path, 1001) for path in paths)):
             assert (answer.code, json.loads(answer.body)["code"]) == (503, 30011)
