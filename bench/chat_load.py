@@ -11,6 +11,8 @@ from bench.load import Crowd, events, receive
 
 _DIGITS = 12
 _MSG_ID = b'"msgId":"p'
+_PRESENCE = b'{"type":"online"'
+"""Friends are told of a login when their node has come to it, and that may be later."""
 
 
 class Chat(NamedTuple):
@@ -140,6 +142,8 @@ class Chatters(Crowd):
         while (left := until - time.monotonic()) > 0:
             for number, _ in self.epoll.poll(left):
                 for frame in self._frames(number):
+                    if frame[1].startswith(_PRESENCE):
+                        continue
                     if not self._is_answered(number, frame):
                         raise ValueError(f"an idle connection was told {frame[1]!r}")
                     pings += 1
@@ -155,7 +159,7 @@ class Chatters(Crowd):
         for number, _ in ready:
             for frame in self._frames(number):
                 text = frame[1]
-                if self._is_answered(number, frame):
+                if self._is_answered(number, frame) or text.startswith(_PRESENCE):
                     continue
                 if text.startswith(b'{"type":"chat"'):
                     left.arrivals -= 1
