@@ -89,7 +89,8 @@ async def test_a_client_has_few_look_ups_for_typing_under_way(
         await bob.expect("chat", content="not held up")
         # What was looked up in vain is left out as well, without a word to the typist.
         await until(lambda: world.gateway.stats.frames_shed == 20)
-        assert {frame["type"] for frame in await alice.quiet()} <= {"ack", "online"}
+        told = [frame["type"] for frame in await alice.quiet() if frame["type"] != "online"]
+        assert told in (["ack"], [])
 
 
 @pytest.mark.gen_test
