@@ -83,7 +83,8 @@ class Connection:
                     await call.write(pb.WatchRequest(create_request=request))
             while True:
                 with _failures():
-                    answer = await asyncio.wait_for(call.read(), timeout)
+                    async with asyncio.timeout(timeout):
+                        answer = await call.read()
                 timeout = None
                 if not isinstance(answer, pb.WatchResponse):
                     raise EtcdFailed("the watch has ended")
@@ -163,6 +164,9 @@ def _failures() -> Iterator[None]:
     try:
         yield
     except grpc.aio.AioRpcError as error:
+        # A call that fails in the moment in which it is cancelled tells of the first alone.
+        if (task := asyncio.current_task()) is not None and task.cancelling():
+            raise asyncio.CancelledError from None
         code = error.code()
         raise EtcdFailed(f"{code.name}: {error.details()}") from None
     except (grpc.aio.UsageError, TimeoutError) as error:

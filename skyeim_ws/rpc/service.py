@@ -186,6 +186,9 @@ class Service(Generic[Stub]):
                 wait_for_ready=len(self._pool.endpoints) == 1,
             )
         except grpc.aio.AioRpcError as error:
+            # A call that fails in the moment in which it is cancelled tells of the first alone.
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise asyncio.CancelledError from None
             failed = failure(error)
             if failed.code is StatusCode.CANCELLED:  # by the server, which is being stopped
                 failed.code = StatusCode.UNAVAILABLE
@@ -194,8 +197,7 @@ class Service(Generic[Stub]):
             raise RpcFailed(StatusCode.UNAVAILABLE) from None
         except asyncio.CancelledError:
             # grpcio cancels the calls of a channel that is closed, as if we had been cancelled.
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
+            if (task := asyncio.current_task()) is None or task.cancelling():
                 raise
             raise RpcFailed(StatusCode.UNAVAILABLE) from None
 

@@ -5,11 +5,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import grpc
 import pytest
 from structlog.testing import capture_logs
 
 from skyeim_ws.config.tree import EtcdConf
+from skyeim_ws.contract.pb import etcd_pb2_grpc
 from skyeim_ws.discovery import etcd as etcd_module
 from skyeim_ws.discovery.etcd import EtcdFailed, connect
 from skyeim_ws.discovery.watch import read_once, watched
@@ -122,6 +126,28 @@ async def test_an_etcd_that_stands_still_is_noticed(monkeypatch: pytest.MonkeyPa
             await found.is_given("h:1")
             etcd.freeze()
             await found.is_given("h:2")
+
+
+@pytest.mark.gen_test
+async def test_a_watch_ends_when_it_is_cancelled_as_its_connection_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of the two, grpcio tells the task only that the call has failed."""
+
+    async def fails(*_: Any, **__: Any) -> None:
+        reading.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            none = grpc.aio.Metadata()
+            raise grpc.aio.AioRpcError(
+                grpc.StatusCode.UNAVAILABLE, none, none, "Socket closed", None
+            ) from None
+
+    reading = asyncio.Event()
+    monkeypatch.setattr(etcd_pb2_grpc, "KVStub", lambda _: SimpleNamespace(Range=fails))
+    async with watching(EtcdConf(hosts=("127.0.0.1:1",), key="m.rpc")):
+        await reading.wait()
 
 
 @pytest.mark.gen_test

@@ -15,7 +15,7 @@ SECRET = "a-secret-of-more-than-thirty-two-bytes"
 
 def signed(secret: str = SECRET, algorithm: str = "HS256", **claims: Any) -> str:
     """Return a token as another program would sign it."""
-    claims = {"userId": 1001, "exp": int(time.time()) + 3600} | claims
+    claims = {"userId": 1001, "exp": int(time.time()) + 86_400} | claims
     return jwt.encode({k: v for k, v in claims.items() if v is not None}, secret, algorithm)
 
 
@@ -66,8 +66,8 @@ def test_a_short_secret_signs_as_everywhere_and_warns_nobody() -> None:
         (signed(exp=None), "malformed"),
         (signed(exp="soon"), "malformed"),
         (signed(exp=int(time.time()) - 1), "has expired"),
-        (signed(nbf=int(time.time()) + 600), "not valid yet"),
-        (signed(iat=int(time.time()) + 600), "not valid yet"),
+        (signed(nbf=int(time.time()) + 86_400), "not valid yet"),
+        (signed(iat=int(time.time()) + 86_400), "not valid yet"),
         (signed("another-secret-of-more-than-32-bytes"), "wrong signature"),
         (signed("x" * 64, algorithm="HS512"), "malformed"),
         (signed("", algorithm="none"), "malformed"),
