@@ -1,23 +1,20 @@
 """The one place where the parts of a gateway are put together: start order, stop order."""
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from socket import socket
 
 import structlog
 
-from skyeim_ws.config.tree import Backends, Config, WebSocketConf
-from skyeim_ws.conn.client import Client
+from skyeim_ws.config.tree import Backends, Config
 from skyeim_ws.conn.context import ClientContext
 from skyeim_ws.conn.flusher import Flusher
 from skyeim_ws.conn.group_router import GroupRouter
 from skyeim_ws.conn.heartbeat import Heartbeat
 from skyeim_ws.conn.hub import Hub
-from skyeim_ws.conn.limits import Limits
 from skyeim_ws.conn.stats import Stats
 from skyeim_ws.gateway import http
 from skyeim_ws.gateway.backends import forget_everyone, open_services, open_store
@@ -27,8 +24,8 @@ from skyeim_ws.gateway.groups import group_routing
 from skyeim_ws.gateway.ports import Ports
 from skyeim_ws.gateway.presence import presence_keeping
 from skyeim_ws.gateway.readiness import Readiness
+from skyeim_ws.gateway.settings import lifetime, limits, max_connections, take
 from skyeim_ws.gateway.supervisor import Supervisor
-from skyeim_ws.handler import tokens
 from skyeim_ws.logic.acks import Acks
 from skyeim_ws.logic.arrivals import Arrivals
 from skyeim_ws.logic.catch_up import CatchUp
@@ -170,7 +167,7 @@ async def gateway(
             requests=requests,
         )
         keeping = presence_keeping(hub, store, friends, ws.presence_check_interval)
-        renewal = Renewal(_lifetime(config))
+        renewal = Renewal(lifetime(config))
         sessions = Sessions(
             hub=hub,
             registry=store.registry,
@@ -193,7 +190,7 @@ async def gateway(
                 renewal=renewal,
             ).dispatch,
             server_name=config.name,
-            max_connections=_max_connections(config),
+            max_connections=max_connections(config),
         )
         cluster = Cluster(
             hub=hub,
@@ -215,7 +212,7 @@ async def gateway(
         context = ClientContext(
             events=sessions,
             flusher=flusher,
-            limits=_limits(ws),
+            limits=limits(ws),
             stats=stats,
             clock=asyncio.get_running_loop().time,
         )
@@ -266,7 +263,7 @@ async def gateway(
             bus=store.bus,
             writer=services.writer,
             stats=stats,
-            reload=partial(_reload, ports, context, renewal, sessions),
+            reload=partial(take, ports, context, renewal, sessions),
             failed=supervisor.failed,
         )
         http.serve_operators(
@@ -296,41 +293,6 @@ async def gateway(
         ports.close()
         await running.drain(config.shutdown.wrap_up_time, config.shutdown.wait_time)
         log.info("gateway_stopped", connections=len(hub))
-
-
-def _reload(
-    ports: Ports,
-    context: ClientContext[Client],
-    renewal: Renewal,
-    sessions: Sessions,
-    config: Config,
-) -> None:
-    ports.reload(config, replace(context, limits=_limits(config.web_socket)))
-    renewal.check = _lifetime(config)
-    sessions.max_connections = _max_connections(config)
-
-
-def _lifetime(config: Config) -> Callable[[str], tuple[int, int]]:
-    return partial(tokens.lifetime, secrets=config.auth.secrets)
-
-
-def _max_connections(config: Config) -> int:
-    return config.max_conns or sys.maxsize
-
-
-def _limits(ws: WebSocketConf) -> Limits:
-    return Limits(
-        ping_interval=ws.ping_interval,
-        pong_timeout=ws.pong_timeout,
-        confirm_interval=ws.confirm_interval,
-        close_timeout=ws.close_timeout,
-        max_message_size=ws.max_message_size,
-        send_queue_size=ws.send_queue_size,
-        send_queue_bytes=ws.send_queue_bytes,
-        ledger_size=ws.ledger_size,
-        rate_limit=ws.rate_limit,
-        rate_burst=ws.rate_burst,
-    )
 
 
 async def _heard(bus: RedisBus) -> None:
