@@ -3,8 +3,10 @@
 import argparse
 import asyncio
 import importlib
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,6 +14,7 @@ from skyeim_ws.cli.admin import arguments as admin
 from skyeim_ws.cli.chat import terminal as chat_client
 from skyeim_ws.cli.chat.conversation import Target
 from skyeim_ws.config.check import Loaded, load, warnings
+from skyeim_ws.config.env_file import read_env_file
 from skyeim_ws.config.errors import ConfigError
 from skyeim_ws.config.loader import parse_duration
 from skyeim_ws.config.tree import Config
@@ -20,6 +23,7 @@ from skyeim_ws.handler import tokens
 from skyeim_ws.ops.build import build
 
 DEFAULT_FILE = "etc/ws.yaml"
+INSTALLED_FILE = "/etc/skyeim-ws/ws.yaml"
 CHAT_TOKEN_SECONDS = 86400.0
 
 _EXAMPLES = """\
@@ -50,6 +54,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return the exit code of the process; argparse exits with 2 by itself."""
     arguments = make_parser().parse_args(argv)
     try:
+        if getattr(arguments, "env_file", None):
+            # As systemd does with an EnvironmentFile: it wins over what was there.
+            os.environ.update(read_env_file(arguments.env_file))
+            arguments.env = True
         code: int = arguments.run(arguments)
         return code
     except ConfigError as error:
@@ -157,10 +165,13 @@ def make_parser() -> argparse.ArgumentParser:
 
     file = argparse.ArgumentParser(add_help=False)
     file.add_argument(
-        "-f", "--file", default=DEFAULT_FILE, metavar="FILE", help="configuration (%(default)s)"
+        "-f", "--file", default=_default_file(), metavar="FILE", help="configuration (%(default)s)"
     )
     file.add_argument(
         "--env", action="store_true", help="replace ${NAME} in the file from the environment"
+    )
+    file.add_argument(
+        "--env-file", metavar="FILE", help="and from this file of NAME=value lines; goes with --env"
     )
 
     def command(name: str, summary: str, run: Any, **more: Any) -> argparse.ArgumentParser:
@@ -218,6 +229,12 @@ class _Version(argparse.Action):
         made = build()
         print(f"skyeim-ws {made['version']} ({made['commit']})")
         parser.exit()
+
+
+def _default_file() -> str:
+    """Return the file of this folder, or the installed one where there is none."""
+    installed = not Path(DEFAULT_FILE).exists() and Path(INSTALLED_FILE).exists()
+    return INSTALLED_FILE if installed else DEFAULT_FILE
 
 
 def _user_id(text: str) -> int:

@@ -245,6 +245,14 @@ class Kicked(Outbound):
     reason: str
 
 
+class Maintenance(Outbound):
+    """What operators tell everybody, and when it begins and ends; `maintenance`."""
+
+    message: str
+    starts_at: int | UnsetType = UNSET
+    ends_at: int | UnsetType = UNSET
+
+
 _encoder = msgspec.json.Encoder()
 
 

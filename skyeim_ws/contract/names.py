@@ -41,6 +41,3 @@ LOG_LEVELS: dict[str, int] = {
 
 BROADCAST = "ws:broadcast"
 """The channel of all nodes."""
-
-REPAIR = b"\x91\xa1x"
-"""What asks all nodes on it to compare who is online with the truth, now."""

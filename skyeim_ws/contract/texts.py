@@ -90,6 +90,7 @@ class Text(Enum):
 
     # Reasons of a close.
     KICKED = "a newer login took this place", "账号已在别处登录"
+    SIGNED_OUT = "an operator has ended this session", "管理员已结束此次会话"
     GOING_AWAY = "retry_after_ms={delay}", "retry_after_ms={delay}"  # for programs
     OVERLOADED = "too many connections", "连接数过多"
     FLOODING = "too many frames", "发送的帧过多"

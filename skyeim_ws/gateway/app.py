@@ -17,10 +17,11 @@ from skyeim_ws.conn.heartbeat import Heartbeat
 from skyeim_ws.conn.hub import Hub
 from skyeim_ws.conn.stats import Stats
 from skyeim_ws.gateway import http
-from skyeim_ws.gateway.backends import forget_everyone, open_services, open_store
+from skyeim_ws.gateway.backends import Store, forget_everyone, open_services, open_store
 from skyeim_ws.gateway.dispatch_table import dispatcher
 from skyeim_ws.gateway.gauges import gauges, service_gauges
 from skyeim_ws.gateway.groups import group_routing
+from skyeim_ws.gateway.orders import orders
 from skyeim_ws.gateway.ports import Ports
 from skyeim_ws.gateway.presence import presence_keeping
 from skyeim_ws.gateway.readiness import Readiness
@@ -34,6 +35,7 @@ from skyeim_ws.logic.cluster import Cluster
 from skyeim_ws.logic.delivery import PrivateDelivery
 from skyeim_ws.logic.events import EventPublisher
 from skyeim_ws.logic.offline import OfflineMessages
+from skyeim_ws.logic.ports import Unavailable
 from skyeim_ws.logic.receipts import Receipts
 from skyeim_ws.logic.renewal import Renewal
 from skyeim_ws.logic.requests import Requests
@@ -220,7 +222,7 @@ async def gateway(
         keeping.start(supervisor, store, cluster)
         heartbeat = Heartbeat(context)
         supervisor.keep("heartbeat", heartbeat.start(), heartbeat.close)
-        await _heard(store.bus)
+        await _joined(store)
 
         publisher = EventPublisher(user_router=user_router, friends=friends)
         readiness = Readiness(
@@ -229,6 +231,16 @@ async def gateway(
             store=store,
             pools=services.pools,
             stopping=lambda: sessions.draining,
+        )
+        measured = partial(
+            gauges,
+            hub=hub,
+            requests=requests,
+            sending=sending,
+            router=router,
+            members=members,
+            pipeline=store.pipeline,
+            keeping=keeping,
         )
         ports = Ports(
             stack,
@@ -266,22 +278,22 @@ async def gateway(
             reload=partial(take, ports, context, renewal, sessions),
             failed=supervisor.failed,
         )
+        cluster.orders = orders(
+            hub=hub,
+            sessions=sessions,
+            catch_up=catch_up,
+            reconciliation=keeping.reconciliation,
+            readiness=readiness,
+            stats=stats,
+            gauges=lambda: measured(gate=ports.gate),
+        )
         http.serve_operators(
             stack,
             config,
             metrics.registry(
                 made,
                 lambda: asdict(stats),
-                lambda: gauges(
-                    hub=hub,
-                    gate=ports.gate,
-                    requests=requests,
-                    sending=sending,
-                    router=router,
-                    members=members,
-                    pipeline=store.pipeline,
-                    keeping=keeping,
-                ),
+                lambda: measured(gate=ports.gate),
                 lambda: service_gauges(services.pools),
             ),
             stats,
@@ -295,12 +307,19 @@ async def gateway(
         log.info("gateway_stopped", connections=len(hub))
 
 
-async def _heard(bus: RedisBus) -> None:
-    """Wait until this node hears the others, unless Redis is away.
+async def _joined(store: Store) -> None:
+    """Wait until this node hears the others and they know of it, unless Redis is away.
 
     What others tell before that is lost for the clients here, such as that a friend has come.
+    Raises Unavailable if it may not stand beside them.
     """
-    await _until(lambda: bus.ready.is_set() or bus.redis_down, _SUBSCRIBE_SECONDS)
+    bus, lease = store.bus, store.lease
+    await _until(
+        lambda: (bus.ready.is_set() and lease.listed) or bool(lease.refused) or bus.redis_down,
+        _SUBSCRIBE_SECONDS,
+    )
+    if lease.refused:
+        raise Unavailable(lease.refused)
     if not bus.ready.is_set():
         log.warning("bus_not_subscribed_yet")
 

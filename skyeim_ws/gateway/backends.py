@@ -11,6 +11,7 @@ from skyeim_ws.discovery.names import fixed, resolved
 from skyeim_ws.discovery.watch import watched
 from skyeim_ws.gateway.supervisor import Supervisor
 from skyeim_ws.logic.friends import FriendCache
+from skyeim_ws.ops.build import build
 from skyeim_ws.rpc import health
 from skyeim_ws.rpc.archive import ArchiveClient
 from skyeim_ws.rpc.batcher import Batcher
@@ -27,6 +28,7 @@ from skyeim_ws.store.offline import RedisOfflineQueue
 from skyeim_ws.store.orphans import RedisOrphans
 from skyeim_ws.store.pipeline import Pipeline
 from skyeim_ws.store.presence import RedisPresence
+from skyeim_ws.store.records import NodeRecord
 from skyeim_ws.store.sessions import RedisSessions
 
 _FLUSH_SECONDS = 2.0
@@ -87,6 +89,7 @@ def open_store(
             pipeline,
             registry,
             node,
+            record=NodeRecord.own(config.name, build()),
             renew_seconds=ws.node_renew_interval,
             dead_after=ws.node_dead_after,
         ),

@@ -22,7 +22,6 @@ class PresenceKeeping:
 
     def start(self, supervisor: Supervisor, store: Store, cluster: Cluster) -> None:
         """Join the other nodes, and start all parts: they end before the lease does."""
-        cluster.on_repair = self.reconciliation.ask
         store.pipeline.on_recovered.append(cluster.reclaim)
         supervisor.keep("bus", store.bus.start(cluster, cluster.subscribed), store.bus.close)
         lease = store.lease.start(on_lost=cluster.reclaim, on_reaped=cluster.reaped)

@@ -101,5 +101,5 @@ class BusEvents(Protocol):
     def node_died(self, user_id: int) -> None:
         """Bring the user what the Message service has unread: another node died with it."""
 
-    def repair(self) -> None:
-        """Compare who is online with the truth, now: an operator has asked."""
+    def ordered(self, what: str, about: bytes) -> bytes:
+        """Do what an operator has ordered; return the answer. Both are JSON objects."""

@@ -1,7 +1,7 @@
 """What other nodes say, and what follows an outage or the death of one."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 
 import structlog
@@ -15,6 +15,7 @@ from skyeim_ws.logic.arrivals import Arrivals
 from skyeim_ws.logic.bus import Bus
 from skyeim_ws.logic.catch_up import CatchUp
 from skyeim_ws.logic.delivery import PrivateDelivery
+from skyeim_ws.logic.orders import Orders, execute
 from skyeim_ws.logic.ports import (
     NodeSessions,
     Presence,
@@ -71,7 +72,7 @@ class Cluster:
         self._reclaiming = False
         # Connections of which Redis may not know.
         self._unclaimed: set[Client] = set()
-        self.on_repair: Callable[[], None] | None = None
+        self.orders: Orders = {}
 
     # What other nodes say.
 
@@ -136,10 +137,9 @@ class Cluster:
         if client is not None:
             self._catch_up.fetch(client, self._registry.note_missed(user_id))
 
-    def repair(self) -> None:
-        """Compare who is online with the truth, now: an operator has asked."""
-        if self.on_repair is not None:
-            self.on_repair()
+    def ordered(self, what: str, about: bytes) -> bytes:
+        """Do what an operator has ordered; return the answer. Both are JSON objects."""
+        return execute(self.orders, what, about)
 
     # What follows an outage or a death.
 

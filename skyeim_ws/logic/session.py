@@ -11,7 +11,7 @@ from skyeim_ws.conn.hub import Hub
 from skyeim_ws.conn.ledger import Delivery
 from skyeim_ws.conn.messages import Connected, Kicked, frame
 from skyeim_ws.contract.codes import CloseCode
-from skyeim_ws.contract.texts import Text
+from skyeim_ws.contract.texts import Phrase, Text
 from skyeim_ws.logic.announcer import Announcer
 from skyeim_ws.logic.bus import Bus
 from skyeim_ws.logic.catch_up import CatchUp
@@ -89,7 +89,7 @@ class Sessions:
     async def opened(self, client: Client) -> None:
         """Take the user's place, write presence, open with `connected` and the offline window."""
         if self.draining:
-            self._send_away(client)
+            self.send_away(client)
             return
         if len(self._hub) >= self.max_connections and client.user_id not in self._hub:
             log.warning("connection_refused_overloaded", limit=self.max_connections)
@@ -126,9 +126,16 @@ class Sessions:
         """End a connection whose place a newer login has taken."""
         session_of(client).replaced = True
         client.context.stats.kicked += 1
-        reason = Text.KICKED()
-        farewell = frame("kicked", Kicked(reason=reason.spoken(client.language)))
-        client.disconnect(CloseCode.KICKED, reason, farewell)
+        self._kick(client, Text.KICKED())
+
+    def sign_out(self, client: Client) -> None:
+        """End a connection for an operator: its client may not come back by itself."""
+        self._kick(client, Text.SIGNED_OUT())
+
+    def send_away(self, client: Client) -> None:
+        """End a connection; its client comes back in a moment, to any node."""
+        delay = random.randint(*_RETRY_AFTER_MS)  # noqa: S311 - spreads load
+        client.disconnect(CloseCode.GOING_AWAY, Text.GOING_AWAY(delay=delay))
 
     def handed_over(self, user_id: int) -> None:
         """Note that the older session has put back what it held."""
@@ -151,11 +158,11 @@ class Sessions:
         """Send every client away; refuse new ones."""
         self.draining = self._announcer.stopping = True
         for client in self._hub:
-            self._send_away(client)
+            self.send_away(client)
 
-    def _send_away(self, client: Client) -> None:
-        delay = random.randint(*_RETRY_AFTER_MS)  # noqa: S311 - spreads load
-        client.disconnect(CloseCode.GOING_AWAY, Text.GOING_AWAY(delay=delay))
+    def _kick(self, client: Client, reason: Phrase) -> None:
+        farewell = frame("kicked", Kicked(reason=reason.spoken(client.language)))
+        client.disconnect(CloseCode.KICKED, reason, farewell)
 
     def _rename(self, client: Client, conn_id: str) -> None:
         """Take the id that makes this session the newest, also by a clock that is behind."""

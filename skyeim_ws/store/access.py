@@ -4,9 +4,9 @@ from redis.exceptions import NoPermissionError, RedisError
 
 from skyeim_ws.contract.names import BROADCAST
 from skyeim_ws.store.client import Client, dedicated, link
-from skyeim_ws.store.keys import missed_key, queue_key, session_key
+from skyeim_ws.store.keys import NODES_KEY, missed_key, queue_key, session_key
 from skyeim_ws.store.member_fills import key as members_key
-from skyeim_ws.store.nodes import NODES_KEY, node_sessions_key
+from skyeim_ws.store.nodes import node_sessions_key
 from skyeim_ws.store.presence import USERS_KEY, group_key
 
 _NOBODY = 0

@@ -26,11 +26,12 @@ from skyeim_ws.store.messages import (
     HandedOver,
     Kick,
     NodeDied,
+    Order,
     PrivateMessage,
     Probe,
-    Repair,
     decode,
     encode,
+    encode_reply,
 )
 from skyeim_ws.store.pipeline import Pipeline
 
@@ -248,8 +249,9 @@ class RedisBus:
                 events.arrival_asked(message.user_id, message.origin)
             case Arrived():
                 events.arrived(message.user_id)
-            case Repair():
-                events.repair()
+            case Order():
+                answer = events.ordered(message.what, message.about)
+                self._pipeline.publish(("PUBLISH", message.reply, encode_reply(self._node, answer)))
             case NodeDied():
                 events.node_died(message.user_id)
             case FrameMessage() if message.origin != self._node:

@@ -4,6 +4,7 @@ import uuid
 
 QUEUE_PREFIX = "offline:private:"
 NODE_PREFIX = "ws:node:"
+NODES_KEY = "ws:nodes"
 
 
 def queue_key(user_id: int) -> str:

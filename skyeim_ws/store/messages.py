@@ -77,8 +77,12 @@ class Probe(msgspec.Struct, frozen=True, tag="t", array_like=True):
     """A node tests whether it still hears itself."""
 
 
-class Repair(msgspec.Struct, frozen=True, tag="x", array_like=True):
-    """All nodes are to compare who is online with the truth, now; `contract.names.REPAIR`."""
+class Order(msgspec.Struct, frozen=True, tag="o", array_like=True):
+    """An operator wants `what`; `about` is JSON, and the answer goes to the channel `reply`."""
+
+    what: str
+    about: bytes
+    reply: str
 
 
 BusMessage = (
@@ -92,7 +96,7 @@ BusMessage = (
     | Arrived
     | NodeDied
     | Probe
-    | Repair
+    | Order
 )
 
 _decoder = msgspec.msgpack.Decoder(BusMessage)
@@ -108,3 +112,20 @@ def decode(data: bytes) -> BusMessage:
     """Return the message of these bytes; raises msgspec.DecodeError."""
     message: BusMessage = _decoder.decode(data)
     return message
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """What a node answers to an `Order`, as JSON: operators may read it as it comes."""
+
+    node: str
+    answer: msgspec.Raw
+
+
+def encode_reply(node: str, answer: bytes) -> bytes:
+    """Return the bytes of an answer, which is JSON."""
+    return msgspec.json.encode(Reply(node, msgspec.Raw(answer)))
+
+
+def decode_reply(data: bytes) -> Reply:
+    """Return the answer of these bytes; raises msgspec.DecodeError."""
+    return msgspec.json.decode(data, type=Reply)

@@ -11,9 +11,11 @@ import structlog
 from skyeim_ws.logic.ports import Unavailable
 from skyeim_ws.store import scripts
 from skyeim_ws.store.cancellation import cancel_and_wait
+from skyeim_ws.store.keys import NODES_KEY
 from skyeim_ws.store.leases import Leases
 from skyeim_ws.store.pipeline import Pipeline
 from skyeim_ws.store.presence import CHUNK, USERS_KEY, group_key
+from skyeim_ws.store.records import RECORDS_KEY, NodeRecord, encode, listing, read_listing
 from skyeim_ws.store.sessions import RedisSessions
 from skyeim_ws.store.shard import Command
 
@@ -21,7 +23,6 @@ log = structlog.get_logger()
 
 OnReaped = Callable[[Sequence[int], Sequence[int]], None]
 
-NODES_KEY = "ws:nodes"
 EPOCH_KEY = "ws:epoch"
 """Made once for the life of the data: another value says that Redis was emptied."""
 
@@ -41,6 +42,8 @@ class NodeLease:
 
     `renewed`: the last renewal was taken, which is a write. The users of a node that is reaped are
     marked, so that on their next login they get what it may have had in its hands.
+
+    A node that finds others beside which it may not stand never joins them: `refused` says why.
     """
 
     def __init__(
@@ -49,17 +52,20 @@ class NodeLease:
         sessions: RedisSessions,
         node: str,
         *,
+        record: NodeRecord | None = None,
         renew_seconds: float = RENEW_SECONDS,
         dead_after: float = DEAD_AFTER,
     ) -> None:
         self._pipeline = pipeline
         self._sessions = sessions
         self._node = node
+        self._record = record or NodeRecord()
         self._renew_seconds = renew_seconds
         self._dead_after = dead_after
         self._renew = scripts.read("renew_lease")
         self._renewed = -math.inf
         self.renewed = False
+        self.refused = ""
         self._task: asyncio.Task[None] | None = None
         self._reapers: dict[str, asyncio.Task[None]] = {}
 
@@ -87,7 +93,9 @@ class NodeLease:
         except Unavailable:
             return
         if left == 0:
-            self._pipeline.submit(("ZREM", NODES_KEY, self._node))
+            self._pipeline.submit(
+                ("ZREM", NODES_KEY, self._node), ("HDEL", RECORDS_KEY, self._node)
+            )
 
     def enter(
         self,
@@ -134,8 +142,11 @@ class NodeLease:
         while True:
             asked = loop.time()
             try:
-                [known, signs], _, now_epoch = await self._pipeline.call(
+                if not listed and await self._may_not_join():
+                    return
+                [known, signs], _, _, now_epoch = await self._pipeline.call(
                     ("EVAL", self._renew, 1, NODES_KEY, self._node),
+                    ("HSET", RECORDS_KEY, self._node, encode(self._record)),
                     ("SET", EPOCH_KEY, uuid.uuid4().hex, "NX"),
                     ("GET", EPOCH_KEY),
                 )
@@ -159,6 +170,21 @@ class NodeLease:
             except Exception:
                 log.exception("node_lease_failed")
             await asyncio.sleep(self._renew_seconds)
+
+    async def _may_not_join(self) -> bool:
+        """Look for living nodes beside which this one may not stand; the first is told of."""
+        for seen in read_listing(*await self._pipeline.call(*listing())):
+            other = seen.record or NodeRecord()
+            if seen.silent < self._dead_after and not self._record.fits(other):
+                self.refused = (
+                    f"the node {seen.node} (version {other.version}) uses the channel format "
+                    f"{other.format}, and this version {self._record.version} only knows "
+                    f"{self._record.oldest_format} to {self._record.format}: "
+                    "start the version of the others, or stop them first"
+                )
+                log.error("node_format_unknown", node=seen.node, format=other.format)
+                return True
+        return False
 
     def _begin_reaping(self, node: str, on_reaped: OnReaped) -> None:
         """Clean up in a task of its own: for many users it may take longer than a lease lasts."""
@@ -206,7 +232,11 @@ class NodeLease:
                 commands += [("SREM", group_key(group_id), *reaped) for group_id in groups]
                 # What Redis refuses for one group or user must not hold up the others for ever.
                 await self._pipeline.call_each(*commands)
-        await self._pipeline.call(("ZREM", NODES_KEY, node), ("DEL", node_sessions_key(node)))
+        await self._pipeline.call(
+            ("ZREM", NODES_KEY, node),
+            ("HDEL", RECORDS_KEY, node),
+            ("DEL", node_sessions_key(node)),
+        )
         return gone, moved
 
 

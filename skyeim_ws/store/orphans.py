@@ -7,7 +7,8 @@ import structlog
 
 from skyeim_ws.store.announcements import TOLD_KEY
 from skyeim_ws.store.client import Client, masters
-from skyeim_ws.store.nodes import NODES_KEY, node_sessions_key
+from skyeim_ws.store.keys import NODES_KEY
+from skyeim_ws.store.nodes import node_sessions_key
 from skyeim_ws.store.pipeline import Pipeline
 from skyeim_ws.store.presence import CHUNK, GROUP_PREFIX, USERS_KEY
 from skyeim_ws.store.sessions import RedisSessions

@@ -1,6 +1,7 @@
 """What friends believe and what Redis says become true again, whatever was missed meanwhile."""
 
 import asyncio
+from argparse import Namespace
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -10,14 +11,12 @@ import pytest
 from sqlalchemy import delete, insert
 
 from skyeim_ws.cli.admin.calls import AdminError
+from skyeim_ws.cli.admin.cluster import gateways
 from skyeim_ws.cli.admin.presence import repair
-from skyeim_ws.contract.names import REPAIR
 from skyeim_ws.gateway.app import Gateway
 from skyeim_ws.services.tables import friends, group_members
 from skyeim_ws.store.announcements import TOLD_KEY
-from skyeim_ws.store.keys import session_key
-from skyeim_ws.store.messages import Repair, encode
-from skyeim_ws.store.nodes import NODES_KEY
+from skyeim_ws.store.keys import NODES_KEY, session_key
 from tests.gateway.conftest import MakeWorld, not_on_a_cluster
 from tests.gateway.raw import RawUser, raw_user
 from tests.gateway.test_social import online_becomes, users_online
@@ -298,23 +297,22 @@ async def test_an_operator_has_all_of_it_compared_now(make_world: MakeWorld) -> 
         alice = await world.login(1001)
         await orphan(world, 1002)
         await until(world.gateway.bus.ready.is_set)
-        answer = await repair(world.config)
-        assert answer.data in ({"asked": 2}, {"asked": None})
+        async with gateways(world.config) as operators:
+            answer = await repair(operators, Namespace())
+        assert answer.data == {"asked": 2, "silent": []}
         await alice.expect("offline", userId=1002)
         await online_becomes(world, {1001})
         await online_becomes(world, set(), "group:online:g_lost")
-
-
-def test_the_request_of_an_operator_is_what_nodes_read() -> None:
-    assert encode(Repair()) == REPAIR
 
 
 @pytest.mark.gen_test
 async def test_where_no_gateway_listens_an_operator_is_told(mortal: Server, tmp_path: Path) -> None:
     async with world(mortal.socket, tmp_path) as chat:
         config = chat.config
-    with pytest.raises(AdminError, match="no gateway listens"):
-        await repair(config)
+    with pytest.raises(AdminError, match="no gateway is listed"):
+        async with gateways(config) as operators:
+            await repair(operators, Namespace())
     mortal.kill()
     with pytest.raises(AdminError, match="cannot reach Redis"):
-        await repair(config)
+        async with gateways(config) as operators:
+            await repair(operators, Namespace())

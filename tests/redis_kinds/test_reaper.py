@@ -3,7 +3,8 @@
 import pytest
 
 from skyeim_ws.store.client import connect
-from skyeim_ws.store.nodes import NODES_KEY, NodeLease, node_sessions_key
+from skyeim_ws.store.keys import NODES_KEY
+from skyeim_ws.store.nodes import NodeLease, node_sessions_key
 from skyeim_ws.store.offline import RedisOfflineQueue
 from skyeim_ws.store.pipeline import Pipeline
 from skyeim_ws.store.presence import USERS_KEY, RedisPresence

@@ -60,8 +60,9 @@ class Heard:
     def node_died(self, user_id: int) -> None:
         self.messages.append(("node_died", user_id))
 
-    def repair(self) -> None:
-        self.messages.append(("repair",))
+    def ordered(self, what: str, about: bytes) -> bytes:
+        self.messages.append(("ordered", what, about))
+        return b'{"done":true}'
 
 
 class Listener:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from skyeim_ws.store.nodes import NODES_KEY
+from skyeim_ws.store.keys import NODES_KEY
 from tests.store.servers import Server, running_server
 from tests.store.test_nodes import DEAD_AFTER, cluster
 from tests.waiting import until, until_async

@@ -8,8 +8,8 @@ import pytest
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
-from skyeim_ws.store.keys import session_key
-from skyeim_ws.store.nodes import NODES_KEY, NodeLease, node_sessions_key
+from skyeim_ws.store.keys import NODES_KEY, session_key
+from skyeim_ws.store.nodes import NodeLease, node_sessions_key
 from skyeim_ws.store.offline import RedisOfflineQueue
 from skyeim_ws.store.presence import RedisPresence
 from skyeim_ws.store.sessions import RedisSessions

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import pytest
 from redis.asyncio import Redis
 
-from skyeim_ws.store.nodes import NODES_KEY, NodeLease, node_sessions_key
+from skyeim_ws.store.keys import NODES_KEY
+from skyeim_ws.store.nodes import NodeLease, node_sessions_key
 from skyeim_ws.store.offline import RedisOfflineQueue
 from skyeim_ws.store.pipeline import Pipeline
 from skyeim_ws.store.sessions import RedisSessions

@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from skyeim_ws.config.check import load
+from skyeim_ws.config.loader import parse_duration
+
+MAX_NOTICE = 1_000
+"""Characters of what everybody is told."""
 
 MAX_HISTORY = 10_000
 """Messages that one command shows at most."""
@@ -27,10 +31,21 @@ _MESSAGE_EXAMPLES = """\
   skyeim-ws admin message history --user 1001 --peer 1002 --limit 50
   skyeim-ws admin message history --user 1001 --group g_demo
 """
+_USER_EXAMPLES = """\
+  skyeim-ws admin user show 1002
+  skyeim-ws admin user queue 1002 --json
+  skyeim-ws admin user disconnect 1002
+"""
+_NODE_EXAMPLES = """\
+  skyeim-ws admin node list -f etc/ws-cluster.yaml --env-file /etc/skyeim-ws/secrets.env
+  skyeim-ws admin node show ws-1
+"""
 _PRESENCE_EXAMPLES = """\
   skyeim-ws admin presence repair -f etc/ws-cluster.yaml
 """
-_EXAMPLES = f"""{_FRIEND_EXAMPLES}{_GROUP_EXAMPLES}{_MESSAGE_EXAMPLES}\
+_EXAMPLES = f"""{_FRIEND_EXAMPLES}{_GROUP_EXAMPLES}{_MESSAGE_EXAMPLES}{_USER_EXAMPLES}\
+{_NODE_EXAMPLES}\
+  skyeim-ws admin broadcast "Back at 02:30" --in 10m --for 30m
   skyeim-ws admin unread 1001 -f etc/ws-cluster.yaml
 """
 
@@ -65,10 +80,14 @@ def add_commands(
     output = argparse.ArgumentParser(add_help=False)
     output.add_argument("--json", action="store_true", help="print JSON, times in Unix seconds")
     shared = _Shared([file, output], user_id, group_id)
-    areas = _area(commands, "admin", "Look after users, groups and messages.", _EXAMPLES)
+    summary = "Look after users, groups, messages and running gateways."
+    areas = _area(commands, "admin", summary, _EXAMPLES)
     _add_friend(_area(areas, "friend", "Friends of a user.", _FRIEND_EXAMPLES), shared)
     _add_group(_area(areas, "group", "Groups and their members.", _GROUP_EXAMPLES), shared)
     _add_message(_area(areas, "message", "Stored messages.", _MESSAGE_EXAMPLES), shared)
+    _add_user(_area(areas, "user", "Users who are connected, or not.", _USER_EXAMPLES), shared)
+    _add_node(_area(areas, "node", "Gateways that run.", _NODE_EXAMPLES), shared)
+    _add_broadcast(areas, shared)
     presence = _area(areas, "presence", "Who is online.", _PRESENCE_EXAMPLES)
     _command(
         presence,
@@ -107,7 +126,14 @@ def _add_group(area: Any, shared: _Shared) -> None:
     listing = command("list", "List the groups of a user.")
     listing.add_argument("--user", type=shared.user_id, required=True, metavar="N", help="user id")
     command("info", "Show a group.", "GROUP")
-    command("members", "List the members of a group.", "GROUP")
+    members = command("members", "List the members of a group.", "GROUP")
+    members.add_argument(
+        "--online",
+        dest="command",
+        action="store_const",
+        const="group_members_online",
+        help="those who are online",
+    )
     add = command("add", "Add users to a group.", "GROUP")
     add.add_argument("users", type=shared.user_id, nargs="+", metavar="USER", help="user id")
     command("kick", "Remove a member from a group.", "GROUP", "USER")
@@ -131,6 +157,41 @@ def _add_message(area: Any, shared: _Shared) -> None:
     history.add_argument(
         "--limit", type=_limit, default=20, metavar="N", help="how many (%(default)s)"
     )
+
+
+def _add_user(area: Any, shared: _Shared) -> None:
+    def command(name: str, summary: str) -> argparse.ArgumentParser:
+        return _command(area, shared, name, f"user_{name}", summary, "USER")
+
+    command("show", "Show where a user is, and what is wrong with it.")
+    command("kick", "End the connection; the client may not come back by itself (4001).")
+    command("disconnect", "End the connection; the client comes back in seconds (1001).")
+    queue = command("queue", "Show the private messages that wait for a user, newest first.")
+    queue.add_argument(
+        "--limit", type=_limit, default=20, metavar="N", help="how many (%(default)s)"
+    )
+
+
+def _add_node(area: Any, shared: _Shared) -> None:
+    def command(name: str, summary: str) -> argparse.ArgumentParser:
+        return _command(area, shared, name, f"node_{name}", summary)
+
+    command("list", "Show all gateways, and how each is.")
+    for each in [command("show", "Show all that a gateway says of itself.")]:
+        each.add_argument("node", metavar="NODE", help="its id, or its Name if no other has it")
+
+
+def _add_broadcast(areas: Any, shared: _Shared) -> None:
+    told = _command(
+        areas,
+        shared,
+        "broadcast",
+        "broadcast",
+        "Tell everybody who is connected of a maintenance (the event `maintenance`).",
+    )
+    told.add_argument("message", metavar="TEXT", type=_text, help="what people read")
+    told.add_argument("--in", dest="begins", type=_time, metavar="TIME", help="such as 10m")
+    told.add_argument("--for", dest="lasts", type=_time, metavar="TIME", help="such as 1h")
 
 
 def _command(
@@ -158,6 +219,19 @@ def _area(commands: Any, name: str, summary: str, examples: str) -> Any:
         allow_abbrev=False,
     )
     return parser.add_subparsers(metavar="COMMAND", required=True)
+
+
+def _text(text: str) -> str:
+    if not 1 <= len(text) <= MAX_NOTICE:
+        raise argparse.ArgumentTypeError(f"a text of 1 to {MAX_NOTICE} characters")
+    return text
+
+
+def _time(text: str) -> float:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is {error}") from error
 
 
 def _limit(text: str) -> int:

@@ -21,6 +21,9 @@ from skyeim_ws.process.valkey import EmbeddedError
 DEADLINE = 5.0
 """Seconds for each call, and for each connection."""
 
+STATE_FOLDER = Path("/var/lib/skyeim-ws")
+"""Where the program runs under systemd, so that a relative data folder lies in it."""
+
 ServiceName = Literal["message", "friend", "group"]
 
 Request = TypeVar("Request", bound=Message)
@@ -122,14 +125,22 @@ async def call(
         raise AdminError(_explain(error)) from None
 
 
-def _embedded_address(config: Config) -> str:
+def data_folder(config: Config) -> Path:
+    """Return the data folder of an embedded set-up, wherever this is run; raises AdminError."""
     if config.embedded is None:
-        raise ValueError("the configuration was not checked: a service is missing")
-    data_dir = Path(config.embedded.data_dir)
+        raise ValueError("the configuration was not checked: a section is missing")
+    folder = Path(config.embedded.data_dir)
+    # To ask for an address in it would make it.
+    for found in (folder, STATE_FOLDER / folder):
+        if found.is_dir():
+            return found
+    raise _nothing_at(str(folder.absolute()))
+
+
+def _embedded_address(config: Config) -> str:
+    data_dir = Path("")
     try:
-        # To ask for the address makes the folder of the socket, and with it the data folder.
-        if not data_dir.is_dir():
-            raise _nothing_at(str(data_dir.absolute()))
+        data_dir = data_folder(config)
         return services_address(data_dir)
     except EmbeddedError as error:
         raise AdminError(str(error)) from None

@@ -4,6 +4,7 @@ The status of a call says whether it was done: existing servers leave `success` 
 """
 
 from argparse import Namespace
+from collections.abc import Iterable
 
 import grpc
 
@@ -11,6 +12,7 @@ from skyeim_ws.cli.admin.calls import AdminError, call
 from skyeim_ws.cli.admin.output import Answer, fields, local_time, printable, table
 from skyeim_ws.contract.pb import group_pb2 as pb
 from skyeim_ws.contract.pb.group_pb2_grpc import GroupStub
+from skyeim_ws.store.operators import Operators
 
 _SERVICE = 0
 """The user id of a service that asks for itself, who may see every group."""
@@ -79,7 +81,22 @@ async def info(channel: grpc.aio.Channel, arguments: Namespace) -> Answer:
 async def members(channel: grpc.aio.Channel, arguments: Namespace) -> Answer:
     """Show the members of a group, the owner first."""
     found = await _members(channel, arguments.group)
-    seats = sorted(found.members, key=lambda seat: (seat.role, seat.user_id))
+    return _shown(arguments.group, found.members, f"{printable(arguments.group)} has no members")
+
+
+async def members_online(
+    channel: grpc.aio.Channel, operators: Operators, arguments: Namespace
+) -> Answer:
+    """Show the members of a group who are online."""
+    found = await _members(channel, arguments.group)
+    online = await operators.online_members(arguments.group)
+    seats = [seat for seat in found.members if seat.user_id in online]
+    empty = f"no member of {printable(arguments.group)} is online"
+    return _shown(arguments.group, seats, empty)
+
+
+def _shown(group_id: str, members: Iterable[pb.MemberInfo], empty: str) -> Answer:
+    seats = sorted(members, key=lambda seat: (seat.role, seat.user_id))
     rows = (
         (
             seat.user_id,
@@ -94,11 +111,11 @@ async def members(channel: grpc.aio.Channel, arguments: Namespace) -> Answer:
     headings = ("USER", "ROLE", "MUTED", "READ", "JOINED", "NICKNAME")
     return Answer(
         {
-            "groupId": arguments.group,
+            "groupId": group_id,
             "members": [fields(seat) for seat in seats],
-            "total": found.total,
+            "total": len(seats),
         },
-        table(headings, rows, empty=f"{printable(arguments.group)} has no members"),
+        table(headings, rows, empty=empty),
     )
 
 

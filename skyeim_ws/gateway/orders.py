@@ -1,0 +1,49 @@
+"""The table of what operators may order of this node."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from skyeim_ws.conn.hub import Hub
+from skyeim_ws.conn.stats import Stats
+from skyeim_ws.gateway.readiness import Readiness
+from skyeim_ws.logic.catch_up import CatchUp
+from skyeim_ws.logic.orders import Answer, Orders, broadcasting, of_users
+from skyeim_ws.logic.reconciliation import Reconciliation
+from skyeim_ws.logic.session import Sessions
+
+
+def orders(
+    *,
+    hub: Hub,
+    sessions: Sessions,
+    catch_up: CatchUp,
+    reconciliation: Reconciliation,
+    readiness: Readiness,
+    stats: Stats,
+    gauges: Callable[[], Mapping[str, int | float]],
+) -> Orders:
+    """Return the table."""
+    began = time.monotonic()
+
+    def show(_: Any) -> Answer:
+        return {
+            "problems": readiness(),
+            "draining": sessions.draining,
+            "secondsUp": round(time.monotonic() - began),
+            "loopLag": round(readiness.heartbeat.lag, 3),
+            "gauges": gauges(),
+            "counters": asdict(stats),
+        }
+
+    def repair(_: Any) -> Answer:
+        reconciliation.ask()
+        return {}
+
+    return {
+        **of_users(hub, sessions, catch_up),
+        **broadcasting(hub),
+        "node.show": show,
+        "presence.repair": repair,
+    }
