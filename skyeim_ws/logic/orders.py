@@ -35,14 +35,14 @@ def execute(orders: Orders, what: str, about: bytes) -> bytes:
 def of_users(hub: Hub, sessions: Sessions, catch_up: CatchUp) -> Orders:
     """Return the orders about the connection of a user, which is named by `user`."""
 
-    def to_client(act: Callable[[Client], Answer]) -> Callable[[Any], Answer]:
+    def to_client(act: Callable[[Client, Any], Answer]) -> Callable[[Any], Answer]:
         def order(about: Any) -> Answer:
             client = hub.get(about["user"])
-            return {"here": False} if client is None else {"here": True, **act(client)}
+            return {"here": False} if client is None else {"here": True, **act(client, about)}
 
         return order
 
-    def show(client: Client) -> Answer:
+    def show(client: Client, _: Any) -> Answer:
         return {
             "conn": client.conn_id,
             "device": client.device,
@@ -60,18 +60,26 @@ def of_users(hub: Hub, sessions: Sessions, catch_up: CatchUp) -> Orders:
             "groups": len(session_of(client).group_ids),
         }
 
-    def kick(client: Client) -> Answer:
+    def show_message(client: Client, about: Any) -> Answer:
+        msg_id = str(about["msgId"])
+        return {
+            "unconfirmed": msg_id in client.ledger,
+            "heldBack": msg_id in catch_up.held(client),
+        }
+
+    def kick(client: Client, _: Any) -> Answer:
         log.info("signed_out_by_operator", user=client.user_id, conn=client.conn_id)
         sessions.sign_out(client)
         return {"conn": client.conn_id}
 
-    def disconnect(client: Client) -> Answer:
+    def disconnect(client: Client, _: Any) -> Answer:
         log.info("sent_away_by_operator", user=client.user_id, conn=client.conn_id)
         sessions.send_away(client)
         return {"conn": client.conn_id}
 
     return {
         "user.show": to_client(show),
+        "user.message": to_client(show_message),
         "user.kick": to_client(kick),
         "user.disconnect": to_client(disconnect),
     }

@@ -146,6 +146,12 @@ def senders(connection: Connection, user_id: int, msg_ids: Sequence[str]) -> lis
     ]
 
 
+def find(connection: Connection, msg_id: str) -> pb.MessageInfo | None:
+    """Return the message with this msg_id, private or of a group; None if there is none."""
+    row = connection.execute(INFO.where(_m.msg_id == msg_id)).first()
+    return None if row is None else info_of_row(row)
+
+
 def count_unread(connection: Connection, user_id: int, peer_id: int) -> int:
     """Return the number of all unread private messages to the user."""
     statement = select(func.count()).select_from(messages).where(unread_by(user_id, peer_id))

@@ -13,7 +13,7 @@ from skyeim_ws.contract.pb.message_pb2_grpc import MessageServicer
 from skyeim_ws.services import conversations, history
 from skyeim_ws.services.batch import Outcome, Stored, message_info, store
 from skyeim_ws.services.db import Database
-from skyeim_ws.services.errors import RefusedError, invalid
+from skyeim_ws.services.errors import RefusedError, invalid, not_found
 from skyeim_ws.services.events import Events
 from skyeim_ws.services.send_rules import (
     MAX_GROUP_ID,
@@ -198,6 +198,15 @@ class MessageService(MessageServicer):
         return pb.GetSendersResp(
             list=[pb.SenderInfo(msg_id=msg_id, from_user_id=sender) for msg_id, sender in found]
         )
+
+    async def FindMessage(  # noqa: N802
+        self, request: pb.FindMessageReq, context: object
+    ) -> pb.FindMessageResp:
+        """Return the message with a msg_id, for operators."""
+        found = await self._read(history.find, request.msg_id)
+        if found is None:
+            raise not_found("message_not_found", "no message has this msg_id")
+        return pb.FindMessageResp(message=found)
 
     async def GetUnreadCount(  # noqa: N802
         self, request: pb.GetUnreadCountReq, context: object

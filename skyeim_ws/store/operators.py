@@ -106,6 +106,12 @@ class Operators:
         ]
         return waiting, len(head) - len(read), length
 
+    async def is_queued(self, user_id: int, msg_id: str) -> bool:
+        """Return whether a private message waits in the queue of its receiver."""
+        [entries] = await self._ask(("LRANGE", queue_key(user_id), 0, -1))
+        read = map(offline.decode, entries)
+        return any(entry is not None and entry.msg_id == msg_id for entry in read)
+
     async def online_members(self, group_id: str) -> set[int]:
         """Return who of a group is online, as other services read it."""
         [members] = await self._ask(("SMEMBERS", group_key(group_id)))

@@ -4,8 +4,10 @@ import time
 from argparse import Namespace
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from structlog.testing import capture_logs
 from tornado.netutil import bind_sockets
@@ -14,6 +16,7 @@ from skyeim_ws import __version__
 from skyeim_ws.cli.admin import groups as admin_groups
 from skyeim_ws.cli.admin import nodes as admin_nodes
 from skyeim_ws.cli.admin import users as admin_users
+from skyeim_ws.cli.admin import whereabouts as admin_whereabouts
 from skyeim_ws.cli.admin.calls import AdminError, connected
 from skyeim_ws.cli.admin.cluster import gateways
 from skyeim_ws.gateway.app import Gateway, gateway
@@ -217,6 +220,65 @@ async def test_the_members_who_are_online(make_world: MakeWorld) -> None:
             return await shown() == {1001}
 
         await until_async(is_alice)
+
+
+async def shown_message(world: World, operators: Operators, msg_id: str, **named: Any) -> list[str]:
+    """Return the names of what is found of a message."""
+    arguments = Namespace(**({"user": None, "peer": None, "group": None} | named), msg_id=msg_id)
+    async with connected([world.service_address]) as channel:
+        answer = await admin_whereabouts.show(channel, operators, arguments)
+    message: Any = answer.data["message"]
+    assert message["msgId"] == msg_id
+    assert "content" not in message
+    return names(answer.data)
+
+
+@pytest.mark.gen_test
+async def test_a_message_is_followed_until_it_is_read(make_world: MakeWorld) -> None:
+    async with make_world() as world, operator(world) as operators:
+        alice = await world.login(1001)
+        await alice.chat(1002, "hello", msgId="m-1")
+        assert (await shown_message(world, operators, "m-1"))[:2] == ["queued", "offline"]
+        bob = await world.login(1002, url=world.url(1002, confirm="ack"))
+        await bob.expect("chat", msgId="m-1")
+        await found(operators, 1002, "online")
+        assert (await shown_message(world, operators, "m-1"))[:2] == ["not_confirmed", "online"]
+        await bob.send("ack", msgId="m-1", status="delivered")
+        await alice.expect("ack", msgId="m-1", status="delivered")
+
+        async def confirmed() -> bool:
+            return (await shown_message(world, operators, "m-1"))[0] == "confirmed"
+
+        await until_async(confirmed)
+        await bob.send("read", peerId=1001)
+        await alice.expect("read", userId=1002)
+        assert await shown_message(world, operators, "m-1") == ["read"]
+        assert await shown_message(world, operators, "m-1", user=1001, peer=1002) == ["read"]
+        await alice.send("group_chat", groupId="g_demo", content="all", msgId="m-2")
+        await alice.expect("ack", msgId="m-2", status="sent")
+        assert await shown_message(world, operators, "m-2") == ["stored_in_group"]
+        with pytest.raises(AdminError, match="no message with this msgId is stored"):
+            await shown_message(world, operators, "m-3")
+        with pytest.raises(AdminError, match="among the last 1 of this conversation"):
+            await shown_message(world, operators, "m-3", user=1001, group="g_demo")
+        with pytest.raises(AdminError, match="--peer or --group"):
+            await shown_message(world, operators, "m-3", user=1001)
+
+
+@pytest.mark.gen_test
+async def test_services_that_find_no_message_say_what_they_need(
+    make_world: MakeWorld, tmp_path: Path
+) -> None:
+    async with make_world() as world, operator(world) as operators:
+        server = grpc.aio.server()
+        address = f"unix:{tmp_path}/other.sock"
+        server.add_insecure_port(address)
+        await server.start()
+        arguments = Namespace(msg_id="m", user=None, peer=None, group=None)
+        async with connected([address]) as channel:
+            with pytest.raises(AdminError, match="with --user, and --peer or --group"):
+                await admin_whereabouts.show(channel, operators, arguments)
+        await server.stop(None)
 
 
 @pytest.mark.gen_test

@@ -556,6 +556,16 @@ async def test_unread_messages_come_page_by_page(services: Services) -> None:
 
 
 @pytest.mark.gen_test
+async def test_operators_find_any_message_by_its_msg_id(services: Services) -> None:
+    await befriend(services.database, 1, 2)
+    stored = await services.message.SendMessage(private("m", 1, 2))
+    found = (await services.message.FindMessage(pb.FindMessageReq(msg_id="m"))).message
+    assert (found.id, found.from_user_id, found.to_user_id) == (stored.id, 1, 2)
+    missing = services.message.FindMessage(pb.FindMessageReq(msg_id="n"))
+    assert await refusal(missing) == (StatusCode.NOT_FOUND, "message_not_found")
+
+
+@pytest.mark.gen_test
 async def test_senders_are_told_to_the_receiver_alone(services: Services) -> None:
     await befriend(services.database, 1, 2)
     await befriend(services.database, 1, 3)

@@ -10,6 +10,8 @@ from typing import Any
 from skyeim_ws.config.check import load
 from skyeim_ws.config.loader import parse_duration
 
+MAX_MSG_ID = 64
+
 MAX_NOTICE = 1_000
 """Characters of what everybody is told."""
 
@@ -30,6 +32,7 @@ _GROUP_EXAMPLES = """\
 _MESSAGE_EXAMPLES = """\
   skyeim-ws admin message history --user 1001 --peer 1002 --limit 50
   skyeim-ws admin message history --user 1001 --group g_demo
+  skyeim-ws admin message show 01a21a4d2c07735ebec6e718f9a35e4b
 """
 _USER_EXAMPLES = """\
   skyeim-ws admin user show 1002
@@ -148,12 +151,18 @@ def _add_message(area: Any, shared: _Shared) -> None:
     history = _command(
         area, shared, "history", "message_history", "Show the last messages, oldest first."
     )
-    history.add_argument(
-        "--user", type=shared.user_id, required=True, metavar="N", help="whose conversation"
+    show = _command(
+        area, shared, "show", "message_show", "Show where a message is, without its content."
     )
-    other = history.add_mutually_exclusive_group(required=True)
-    other.add_argument("--peer", type=shared.user_id, metavar="N", help="with this user")
-    other.add_argument("--group", type=shared.group_id, metavar="G", help="or in this group")
+    show.add_argument("msg_id", metavar="MSGID", type=_msg_id, help="the msgId of the client")
+    for each, needed in ((history, True), (show, False)):
+        each.add_argument(
+            "--user", type=shared.user_id, required=needed, metavar="N", help="whose conversation"
+        )
+        other = each.add_mutually_exclusive_group(required=needed)
+        other.add_argument("--peer", type=shared.user_id, metavar="N", help="with this user")
+        other.add_argument("--group", type=shared.group_id, metavar="G", help="or in this group")
+    show.epilog = "Services other than ours need --user, and --peer or --group."
     history.add_argument(
         "--limit", type=_limit, default=20, metavar="N", help="how many (%(default)s)"
     )
@@ -219,6 +228,12 @@ def _area(commands: Any, name: str, summary: str, examples: str) -> Any:
         allow_abbrev=False,
     )
     return parser.add_subparsers(metavar="COMMAND", required=True)
+
+
+def _msg_id(text: str) -> str:
+    if not 1 <= len(text) <= MAX_MSG_ID:
+        raise argparse.ArgumentTypeError(f"a msgId has 1 to {MAX_MSG_ID} characters")
+    return text
 
 
 def _text(text: str) -> str:

@@ -47,6 +47,8 @@ _NO_MEMBER = (
     "this user is not a member of the group: `skyeim-ws admin group members GROUP` shows who is"
 )
 _ADVICE = {
+    "message_not_found": "no message with this msgId is stored, so its sender got no `sent`: its "
+    "client has shown a `failed` with the reason, or still sends",
     "not_friend": "these users are not friends: `skyeim-ws admin friend list USER` shows who is",
     "group_not_found": "there is no such group, or it was dismissed: "
     "`skyeim-ws admin group list --user USER` shows the groups of a user",
@@ -61,6 +63,10 @@ _ADVICE = {
 
 class AdminError(Exception):
     """A command failed; the text, one line, says what was wrong and what to do."""
+
+
+class NotOfferedError(AdminError):
+    """These services lack the call."""
 
 
 async def addresses(config: Config, service: ServiceName) -> Sequence[str]:
@@ -122,7 +128,8 @@ async def call(
     try:
         return await method(request, timeout=DEADLINE)
     except grpc.aio.AioRpcError as error:
-        raise AdminError(_explain(error)) from None
+        lacking = error.code() is StatusCode.UNIMPLEMENTED
+        raise (NotOfferedError if lacking else AdminError)(_explain(error)) from None
 
 
 def data_folder(config: Config) -> Path:

@@ -13,6 +13,7 @@ from skyeim_ws.cli.admin import messages as admin_messages
 from skyeim_ws.cli.admin import nodes as admin_nodes
 from skyeim_ws.cli.admin import presence as admin_presence
 from skyeim_ws.cli.admin import users as admin_users
+from skyeim_ws.cli.admin import whereabouts as admin_whereabouts
 from skyeim_ws.cli.admin.calls import AdminError, ServiceName, addresses, connected, tls_of
 from skyeim_ws.cli.admin.cluster import gateways
 from skyeim_ws.cli.admin.output import Answer, write, write_error
@@ -53,6 +54,7 @@ _OF_GATEWAYS: Mapping[str, Callable[[Operators, Namespace], Awaitable[Answer]]] 
 
 _OF_BOTH: Mapping[str, tuple[ServiceName, _CommandOfBoth]] = {
     "group_members_online": ("group", admin_groups.members_online),
+    "message_show": ("message", admin_whereabouts.show),
 }
 
 

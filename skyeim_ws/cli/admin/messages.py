@@ -12,8 +12,8 @@ from skyeim_ws.contract.pb.message_pb2_grpc import MessageStub
 _PAGE = 100
 """Messages that the services return at a time."""
 
-_TYPES = {1: "text", 2: "picture", 3: "file", 4: "voice", 5: "video"}
-_STATUS = {0: "unread", 1: "read", 2: "recalled"}
+TYPES = {1: "text", 2: "picture", 3: "file", 4: "voice", 5: "video"}
+STATUS = {0: "unread", 1: "read", 2: "recalled"}
 
 
 async def history(channel: grpc.aio.Channel, arguments: Namespace) -> Answer:
@@ -22,9 +22,8 @@ async def history(channel: grpc.aio.Channel, arguments: Namespace) -> Answer:
     more = True
     while more and len(found) < arguments.limit:
         before = found[-1].id if found else 0
-        page, more = await _page(
-            channel, arguments, before, min(_PAGE, arguments.limit - len(found))
-        )
+        limit = min(_PAGE, arguments.limit - len(found))
+        page, more = await page_before(channel, arguments, before, limit)
         more = more and bool(page)
         found += page
     found.reverse()
@@ -35,8 +34,8 @@ async def history(channel: grpc.aio.Channel, arguments: Namespace) -> Answer:
                 each.id,
                 local_time(each.created_at),
                 each.from_user_id,
-                each.seq if arguments.group else _STATUS.get(each.status, each.status),
-                _TYPES.get(each.content_type, each.content_type),
+                each.seq if arguments.group else STATUS.get(each.status, each.status),
+                TYPES.get(each.content_type, each.content_type),
                 each.content,
             )
             for each in found
@@ -59,8 +58,8 @@ async def unread(channel: grpc.aio.Channel, arguments: Namespace) -> Answer:
     )
 
 
-async def _page(
-    channel: grpc.aio.Channel, arguments: Namespace, before: int, limit: int
+async def page_before(
+    channel: grpc.aio.Channel, arguments: Namespace, before: int, limit: int = _PAGE
 ) -> tuple[list[pb.MessageInfo], bool]:
     """Return messages with ids below `before`, newest first, and whether there are more."""
     messages = MessageStub(channel)

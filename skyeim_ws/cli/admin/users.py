@@ -26,7 +26,7 @@ class Finding(NamedTuple):
 async def show(operators: Operators, arguments: Namespace) -> Answer:
     """Show where a user is, how the connection is, and what is wrong with either."""
     state = await operators.user(arguments.user)
-    connection = await _connection(operators, arguments.user, state)
+    connection = await connection_of(operators, arguments.user, state)
     found = findings(state, connection)
     rows: list[tuple[object, object]] = [
         ("session", f"{state.node} {state.conn_id}" if state.node else "none"),
@@ -140,9 +140,10 @@ def _of_session(state: UserState, connection: Mapping[str, Any] | None) -> Itera
         yield Finding("sends_too_much", "the client sends faster than its messages are stored")
 
 
-async def _connection(
+async def connection_of(
     operators: Operators, user_id: int, state: UserState
 ) -> Mapping[str, Any] | None:
+    """Return what the node of a user's session says of the connection; None if it is silent."""
     if not state.node:
         return None
     answers = await operators.order([state.node], "user.show", {"user": user_id}, ANSWER_SECONDS)

@@ -109,6 +109,11 @@ class MessageStub:
                 request_serializer=skyeim__ws_dot_contract_dot_pb_dot_message__pb2.GetSendersReq.SerializeToString,
                 response_deserializer=skyeim__ws_dot_contract_dot_pb_dot_message__pb2.GetSendersResp.FromString,
                 _registered_method=True)
+        self.FindMessage = channel.unary_unary(
+                '/message.Message/FindMessage',
+                request_serializer=skyeim__ws_dot_contract_dot_pb_dot_message__pb2.FindMessageReq.SerializeToString,
+                response_deserializer=skyeim__ws_dot_contract_dot_pb_dot_message__pb2.FindMessageResp.FromString,
+                _registered_method=True)
 
 
 class MessageServicer:
@@ -205,6 +210,13 @@ class MessageServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def FindMessage(self, request, context):
+        """for operators
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_MessageServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -282,6 +294,11 @@ def add_MessageServicer_to_server(servicer, server):
                     servicer.GetSenders,
                     request_deserializer=skyeim__ws_dot_contract_dot_pb_dot_message__pb2.GetSendersReq.FromString,
                     response_serializer=skyeim__ws_dot_contract_dot_pb_dot_message__pb2.GetSendersResp.SerializeToString,
+            ),
+            'FindMessage': grpc.unary_unary_rpc_method_handler(
+                    servicer.FindMessage,
+                    request_deserializer=skyeim__ws_dot_contract_dot_pb_dot_message__pb2.FindMessageReq.FromString,
+                    response_serializer=skyeim__ws_dot_contract_dot_pb_dot_message__pb2.FindMessageResp.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -689,6 +706,33 @@ class Message:
             '/message.Message/GetSenders',
             skyeim__ws_dot_contract_dot_pb_dot_message__pb2.GetSendersReq.SerializeToString,
             skyeim__ws_dot_contract_dot_pb_dot_message__pb2.GetSendersResp.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FindMessage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/message.Message/FindMessage',
+            skyeim__ws_dot_contract_dot_pb_dot_message__pb2.FindMessageReq.SerializeToString,
+            skyeim__ws_dot_contract_dot_pb_dot_message__pb2.FindMessageResp.FromString,
             options,
             channel_credentials,
             insecure,

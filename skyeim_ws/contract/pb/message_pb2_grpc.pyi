@@ -47,6 +47,8 @@ class MessageStub:
     GetConversations: _grpc.UnaryUnaryMultiCallable[_message_pb2.GetConversationsReq, _message_pb2.GetConversationsResp]
     GetUnreadPage: _grpc.UnaryUnaryMultiCallable[_message_pb2.GetUnreadPageReq, _message_pb2.GetUnreadPageResp]
     GetSenders: _grpc.UnaryUnaryMultiCallable[_message_pb2.GetSendersReq, _message_pb2.GetSendersResp]
+    FindMessage: _grpc.UnaryUnaryMultiCallable[_message_pb2.FindMessageReq, _message_pb2.FindMessageResp]
+    """for operators"""
 
 @_typing.type_check_only
 class MessageAsyncStub(MessageStub):
@@ -67,6 +69,8 @@ class MessageAsyncStub(MessageStub):
     GetConversations: _aio.UnaryUnaryMultiCallable[_message_pb2.GetConversationsReq, _message_pb2.GetConversationsResp]  # type: ignore[assignment]
     GetUnreadPage: _aio.UnaryUnaryMultiCallable[_message_pb2.GetUnreadPageReq, _message_pb2.GetUnreadPageResp]  # type: ignore[assignment]
     GetSenders: _aio.UnaryUnaryMultiCallable[_message_pb2.GetSendersReq, _message_pb2.GetSendersResp]  # type: ignore[assignment]
+    FindMessage: _aio.UnaryUnaryMultiCallable[_message_pb2.FindMessageReq, _message_pb2.FindMessageResp]  # type: ignore[assignment]
+    """for operators"""
 
 class MessageServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -174,5 +178,13 @@ class MessageServicer(metaclass=_abc_1.ABCMeta):
         request: _message_pb2.GetSendersReq,
         context: _ServicerContext,
     ) -> _typing.Union[_message_pb2.GetSendersResp, _abc.Awaitable[_message_pb2.GetSendersResp]]: ...
+
+    @_abc_1.abstractmethod
+    def FindMessage(
+        self,
+        request: _message_pb2.FindMessageReq,
+        context: _ServicerContext,
+    ) -> _typing.Union[_message_pb2.FindMessageResp, _abc.Awaitable[_message_pb2.FindMessageResp]]:
+        """for operators"""
 
 def add_MessageServicer_to_server(servicer: MessageServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
