@@ -3,14 +3,12 @@
 import asyncio
 import os
 import secrets
-import shlex
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from socket import socket
 from typing import Any, NoReturn
 
 import structlog
@@ -18,14 +16,11 @@ import structlog
 from skyeim_ws.config.errors import ConfigError
 from skyeim_ws.config.redis import RedisConf
 from skyeim_ws.config.tree import Config, EmbeddedConf
-from skyeim_ws.contract.names import DEMO_USERS
 from skyeim_ws.discovery.announce import Announcement, announcing, reached_at
 from skyeim_ws.gateway.app import gateway
 from skyeim_ws.gateway.backends import forget_everyone
 from skyeim_ws.gateway.http import tls
-from skyeim_ws.gateway.listener import bind
 from skyeim_ws.gateway.probe import redis_reached
-from skyeim_ws.handler import tokens
 from skyeim_ws.logic.ports import Unavailable
 from skyeim_ws.ops.logs import configure
 from skyeim_ws.process import signals, systemd, valkey, workers
@@ -38,17 +33,19 @@ from skyeim_ws.process.embedded import (
     services_command,
     services_environment,
 )
+from skyeim_ws.process.listening import (
+    StartError,
+    bound,
+    local_host,
+    port_of,
+    push_url,
+    reserved,
+)
 from skyeim_ws.process.reload import reloader, reread_file
 from skyeim_ws.process.valkey import EmbeddedError
+from skyeim_ws.process.welcome import welcome
 
 log = structlog.get_logger()
-
-_ANY_ADDRESS = ("", "0.0.0.0", "::")  # noqa: S104 - recognized here, not bound
-_DEMO_TOKEN_SECONDS = 7 * 86400.0
-
-
-class StartError(Exception):
-    """The process cannot do its work here; the text is for the person who started it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +66,7 @@ class Started:
 def serve(config: Config) -> int:
     """Run the gateway until SIGTERM or SIGINT; return the exit code."""
     reread = partial(reread_file, config)
-    return _run(run_gateway(config, reread, demo=False, announce=lambda _port: None))
+    return _run(run_gateway(config, reread, demo=False, announce=lambda port_of: None))
 
 
 def demo(config: Config, port: int | None, data_dir: str | None) -> int:
@@ -95,15 +92,15 @@ def work(told: workers.Assignment) -> int:
     config = told.config
 
     async def start(stack: AsyncExitStack) -> Started:
-        listeners = _bind(stack, config.host, config.port, shared=True)
-        pushes = _bind(stack, "127.0.0.1", told.push_port, shared=True) if told.push_port else []
+        listeners = bound(stack, config.host, config.port, shared=True)
+        pushes = bound(stack, "127.0.0.1", told.push_port, shared=True) if told.push_port else []
         where, _ = await stack.enter_async_context(backends(config, "", demo=False))
         running = await stack.enter_async_context(gateway(config, where, listeners, pushes))
         reload = reloader(config, partial(reread_file, config), running.reload, worker=told.index)
         return Started(running.port, running.failed, reload)
 
     return _run(
-        _until_stopped(lambda: _prepare(config, told.index), start, announce=lambda _port: None)
+        _until_stopped(lambda: _prepare(config, told.index), start, announce=lambda port_of: None)
     )
 
 
@@ -134,29 +131,23 @@ def _become_services(config: Config) -> NoReturn:
     data_dir = Path((config.embedded or EmbeddedConf()).data_dir)
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     redis = config.redis or RedisConf(host=str(valkey.runtime_dir(data_dir) / valkey.SOCKET_NAME))
-    push_url = f"{'https' if config.cert_file else 'http'}://{_local(config.host)}:{config.port}"
+    pushed_to = (
+        f"{'https' if config.cert_file else 'http'}://{local_host(config.host)}:{config.port}"
+    )
     with ExitStack() as stack:
         if not addresses:
             addresses = (services_address(data_dir),)
             lock = stack.enter_context(valkey.locked(data_dir))
             os.set_inheritable(lock, True)
-        command = services_command(addresses, push_url, config.log, demo=False, tls=config.services)
+        command = services_command(
+            addresses, pushed_to, config.log, demo=False, tls=config.services
+        )
         if config.cert_file:
             command += ["--push-cert-file", str(Path(config.cert_file).absolute())]
         announced = services_announcements(config)
         environment = os.environ | services_environment(config, redis, announced)
         # This process becomes the services: nothing is left to do here, and a signal reaches them.
         os.execve(command[0], command, environment)  # noqa: S606
-
-
-def gateway_url(config: Config) -> str:
-    """Return the address to connect to from this machine, as a WebSocket URL."""
-    return f"{'wss' if config.cert_file else 'ws'}://{_local(config.host)}:{config.port}/ws"
-
-
-def page_url(config: Config) -> str:
-    """Return the address of the chat page on this machine."""
-    return f"{'https' if config.cert_file else 'http'}://{_local(config.host)}:{config.port}/"
 
 
 def _run(work: Coroutine[Any, Any, int]) -> int:
@@ -237,12 +228,12 @@ async def _start(
     stack: AsyncExitStack, config: Config, reread: Callable[[], Config], *, demo: bool
 ) -> Started:
     """Start everything, to be stopped by the stack."""
-    listeners = _bind(stack, config.host, config.port)
+    listeners = bound(stack, config.host, config.port)
     # The services' pushes come over loopback; with TLS on, by a listener of their own, since no
     # certificate names 127.0.0.1.
-    pushes = _bind(stack, "127.0.0.1", 0) if config.cert_file else []
-    push_url = _push_url(config.host, listeners, pushes)
-    where, children = await stack.enter_async_context(backends(config, push_url, demo=demo))
+    pushes = bound(stack, "127.0.0.1", 0) if config.cert_file else []
+    pushed_to = push_url(config.host, listeners, pushes)
+    where, children = await stack.enter_async_context(backends(config, pushed_to, demo=demo))
     running = await stack.enter_async_context(gateway(config, where, listeners, pushes))
     await _announce(stack, config, running.port)
     reload = reloader(config, reread, running.reload)
@@ -261,90 +252,18 @@ async def _start_workers(
     stack: AsyncExitStack, config: Config, reread: Callable[[], Config], *, demo: bool
 ) -> Started:
     """Start everything, the gateway as several processes on one port."""
-    shared = _reserve(stack, config.host, config.port)
-    pushes = _reserve(stack, "127.0.0.1", 0) if config.cert_file else []
-    push_url = _push_url(config.host, shared, pushes)
-    where, children = await stack.enter_async_context(backends(config, push_url, demo=demo))
+    shared = reserved(stack, config.host, config.port)
+    pushes = reserved(stack, "127.0.0.1", 0) if config.cert_file else []
+    pushed_to = push_url(config.host, shared, pushes)
+    where, children = await stack.enter_async_context(backends(config, pushed_to, demo=demo))
     if where.private_redis:
         await forget_everyone(config, where)
-    told = workers.assignments(config, where, _port(shared), _port(pushes) if pushes else 0)
+    told = workers.assignments(config, where, port_of(shared), port_of(pushes) if pushes else 0)
     children += await stack.enter_async_context(workers.running(told))
-    await _announce(stack, config, _port(shared))
-    log.info("workers_listening", host=config.host, port=_port(shared), workers=len(told))
+    await _announce(stack, config, port_of(shared))
+    log.info("workers_listening", host=config.host, port=port_of(shared), workers=len(told))
     # A worker that fails is started again.
     # They also take what is new; here the files are tried, before any of them hears of it.
     reload = reloader(config, reread, tls)
     ready = partial(redis_reached, where.redis)
-    return Started(_port(shared), asyncio.Event(), reload, children, ready)
-
-
-def _push_url(host: str, listeners: Sequence[socket], pushes: Sequence[socket]) -> str:
-    """Return where the services reach this machine's gateway."""
-    reached = "127.0.0.1" if pushes else _local(host)
-    return f"http://{reached}:{_port(pushes or listeners)}"
-
-
-def _port(listeners: Sequence[socket]) -> int:
-    port: int = listeners[0].getsockname()[1]
-    return port
-
-
-def _bind(stack: AsyncExitStack, host: str, port: int, *, shared: bool = False) -> list[socket]:
-    return _owned(stack, host, port, lambda: bind(host, port, shared=shared))
-
-
-def _reserve(stack: AsyncExitStack, host: str, port: int) -> list[socket]:
-    return _owned(stack, host, port, lambda: workers.reserve(host, port))
-
-
-def _owned(
-    stack: AsyncExitStack, host: str, port: int, bind: Callable[[], list[socket]]
-) -> list[socket]:
-    try:
-        sockets = bind()
-    except OSError as error:
-        raise StartError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
-    for bound in sockets:
-        stack.callback(bound.close)
-    return sockets
-
-
-def _local(host: str) -> str:
-    """Return the host by which this machine reaches a server that listens on `host`."""
-    host = "127.0.0.1" if host in _ANY_ADDRESS else host
-    return f"[{host}]" if ":" in host else host
-
-
-def welcome(config: Config) -> str:
-    """Return what the demo prints: its users, and commands that can be typed."""
-    program = shlex.quote(sys.argv[0])
-    if Path(sys.argv[0]).name != "skyeim-ws":
-        # Not just `python`: the new terminals have not activated this one's environment.
-        program = f"{shlex.quote(sys.executable)} -m skyeim_ws"
-    url = gateway_url(config)
-    secret = config.auth.access_secret
-    users = "\n".join(
-        f"  {user}  {tokens.issue(secret, user, ttl=_DEMO_TOKEN_SECONDS)}" for user in DEMO_USERS
-    )
-    folder = config.embedded.data_dir if config.embedded else ""
-    chat = f"{program} chat -f {shlex.quote(config.path)} --url {url}"
-    page = f"Open {page_url(config)} in two browser windows to chat." if config.has_page else ""
-    return f"""
-{page}
-
-SkyeIM is listening on {url}
-
-1001, 1002 and 1003 are friends, and the members of the group g_demo. Their tokens, for 7 days:
-
-{users}
-
-To chat in terminals, open two more in this folder and type one line into each:
-
-  {chat} --user 1001 --to 1002
-  {chat} --user 1002 --to 1001
-
-or, for the group:  {chat} --user 1003 --group g_demo
-
-Ctrl-C stops everything; the messages stay in {folder}.
-
-"""
+    return Started(port_of(shared), asyncio.Event(), reload, children, ready)

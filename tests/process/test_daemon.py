@@ -18,7 +18,7 @@ from websockets.asyncio.client import connect
 from skyeim_ws.config.redis import RedisConf
 from skyeim_ws.config.tree import Auth, Config, EmbeddedConf, LogConf, RpcConf, ShutdownConf
 from skyeim_ws.handler import tokens
-from skyeim_ws.process import daemon, valkey
+from skyeim_ws.process import daemon, valkey, welcome
 from tests.waiting import DEADLINE
 
 SECRET = "a secret for tests, longer than 32 bytes"
@@ -115,7 +115,7 @@ def test_what_is_printed_can_be_typed(
     program: str, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", [program])
-    text = daemon.welcome(replace(config, port=7))
+    text = welcome.welcome(replace(config, port=7))
     (line,) = (line for line in text.splitlines() if line.endswith("--user 1001 --to 1002"))
     typed = shlex.split(line)
     start = [program] if program.endswith("skyeim-ws") else [sys.executable, "-m", "skyeim_ws"]
@@ -136,7 +136,7 @@ def test_what_is_printed_can_be_typed(
 def test_the_address_is_one_that_this_machine_reaches(
     host: str, cert: str, url: str, config: Config
 ) -> None:
-    assert daemon.gateway_url(replace(config, host=host, port=7, cert_file=cert)) == url
+    assert welcome.gateway_url(replace(config, host=host, port=7, cert_file=cert)) == url
 
 
 @pytest.fixture
