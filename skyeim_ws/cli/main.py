@@ -17,6 +17,7 @@ from skyeim_ws.config.check import Loaded, load, warnings
 from skyeim_ws.config.env_file import read_env_file
 from skyeim_ws.config.errors import ConfigError
 from skyeim_ws.config.loader import parse_duration
+from skyeim_ws.config.strict import problems
 from skyeim_ws.config.tree import Config
 from skyeim_ws.contract.names import DEFAULT_URL
 from skyeim_ws.handler import tokens
@@ -87,8 +88,11 @@ def _run_daemon(function: str, *arguments: Any) -> int:
 
 def _check(arguments: argparse.Namespace) -> int:
     loaded = load(arguments.file, env=arguments.env)
-    if arguments.strict and loaded.unknown:
-        raise ConfigError(arguments.file, "is not known", field=loaded.unknown[0])
+    refused = problems(loaded) if arguments.strict else []
+    for problem in refused:
+        print(f"error: {problem}", file=sys.stderr)
+    if refused:
+        return 1
     _print_warnings(loaded)
     print(f"config file {arguments.file} is valid")
     return _connect(loaded.config) if arguments.connect else 0
@@ -190,7 +194,12 @@ def make_parser() -> argparse.ArgumentParser:
     command("services", "Run the Message, Friend and Group services alone.", _services)
 
     check = command("check", "Check a configuration file, start nothing.", _check)
-    check.add_argument("--strict", action="store_true", help="refuse unknown keys")
+    check.add_argument(
+        "--strict",
+        action="store_true",
+        help="refuse what will not work here: unknown keys, keys without an effect, "
+        "certificates that do not fit their keys, folders that cannot be written to",
+    )
     check.add_argument(
         "--connect", action="store_true", help="ask Redis and the services that the file names"
     )

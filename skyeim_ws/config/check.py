@@ -82,9 +82,6 @@ def warnings(config: Config) -> list[str]:
             f'field "WebSocket.MaxMessageSize" is less than {LONGEST_FRAME}: a message of '
             f"{MAX_CONTENT} characters may not fit"
         )
-    for name, rpc in _rpc_sections(config):
-        if rpc is not None and not rpc.non_block:
-            found.append(f'field "{name}.NonBlock" has no effect: no service is waited for')
     if config.log.compress:
         found.append('field "Log.Compress" has no effect: old log files are not compressed')
     return found

@@ -4,6 +4,7 @@ A dataclass is a section of the file and its fields are the keys: `pong_timeout`
 unless the field's metadata names another `key`. A field without a default is required. The field's
 type says what is accepted: `str`, `int`, `bool`, `Literal[...]`, `tuple[str, ...]`, a section,
 `X | None` for what may be absent, and `Annotated` with limits (`msgspec.Meta`) or `Duration`.
+A field whose metadata says `no_effect` is read and nothing comes of it.
 A field with `repr=False` is a secret, which no error text repeats. The class attribute `IGNORED`
 holds the keys, in lower case, that go-zero knows and that have no effect here.
 """
@@ -56,7 +57,7 @@ def parse_duration(text: str) -> float:
 class Leftover:
     """The dotted names of the keys that no field takes, as the file spells them.
 
-    `ignored` are those of go-zero that have no effect here, `unknown` all others.
+    `ignored` are those of go-zero that have no effect here, also of a field, `unknown` all others.
     """
 
     ignored: list[str] = dataclasses.field(default_factory=list)
@@ -87,7 +88,9 @@ class _Binder:
                 continue
             full = prefix + name
             present = name.lower() in given
-            _, raw = given.pop(name.lower(), ("", None))
+            key, raw = given.pop(name.lower(), ("", None))
+            if present and spec.metadata.get("no_effect"):
+                self.leftover.ignored.append(prefix + key)
             if raw is None and present and spec.metadata.get("bare"):
                 raw = {}
             hint = _without_none(hints[spec.name])

@@ -21,6 +21,9 @@ MessageSize = Annotated[int, Meta(ge=1, le=16 * 1024 * 1024)]
 Seconds = Annotated[float, Duration()]
 SecondsOrNone = Annotated[float, Duration(allow_zero=True)]
 
+NO_EFFECT = {"no_effect": True}
+"""Of a field that go-zero's files have, so that its type is checked."""
+
 ETCD_SCHEMES = ("etcd", "discov")
 """Of a `Target`: `etcd://host:port,host:port/key`."""
 
@@ -30,7 +33,7 @@ class Auth:
     """How tokens are signed; `prev_secret` is still accepted while a secret is being changed."""
 
     access_secret: Text = field(repr=False)
-    access_expire: Count = 7 * 86400
+    access_expire: Count = field(default=7 * 86400, metadata=NO_EFFECT)
     prev_secret: str = field(default="", repr=False)
 
     @property
@@ -100,7 +103,7 @@ class RpcConf:
     etcd: EtcdConf | None = None
     tls: RpcTlsConf | None = field(default=None, metadata={"bare": True})
     timeout: Count = 2000
-    non_block: bool = True
+    non_block: bool = field(default=True, metadata=NO_EFFECT)
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -285,7 +288,7 @@ class Config:
     port: Port
     mode: Literal["dev", "test", "rt", "pre", "pro"] = "pro"
     language: Literal["en", "zh"] = "en"
-    timeout: CountOrOff = 3000
+    timeout: CountOrOff = field(default=3000, metadata=NO_EFFECT)
     max_conns: CountOrOff = 10000
     workers: CountOrOff = 1  # 0: one for each core
     trusted_proxies: tuple[str, ...] = ()
