@@ -18,7 +18,7 @@ from pathlib import Path
 import structlog
 
 from bench import report
-from bench.chat import latency, private
+from bench.chat import latency, private, rates
 from bench.connections import connect, idle
 from bench.fanout import fanout, fanout_burst, fanout_large, growth, workers
 from bench.machine import describe, raise_descriptors
@@ -30,6 +30,7 @@ CASES: dict[str, Callable[[Plan], list[Row]]] = {
     "fanout_burst": fanout_burst,
     "fanout_large": fanout_large,
     "private": private,
+    "rates": rates,
     "idle": idle,
     "connect": connect,
     "growth": growth,

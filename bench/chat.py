@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from bench.chat_load import Chat
@@ -13,12 +13,17 @@ from bench.results import Row, Sample
 from bench.server import gateway, users
 
 PAIRS = 500
+GROUPS, GROUP_SIZE = 100, 10
+RATES = (100, 300, 1_000, 4_000)
+GROUP_RATE = 300
 
 UNIT = "us/message"
 
 _OPENING = 1
 _DEADLINE = 300.0
 _PING_INTERVAL = 54.0
+_WARM_RATE = 1_000, 1
+_LEAST_SECONDS, _LEAST_QUICK = 8, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,10 @@ class Target:
         costs = {name: 1e6 * seconds / seen.messages for name, seconds in used.items()}
         return Sample(costs.pop("gateway"), others=costs), seen
 
+    def at_rate(self, method: str) -> "Target":
+        """Return the same server, run by a method that takes a rate and seconds."""
+        return replace(self, method=method)
+
 
 @contextmanager
 def chatting() -> Iterator[Target]:
@@ -51,6 +60,24 @@ def chatting() -> Iterator[Target]:
         crowd.call("ignore", 2.0, timeout=_DEADLINE)
         target = Target(crowd, {**server.pids, "load": [crowd.pid]}, "chat")
         target.run(4 * PAIRS)
+        yield target
+
+
+@contextmanager
+def grouped() -> Iterator[Target]:
+    """Run a gateway with small groups, all online, warm."""
+    people = users(GROUP_SIZE * GROUPS)
+    groups = {
+        f"g_{number}": people[GROUP_SIZE * number : GROUP_SIZE * (number + 1)]
+        for number in range(GROUPS)
+    }
+    with ExitStack() as stack:
+        server = stack.enter_context(gateway(groups=groups, ping_interval=_PING_INTERVAL))
+        crowd = stack.enter_context(Remote("bench.chat_load", "Chatters"))
+        crowd.call("connect", server.port, server.tokens(people), _OPENING, timeout=_DEADLINE)
+        crowd.call("introduce_groups", list(groups), GROUP_SIZE, CONTENT, timeout=_DEADLINE)
+        target = Target(crowd, {**server.pids, "load": [crowd.pid]}, "chat_at")
+        target.run(*_WARM_RATE)
         yield target
 
 
@@ -98,12 +125,11 @@ def latency(plan: Plan) -> list[Row]:
             rates.append(seen.messages / seen.seconds)
         capacity = max(rates)
         say(f"latency: capacity {capacity:,.0f} messages/s")
-        paced = Target(target.crowd, target.pids, "chat_at")
+        paced = target.at_rate("chat_at")
         for number in rounds:
             sample, seen = paced.run(capacity / 2, seconds)
             costs.append(sample)
-            times = sorted(1e3 * latency for latency in seen.latencies)
-            at = {name: times[int(share * (len(times) - 1))] for name, share in shares.items()}
+            at = _quantiles(seen, **shares)
             for name, value in at.items():
                 floor = at["p50"] if name == "p99" else None
                 found[name].append(Sample(value, floor))
@@ -124,3 +150,31 @@ def latency(plan: Plan) -> list[Row]:
             for name, samples in found.items()
         ),
     ]
+
+
+def rates(plan: Plan) -> list[Row]:
+    """What a message costs, and how long it takes, at light load as at full; echo likewise."""
+    found: dict[str, list[Sample]] = {}
+    rounds = plan.rounds("rates")
+    seconds = plan.size(_LEAST_SECONDS, _LEAST_QUICK)
+    with chatting() as target, grouped() as groups, echoing() as floor:
+        cases = {f"private at {rate:,}/s": (target, rate) for rate in RATES}
+        cases[f"group of {GROUP_SIZE} at {GROUP_RATE}/s"] = groups, GROUP_RATE
+        for number in rounds:
+            for case, (server, rate) in cases.items():
+                sample, seen = server.at_rate("chat_at").run(rate, seconds)
+                least, _ = floor.at_rate("echo_at").run(rate, seconds)
+                sample = Sample(sample.value, least.value, sample.others)
+                found.setdefault(case, []).append(plan.tell(case, number, sample, UNIT))
+                for name, value in _quantiles(seen, p50=0.5, p99=0.99).items():
+                    found.setdefault(f"{case} {name}", []).append(Sample(value))
+    return [
+        Row(case, UNIT, samples, "echo") if case in cases else Row(case, "ms", samples)
+        for case, samples in found.items()
+    ]
+
+
+def _quantiles(seen: Chat, **shares: float) -> dict[str, float]:
+    """Return latencies in milliseconds by the name of their share."""
+    times = sorted(1e3 * latency for latency in seen.latencies)
+    return {name: times[int(share * (len(times) - 1))] for name, share in shares.items()}

@@ -11,6 +11,7 @@ from bench.load import Crowd, events, receive
 
 _DIGITS = 12
 _MSG_ID = b'"msgId":"p'
+_MESSAGE = b'{"type":"chat"', b'{"type":"group_chat"'
 _PRESENCE = b'{"type":"online"'
 """Friends are told of a login when their node has come to it, and that may be later."""
 
@@ -26,18 +27,21 @@ class Chat(NamedTuple):
 class _Left:
     """What is still to come in a run: messages, and each of the two acks for them."""
 
-    def __init__(self, messages: int) -> None:
-        self.arrivals = self.stored = self.delivered = messages
+    def __init__(self, messages: int, receivers: int = 1, receipts: bool = True) -> None:
+        self.stored = messages
+        self.arrivals = messages * receivers
+        self.delivered = messages if receipts else 0
 
     def __bool__(self) -> bool:
         return self.arrivals > 0 or self.stored > 0 or self.delivered > 0
 
 
 class Chatters(Crowd):
-    """Connections in pairs: those at 2n and 2n + 1 chat with each other."""
+    """Connections in pairs, those at 2n and 2n + 1, or in groups of neighbours."""
 
     def __init__(self) -> None:
         super().__init__()
+        self._receivers = 1
         self._heads: list[bytes] = []
         self._tail = b""
         self._next = 0
@@ -45,13 +49,29 @@ class Chatters(Crowd):
         """The place of each file descriptor."""
 
     def introduce(self, user_ids: Sequence[int], content: str) -> None:
-        """Say who the connections are, and what they will say."""
+        """Say who the connections are, and what they will say to the other of their pair."""
+        self._receivers = 1
+        self._write_heads(
+            content,
+            [
+                b'{"type":"chat","data":{"toUserId":%d,' % user_ids[n ^ 1]
+                for n in range(len(user_ids))
+            ],
+        )
+
+    def introduce_groups(self, group_ids: Sequence[str], size: int, content: str) -> None:
+        """Say of which group each run of `size` connections is, and what they will say to it."""
+        self._receivers = size - 1
+        heads = [b'{"type":"group_chat","data":{"groupId":"%b",' % i.encode() for i in group_ids]
+        self._write_heads(content, [head for head in heads for _ in range(size)])
+
+    def _write_heads(self, content: str, heads: Sequence[bytes]) -> None:
         self._places = {each.fileno(): place for place, each in enumerate(self.sockets)}
         self._tail = f'","content":"{content}"}}}}'.encode()
-        self._heads = []
-        for place in range(len(user_ids)):
-            data = b'{"type":"chat","data":{"toUserId":%d,' % user_ids[place ^ 1] + _MSG_ID
-            self._heads.append(header(TEXT, len(data) + _DIGITS + len(self._tail)) + data)
+        starts = [head + _MSG_ID for head in heads]
+        self._heads = [
+            header(TEXT, len(start) + _DIGITS + len(self._tail)) + start for start in starts
+        ]
 
     def ignore(self, seconds: float) -> None:
         """Read whatever comes for a while, such as who has come online; only pings are answered."""
@@ -94,16 +114,47 @@ class Chatters(Crowd):
 
         So a server that stands still is charged with all that should have been sent meanwhile.
         """
-        messages, first, sent = int(rate * seconds), self._next, 0
-        left, latencies = _Left(messages), array("d", bytes(8 * int(rate * seconds)))
+        messages = int(rate * seconds)
+        # Of a group message nobody is told who has got it.
+        left = _Left(messages, self._receivers, receipts=self._receivers == 1)
+
+        def look(ready: Sequence[tuple[int, int]], note: Callable[[bytes], None]) -> bool:
+            self._look(ready, left, lambda _place, message: note(message))
+            return bool(left)
+
+        return self._paced(rate, messages, look)
+
+    def echo_at(self, rate: float, seconds: float) -> Chat:
+        """Send by the clock what `chat_at` would send to a server that sends it back."""
+        left = messages = int(rate * seconds)
+
+        def look(ready: Sequence[tuple[int, int]], note: Callable[[bytes], None]) -> bool:
+            nonlocal left
+            for number, _ in ready:
+                for _, text in self._frames(number):
+                    left -= 1
+                    note(text)
+            return left > 0
+
+        return self._paced(rate, messages, look)
+
+    def _paced(
+        self,
+        rate: float,
+        messages: int,
+        look: Callable[[Sequence[tuple[int, int]], Callable[[bytes], None]], bool],
+    ) -> Chat:
+        """Send by the clock; `look` reads what has come, and tells if there is more to come."""
+        first, sent, latencies = self._next, 0, array("d", bytes(8 * messages))
         began = time.perf_counter()
 
-        def note(_place: int, message: bytes) -> None:
+        def note(message: bytes) -> None:
             at = message.index(_MSG_ID) + len(_MSG_ID)
             number = int(message[at : at + _DIGITS]) - first
             latencies[number] = time.perf_counter() - began - number / rate
 
-        while left:
+        more = True
+        while more:
             while sent < messages and sent / rate <= time.perf_counter() - began:
                 self._say(sent % len(self.sockets))
                 sent += 1
@@ -111,9 +162,9 @@ class Chatters(Crowd):
             # An epoll waits for whole milliseconds, a select, which sees the epoll, does not.
             if sent < messages:
                 select.select([self.epoll], [], [], max(due, 0.0))
-                self._look(self.epoll.poll(0), left, note)
+                more = look(self.epoll.poll(0), note)
             else:
-                self._look(events(self.epoll), left, note)
+                more = look(events(self.epoll), note)
         return Chat(messages, messages / rate, latencies)
 
     def echo(self, messages: int) -> Chat:
@@ -161,7 +212,7 @@ class Chatters(Crowd):
                 text = frame[1]
                 if self._is_answered(number, frame) or text.startswith(_PRESENCE):
                     continue
-                if text.startswith(b'{"type":"chat"'):
+                if text.startswith(_MESSAGE):
                     left.arrivals -= 1
                     arrived(self._places[number], text)
                 elif not text.startswith(b'{"type":"ack"'):
