@@ -7,7 +7,7 @@ where a comment says what it is. `Go` holds what a test sets up and looks at.
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from grpc import StatusCode
 from redis.asyncio import Redis
@@ -386,5 +386,5 @@ async def go_services(redis: Redis, address: str = "127.0.0.1:0") -> AsyncIterat
         "friend": go.friend_methods,
         "group": go.group_methods,
     }
-    async with serving(address, **methods) as served:
+    async with serving(address, **cast(Any, methods)) as served:
         yield go, served

@@ -75,7 +75,8 @@ class Client(WebSocketHandler, ClientFields):
 
     async def _upgraded(self, stream: IOStream) -> None:
         """Take the connection over; no frame is read before the session is set up."""
-        self._wire = Wire(self, stream, self.context.limits.max_message_size)
+        context = self.context
+        self._wire = Wire(self, stream, context.poller, context.limits.max_message_size)
         await self.open()
         # In a turn of its own: Tornado is about to end the request.
         asyncio.get_running_loop().call_soon(forget_request, self)

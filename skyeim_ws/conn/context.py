@@ -7,6 +7,7 @@ from typing import Generic, Protocol, TypeVar
 from skyeim_ws.conn.flusher import Flusher
 from skyeim_ws.conn.ledger import Delivery
 from skyeim_ws.conn.limits import Limits
+from skyeim_ws.conn.poller import Poller
 from skyeim_ws.conn.stats import Stats
 from skyeim_ws.conn.timer_wheel import Scheduled, TimerWheel
 
@@ -36,6 +37,7 @@ class ClientContext(Generic[C]):
 
     events: SessionEvents[C]
     flusher: Flusher
+    poller: Poller
     limits: Limits
     stats: Stats
     clock: Callable[[], float]

@@ -106,6 +106,7 @@ class Flusher:
 
     One callback of the loop serves all of them: frames that meet in an outbox within a turn
     leave in one send, and a fan-out to a thousand connections makes one callback, not a thousand.
+    Within a `with` block it takes no callback: what is collected leaves at the end of the block.
     """
 
     call_soon: Callable[[Callable[[], None]], object]
@@ -131,6 +132,12 @@ class Flusher:
             fanout = self._fanouts[id(receivers)] = Fanout(group_id, receivers)
             self._schedule()
         fanout.add(frame, seq, sender_id)
+
+    def __enter__(self) -> None:
+        self._scheduled = True
+
+    def __exit__(self, *_: object) -> None:
+        self.flush()
 
     def _schedule(self) -> None:
         if not self._scheduled:

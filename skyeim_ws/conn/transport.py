@@ -6,6 +6,7 @@ and a third of the time.
 """
 
 import asyncio
+import select
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,6 +15,7 @@ from typing import Protocol, cast
 from tornado.concurrent import Future
 from tornado.iostream import IOStream, StreamClosedError
 
+from skyeim_ws.conn.poller import Poller
 from skyeim_ws.conn.tornado_private import may_take_socket, take_socket
 
 READ_BYTES = 16384
@@ -69,10 +71,12 @@ class Transport(Protocol):
         """Close at once; what waits is dropped."""
 
 
-def adopt_socket(stream: IOStream, events: TransportEvents) -> tuple[Transport, bytes]:
+def adopt_socket(
+    stream: IOStream, events: TransportEvents, poller: Poller
+) -> tuple[Transport, bytes]:
     """Return the transport of a connection after its upgrade, and what was read ahead."""
     if stream.closed():
-        return SocketTransport(None, events), b""
+        return SocketTransport(None, events, poller), b""
     stream.set_nodelay(True)
     stream.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
     if not may_take_socket(stream):
@@ -82,18 +86,19 @@ def adopt_socket(stream: IOStream, events: TransportEvents) -> tuple[Transport, 
     except OSError:
         # Out of descriptors: on the stream a connection costs more, and is as good.
         return StreamTransport(stream, events), b""
-    return SocketTransport(own, events), ahead
+    return SocketTransport(own, events, poller), ahead
 
 
 class SocketTransport:
     """A plain socket; None if it was gone before."""
 
-    __slots__ = ("_events", "_loop", "_socket", "_waiting")
+    __slots__ = ("_events", "_poller", "_reading", "_socket", "_waiting")
 
-    def __init__(self, own: socket.socket | None, events: TransportEvents) -> None:
+    def __init__(self, own: socket.socket | None, events: TransportEvents, poller: Poller) -> None:
         self._events = events
-        self._loop = asyncio.get_running_loop()
+        self._poller = poller
         self._socket = own
+        self._reading = False
         # What the kernel has not taken yet; None while there is nothing, as there seldom is.
         self._waiting: bytearray | None = None
         if own is not None:
@@ -107,19 +112,19 @@ class SocketTransport:
     def start(self) -> None:
         """Begin to read."""
         if self._socket is None:
-            self._loop.call_soon(self._events.lost)
+            self._poller.call_soon(self._events.lost)
         else:
-            self._loop.add_reader(self._socket, self._readable)
+            self.resume()
 
     def pause(self) -> None:
         """Read nothing until `resume`."""
-        if self._socket is not None:
-            self._loop.remove_reader(self._socket)
+        self._reading = False
+        self._watch()
 
     def resume(self) -> None:
         """Read again."""
-        if self._socket is not None:
-            self._loop.add_reader(self._socket, self._readable)
+        self._reading = True
+        self._watch()
 
     def write(self, data: bytes | memoryview) -> bool:
         """Write, behind what waits; False if some of it has to wait."""
@@ -132,7 +137,7 @@ class SocketTransport:
         if sent is None or sent == len(data):
             return True
         self._waiting = bytearray(memoryview(data)[sent:])
-        self._loop.add_writer(self._socket, self._writable)
+        self._watch()
         return False
 
     def finish(self) -> None:
@@ -146,8 +151,7 @@ class SocketTransport:
         own, self._socket = self._socket, None
         self._waiting = None
         if own is not None:
-            self._loop.remove_reader(own)
-            self._loop.remove_writer(own)
+            self._poller.forget(own.fileno())
             own.close()
 
     def _send(self, own: socket.socket, data: bytes | bytearray | memoryview) -> int | None:
@@ -163,7 +167,21 @@ class SocketTransport:
     def _lose(self) -> None:
         self.close()
         # In a turn of its own: whoever writes to many must not find that one of them has left.
-        self._loop.call_soon(self._events.lost)
+        self._poller.call_soon(self._events.lost)
+
+    def _watch(self) -> None:
+        if self._socket is not None:
+            events = select.EPOLLIN if self._reading else 0
+            if self._waiting is not None:
+                events |= select.EPOLLOUT
+            self._poller.watch(self._socket.fileno(), events, self._ready)
+
+    def _ready(self, events: int) -> None:
+        # That the peer is gone is found out by whichever of the two is wanted.
+        if events & ~select.EPOLLOUT and self._reading:
+            self._readable()
+        if events & ~select.EPOLLIN:
+            self._writable()
 
     def _readable(self) -> None:
         if self._socket is None:
@@ -189,7 +207,7 @@ class SocketTransport:
         self._events.taken()
         if not self._waiting:
             self._waiting = None
-            self._loop.remove_writer(self._socket)
+            self._watch()
             self._events.drained()
 
 

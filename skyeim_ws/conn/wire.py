@@ -19,6 +19,7 @@ from skyeim_ws.conn.framing import (
     encode,
     encode_close,
 )
+from skyeim_ws.conn.poller import Poller
 from skyeim_ws.conn.transport import adopt_socket
 from skyeim_ws.contract.codes import CloseCode
 from skyeim_ws.contract.texts import Phrase, Text
@@ -75,7 +76,9 @@ class Wire:
         "_transport",
     )
 
-    def __init__(self, handler: WireHandler, stream: IOStream, max_message_size: int) -> None:
+    def __init__(
+        self, handler: WireHandler, stream: IOStream, poller: Poller, max_message_size: int
+    ) -> None:
         self._handler = handler
         self._reader: FrameReader | None = FrameReader(max_message_size)
         self._close_code: int | None = None
@@ -88,7 +91,7 @@ class Wire:
         self._blocked = False
         self._paused = False
         self._pong: bytes | None = None
-        self._transport, self._ahead = adopt_socket(stream, self)
+        self._transport, self._ahead = adopt_socket(stream, self, poller)
 
     @property
     def blocked(self) -> bool:

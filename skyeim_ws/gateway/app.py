@@ -15,6 +15,7 @@ from skyeim_ws.conn.flusher import Flusher
 from skyeim_ws.conn.group_router import GroupRouter
 from skyeim_ws.conn.heartbeat import Heartbeat
 from skyeim_ws.conn.hub import Hub
+from skyeim_ws.conn.poller import Poller
 from skyeim_ws.conn.stats import Stats
 from skyeim_ws.gateway import http
 from skyeim_ws.gateway.backends import Store, forget_everyone, open_services, open_store
@@ -106,7 +107,7 @@ async def gateway(
         if where.private_redis:
             await forget_everyone(config, where)
         store = open_store(stack, config, where, supervisor)
-        services = open_services(config, where, supervisor)
+        services = open_services(config, where, supervisor, flusher)
         messages, groups, friends = services.messages, services.groups, services.friends
 
         members, router = group_routing(ws, store, services, hub, stats)
@@ -214,6 +215,7 @@ async def gateway(
         context = ClientContext(
             events=sessions,
             flusher=flusher,
+            poller=Poller(flusher),
             limits=limits(ws),
             stats=stats,
             clock=asyncio.get_running_loop().time,

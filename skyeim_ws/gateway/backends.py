@@ -1,7 +1,7 @@
 """What a gateway reaches outside: Redis and the business services, opened in order."""
 
 import asyncio
-from contextlib import AsyncExitStack
+from contextlib import AbstractContextManager, AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 
@@ -109,8 +109,16 @@ class Services:
     pools: tuple[Pool, ...]
 
 
-def open_services(config: Config, where: Backends, supervisor: Supervisor) -> Services:
-    """Open the channels to the business services, wherever they are and move to."""
+def open_services(
+    config: Config,
+    where: Backends,
+    supervisor: Supervisor,
+    together: AbstractContextManager[None] | None = None,
+) -> Services:
+    """Open the channels to the business services, wherever they are and move to.
+
+    Inside of `together` the messages that were stored together are answered.
+    """
     message_pool = _open_pool(supervisor, "message", where.message_rpc)
     friend_pool = _open_pool(supervisor, "friend", where.friend_rpc)
     group_pool = _open_pool(supervisor, "group", where.group_rpc)
@@ -121,6 +129,7 @@ def open_services(config: Config, where: Backends, supervisor: Supervisor) -> Se
         groups,
         batch_size=config.web_socket.send_batch_size,
         backlog=config.web_socket.send_backlog,
+        together=together,
     )
     cache = FriendCache(friends, asyncio.get_running_loop().time)
     return Services(

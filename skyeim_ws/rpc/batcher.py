@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import structlog
 from grpc import StatusCode
@@ -48,7 +49,8 @@ class Batcher:
     seconds (the pool's, unless given). They are answered in the order of submission, but for those
     denied without a reason: for these the other two services are asked, and nobody waits. With a
     server that knows no batches the order holds per sender and per group; what waits for its turn
-    has its `timeout` from then on, as long as the server answers at all.
+    has its `timeout` from then on, as long as the server answers at all. The messages of a batch
+    are answered inside of `together`.
 
     `batches` counts the batches sent, `pending` the messages not yet answered.
     """
@@ -62,6 +64,7 @@ class Batcher:
         batch_size: int = BATCH_SIZE,
         backlog: int = BACKLOG,
         timeout: float | None = None,
+        together: AbstractContextManager[None] | None = None,
     ) -> None:
         self.batches = 0
         self.pending = 0
@@ -75,6 +78,7 @@ class Batcher:
         self._groups = groups
         self._batch_size = min(batch_size, MAX_BATCH)
         self._backlog = backlog
+        self._together = nullcontext() if together is None else together
         self._timeout = pool.timeout if timeout is None else timeout
         self._waiting: deque[Item] = deque()
         self._ordered: KeyedQueue[Item] = KeyedQueue()
@@ -157,8 +161,9 @@ class Batcher:
             self._waiting.extendleft(reversed(batch))
             return
         settled = iter(outcomes)
-        for item, request in zip(batch, found, strict=True):
-            self._settle(item, request if isinstance(request, Refused) else next(settled))
+        with self._together:
+            for item, request in zip(batch, found, strict=True):
+                self._settle(item, request if isinstance(request, Refused) else next(settled))
 
     async def _send_batch(self, sent: Mapping[Item, pb.SendItem]) -> list[SendOutcome | Unclear]:
         """Return the outcome of each item."""

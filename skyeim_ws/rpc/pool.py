@@ -5,21 +5,17 @@ import random
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
-import grpc
 import structlog
 from grpc import StatusCode
 
 from skyeim_ws import __version__
-from skyeim_ws.contract.grpc_tls import ClientTls, open_channel
+from skyeim_ws.contract.grpc_tls import ClientTls
 from skyeim_ws.rpc.balance import Load, choose
 from skyeim_ws.rpc.breaker import Breaker
+from skyeim_ws.rpc.channel import MAX_MESSAGE_BYTES, Channel
 from skyeim_ws.rpc.errors import FailureLog, RpcFailed
-from skyeim_ws.rpc.grpc_private import is_connected
 
 Stub = TypeVar("Stub")
-
-MAX_MESSAGE_BYTES = 64 * 1024 * 1024
-"""Far above the largest answer, which is the member list of a large group."""
 
 AVOID_TIME = 5.0
 """Seconds for which an endpoint that has failed is asked only if no other is ready."""
@@ -29,8 +25,10 @@ LACKING_TIME = 300.0
 
 _POLL_FIRST, _POLL_LAST = 0.005, 0.1
 
+_USER_AGENT = f"skyeim-ws/{__version__}"
+
 _OPTIONS: tuple[tuple[str, str | int], ...] = (
-    ("grpc.primary_user_agent", f"skyeim-ws/{__version__}"),
+    ("grpc.primary_user_agent", _USER_AGENT),
     # A proxy of the environment is meant for the web, not for services next door.
     ("grpc.enable_http_proxy", 0),
     # A name may stand for several addresses; and this policy reconnects without being asked.
@@ -63,14 +61,14 @@ class Endpoint:
     def __init__(self, address: str, authority: str = "", tls: ClientTls | None = None) -> None:
         self.address = address
         self.authority = authority
-        self.channel = open_channel(address, tls, _OPTIONS, authority)
+        self.channel = Channel(address, tls, _OPTIONS, authority, _USER_AGENT)
         self.load = Load()
         self.avoid_until = 0.0
         # Bounded by the methods there are.
         self._lacking_until: dict[str, float] = {}
         self._stubs: dict[object, Any] = {}
 
-    def stub(self, make: Callable[[grpc.aio.Channel], Stub]) -> Stub:
+    def stub(self, make: Callable[[Any], Stub]) -> Stub:
         """Return the stub of this class for the channel."""
         found = self._stubs.get(make)
         if found is None:
@@ -79,7 +77,7 @@ class Endpoint:
 
     def is_ready(self) -> bool:
         """Tell whether there is a connection, and have one made if not."""
-        if is_connected(self.channel):
+        if self.channel.is_connected():
             return True
         # What comes back may be a newer server.
         self._lacking_until = dict.fromkeys(self._lacking_until, 0.0)

@@ -16,6 +16,7 @@ from skyeim_ws.conn.flusher import Flusher
 from skyeim_ws.conn.framing import Opcode, encode
 from skyeim_ws.conn.ledger import Delivery
 from skyeim_ws.conn.limits import Limits
+from skyeim_ws.conn.poller import Poller
 from skyeim_ws.conn.stats import Stats
 from tests.waiting import until
 
@@ -65,7 +66,8 @@ async def echo_servers() -> AsyncIterator[tuple[str, str]]:
         ping_interval=3_600,
         pong_timeout=7_200,
     )
-    context = ClientContext(Echo(), Flusher(loop.call_soon, stats), limits, stats, loop.time)
+    flusher = Flusher(loop.call_soon, stats)
+    context = ClientContext(Echo(), flusher, Poller(flusher), limits, stats, loop.time)
     application = Application([(r"/ws", Anybody, {"context": context})])
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(CERTIFICATE, _TLS / "localhost-key.pem")

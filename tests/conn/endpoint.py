@@ -17,6 +17,7 @@ from skyeim_ws.conn.flusher import Flusher
 from skyeim_ws.conn.hub import Hub
 from skyeim_ws.conn.ledger import Delivery
 from skyeim_ws.conn.limits import Limits
+from skyeim_ws.conn.poller import Poller
 from skyeim_ws.conn.stats import Stats
 from skyeim_ws.logic.session_state import Session
 from tests.gateway.raw import RawUser
@@ -182,6 +183,7 @@ async def endpoint(
     context = ClientContext(
         events=notes,
         flusher=flusher,
+        poller=Poller(flusher),
         limits=Limits(**limits),
         stats=stats,
         clock=clock or loop.time,

@@ -52,8 +52,12 @@ async def serving(
     message: Mapping[str, Handler] | None = None,
     friend: Mapping[str, Handler] | None = None,
     group: Mapping[str, Handler] | None = None,
+    grace: float | None = None,
 ) -> AsyncIterator[str]:
-    """Serve all three services; yields the address, with the port that was found for port 0."""
+    """Serve all three services; yields the address, with the port that was found for port 0.
+
+    At the end, calls under way get `grace` seconds.
+    """
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
     message_pb2_grpc.add_MessageServicer_to_server(
         _scripted(message_pb2_grpc.MessageServicer, message or {}), server
@@ -69,7 +73,7 @@ async def serving(
     try:
         yield address if address.startswith("unix:") else f"127.0.0.1:{port}"
     finally:
-        await server.stop(None)
+        await server.stop(grace)
 
 
 @asynccontextmanager
@@ -83,7 +87,7 @@ async def pooling(*addresses: str, timeout: float = 10.0) -> AsyncIterator[Pool]
 
 @asynccontextmanager
 async def batching(
-    *addresses: str, timeout: float = 10.0, **options: int
+    *addresses: str, timeout: float = 10.0, **options: Any
 ) -> AsyncIterator[Batcher]:
     async with pooling(*addresses, timeout=timeout) as pool:
         batcher = Batcher(pool, FriendClient(pool), GroupClient(pool), **options)
