@@ -129,14 +129,14 @@ def _wait_for_port(process: subprocess.Popen[bytes], output: Path) -> int:
             if line.startswith("{") and any(f'"{event}"' in line for event in _LISTENING):
                 entry = json.loads(line)
                 # A worker logs a line of its own; the parent's comes when all of them listen.
-                if entry["event"] == _LISTENING[1] or not _is_worker(entry):
+                if entry["content"] == _LISTENING[1] or not _is_worker(entry):
                     return int(entry["port"])
         time.sleep(_POLL)
     raise RuntimeError(f"the gateway has not started:\n{output.read_text()[-3000:]}")
 
 
 def _is_worker(entry: Mapping[str, object]) -> bool:
-    return "worker" in entry
+    return str(entry["process"]).startswith("worker-")
 
 
 def _processes(parent: int) -> dict[str, list[int]]:

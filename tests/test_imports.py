@@ -37,7 +37,7 @@ FLOOR = {row["room"]: int(row["floor"]) for row in ROWS}
 WIRING = {"cli", "process", "gateway"}
 """Only they may see the whole configuration; each other part gets its own section."""
 
-SECTIONS = {"ops": {"LogConf"}, "discovery": {"EtcdConf"}}
+SECTIONS = {"ops": {"FieldKeysConf", "LogConf"}, "discovery": {"EtcdConf"}}
 """What a room may take from the configuration."""
 
 PURE = {"conn", "logic"}
@@ -201,7 +201,7 @@ def test_arrows_point_the_right_way(module: str) -> None:
         ("skyeim_ws.services.db", "from skyeim_ws.rpc import pool", False),
         ("skyeim_ws.services.db", "from skyeim_ws.contract.codes import Reason", True),
         ("skyeim_ws.services.db", "from skyeim_ws.conn.hub import Hub", False),
-        ("skyeim_ws.ops.logs", "from skyeim_ws.config.tree import LogConf", True),
+        ("skyeim_ws.ops.logs", "from skyeim_ws.config.log import LogConf", True),
         ("skyeim_ws.ops.logs", "from skyeim_ws.config.tree import RedisConf", False),
         ("skyeim_ws.ops.logs", "from skyeim_ws import config", False),
         ("skyeim_ws.rpc.pool", "from skyeim_ws import __version__", True),

@@ -82,8 +82,6 @@ def warnings(config: Config) -> list[str]:
             f'field "WebSocket.MaxMessageSize" is less than {LONGEST_FRAME}: a message of '
             f"{MAX_CONTENT} characters may not fit"
         )
-    if config.log.compress:
-        found.append('field "Log.Compress" has no effect: old log files are not compressed')
     return found
 
 

@@ -5,21 +5,20 @@ unless a name or a comment says milliseconds.
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from msgspec import Meta
-
-from skyeim_ws.config.loader import Duration
+from skyeim_ws.config.kinds import (
+    Count,
+    CountOrOff,
+    MessageSize,
+    Port,
+    Seconds,
+    SecondsOrNone,
+    Text,
+)
+from skyeim_ws.config.log import LogConf
 from skyeim_ws.config.redis import RedisConf
-from skyeim_ws.contract.names import LONGEST_FRAME, LogLevel
-
-Text = Annotated[str, Meta(min_length=1)]
-Port = Annotated[int, Meta(ge=0, le=65535)]
-Count = Annotated[int, Meta(ge=1)]
-CountOrOff = Annotated[int, Meta(ge=0)]
-MessageSize = Annotated[int, Meta(ge=1, le=16 * 1024 * 1024)]
-Seconds = Annotated[float, Duration()]
-SecondsOrNone = Annotated[float, Duration(allow_zero=True)]
+from skyeim_ws.contract.names import LONGEST_FRAME
 
 NO_EFFECT = {"no_effect": True}
 """Of a field that go-zero's files have, so that its type is checked."""
@@ -191,29 +190,6 @@ class PushEventConf:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LogConf:
-    """Where the log goes and what it looks like; `max_size` in MB, 0 means no limit throughout."""
-
-    IGNORED: ClassVar = frozenset({"filetimeformat", "fieldkeys"})
-
-    service_name: str = ""
-    mode: Literal["console", "file", "volume"] = "console"
-    encoding: Literal["json", "plain"] = "json"
-    time_format: str = ""
-    path: Text = "logs"
-    level: LogLevel = "info"
-    max_content_length: CountOrOff = 0
-    compress: bool = False
-    stat: bool = True
-    keep_days: CountOrOff = 0
-    stack_cooldown_millis: CountOrOff = 100
-    max_backups: CountOrOff = 0
-    max_size: CountOrOff = 0
-    rotation: Literal["daily", "size"] = "daily"
-    queue_size: Count = 10_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class DevServerConf:
     """The server for operators: health and metrics, away from the users' port."""
 
@@ -303,7 +279,7 @@ class Config:
     redis: RedisConf | None = None
     web_socket: WebSocketConf = WebSocketConf()
     push_event: PushEventConf = PushEventConf()
-    log: LogConf = LogConf()
+    log: LogConf = LogConf()  # noqa: RUF009 - it is frozen
     dev_server: DevServerConf = DevServerConf()
     prometheus: PrometheusConf = PrometheusConf()
     shutdown: ShutdownConf = ShutdownConf()
@@ -317,6 +293,11 @@ class Config:
     def is_dev(self) -> bool:
         """Whether this is a trial on someone's desk, where an example secret does no harm."""
         return self.mode in ("dev", "test")
+
+    @property
+    def named_log(self) -> LogConf:
+        """The settings of the log, with the name of the service on its lines."""
+        return replace(self.log, service_name=self.log.service_name or self.name)
 
     @property
     def has_page(self) -> bool:

@@ -39,5 +39,11 @@ LOG_LEVELS: dict[str, int] = {
 }
 """go-zero's names of the levels."""
 
+SLOW_LOG = "skyeim_ws.slow"
+"""The logger of what took longer than it should; its lines have the level `slow`."""
+
+STAT_LOG = "skyeim_ws.stat"
+"""The logger of what a process has done in a minute; its lines have the level `stat`."""
+
 BROADCAST = "ws:broadcast"
 """The channel of all nodes."""

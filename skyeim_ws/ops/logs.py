@@ -1,7 +1,6 @@
-"""The log: structlog and the standard library's loggers in one format, to stdout or to files."""
+"""The log of a process: structlog and the standard library's loggers, in one place and format."""
 
 import logging
-import logging.handlers
 import re
 import socket
 import sys
@@ -9,19 +8,24 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
+from structlog.typing import EventDict, WrappedLogger
 
-from skyeim_ws.config.tree import LogConf
+from skyeim_ws.config.log import LogConf
 from skyeim_ws.contract.names import LOG_LEVELS, LogLevel
+from skyeim_ws.ops import log_lines
 from skyeim_ws.ops.line_limit import LineLimit
+from skyeim_ws.ops.log_files import GoZeroFiles
 from skyeim_ws.ops.log_queue import QueuedHandler
-from skyeim_ws.ops.masking import masked_field
 
 _log = structlog.get_logger()
 
-BACKUPS_BY_DEFAULT = 20
-"""Files kept under rotation by size when `MaxBackups` is 0: a disk is not without limit."""
+FIRST = ("gateway", "parent")
+"""The processes whose log files lie in the folder that is configured."""
+
+SERVICES = "services"
+"""The process of our own business services."""
 
 LINES_PER_MINUTE = 60
 """Lines of one kind, of those that callers without a token can cause."""
@@ -34,35 +38,24 @@ _TORNADO = "tornado."
 _QUOTED = re.compile("[:'\"]")
 
 
-def configure(log: LogConf, *, dev: bool, worker: int | None = None) -> None:
+def configure(log: LogConf, *, process: str, dev: bool) -> None:
     """Send all logs of the process where `log` says; `dev` allows colours on a terminal.
 
-    A `worker`, one of several processes, is named in each line, and has a log file of its own.
-    Replaces what an earlier call has set up. Raises OSError when a log file cannot be opened.
+    `process` is its name among those of this service, on each line. The first one of them,
+    `gateway` or `parent`, has its files in the folder of the log, each other in one below that:
+    two that turned over the same files would lose lines. Replaces what an earlier call has set up.
+    Raises OSError when a log file cannot be opened.
     """
-    shared: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True, key="@timestamp"),
-        structlog.processors.StackInfoRenderer(),
-        structlog.processors.format_exc_info,
-        structlog.processors.UnicodeDecoder(),
-        mask_secrets,
-    ]
-    if log.max_content_length:
-        shared.append(_shorten(log.max_content_length))
-    if log.service_name:
-        shared.append(_add_field("service", log.service_name))
-    if worker is not None:
-        shared.append(_add_field("worker", worker))
     limiter = _LineLimiter(time.monotonic)
-    handler = QueuedHandler(_handler(log, worker), log.queue_size)
+    handler = QueuedHandler(_sink(log, process), log.queue_size)
+    lines = log_lines.processors(log, process)
+    colors = dev and log.mode == "console" and sys.stdout.isatty()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[structlog.stdlib.ExtraAdder(), *shared],
+            foreign_pre_chain=[structlog.stdlib.ExtraAdder(), *lines],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                _renderer(log, colors=dev and log.mode == "console" and sys.stdout.isatty()),
+                log_lines.renderer(log, colors=colors),
             ],
         )
     )
@@ -71,8 +64,10 @@ def configure(log: LogConf, *, dev: bool, worker: int | None = None) -> None:
     access = logging.getLogger("tornado.access")  # a line per request
     access.propagate = False
     access.handlers = [logging.NullHandler()]
+    # The driver repeats the server's warnings, which may quote what somebody wrote.
+    logging.getLogger("asyncmy").setLevel(logging.CRITICAL)
     structlog.configure(
-        processors=[limiter, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[limiter, *lines, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=type("_OfThisProcess", (_Leveled,), {}),
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,  # a debug call in a hot path then costs next to nothing
@@ -80,17 +75,27 @@ def configure(log: LogConf, *, dev: bool, worker: int | None = None) -> None:
     set_level(log.level)
 
 
-def reopen(log: LogConf, *, worker: int | None = None) -> None:
-    """Open the log file anew after `configure`, since somebody may have moved it away.
+def reopen(log: LogConf, *, process: str) -> None:
+    """Open the log files anew after `configure`, since somebody may have moved them away.
 
     Raises OSError, and then logs go on as before.
     """
-    handler = _handler(log, worker)
+    handler = QueuedHandler(_sink(log, process), log.queue_size)
     for old in _own_handlers():
         handler.setFormatter(old.formatter)
         for chosen in old.filters:
             handler.addFilter(chosen)
     _replace_handler(handler)
+
+
+def encode(log: LogConf) -> str:
+    """Return the settings as a text, for a process that is told them."""
+    return msgspec.json.encode(log).decode()
+
+
+def decode(text: str) -> LogConf:
+    """Return the settings that `encode` has written; what is missing has its default."""
+    return msgspec.json.decode(text, type=LogConf)
 
 
 def set_level(name: LogLevel) -> None:
@@ -110,14 +115,6 @@ def set_level(name: LogLevel) -> None:
 
 class _Leveled(structlog.make_filtering_bound_logger(logging.NOTSET)):  # type: ignore[misc]
     """A logger whose level `set_level` can change."""
-
-
-def mask_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Mask fields that are secret by their name, and tokens in any text."""
-    for name, value in event.items():
-        if not name.startswith("_"):  # structlog's own record
-            event[name] = masked_field(name, value)
-    return event
 
 
 class _LineLimiter:
@@ -162,57 +159,14 @@ def _without_values(argument: object) -> object:
     return argument
 
 
-def _add_field(name: str, value: object) -> Processor:
-    def add(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-        event.setdefault(name, value)
-        return event
-
-    return add
-
-
-def _shorten(limit: int) -> Processor:
-    """Cut text fields to `limit` characters, as go-zero's MaxContentLength does."""
-
-    def shorten(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-        for name, value in event.items():
-            if isinstance(value, str) and len(value) > limit:
-                event[name] = value[:limit]
-        return event
-
-    return shorten
-
-
-def _renderer(log: LogConf, *, colors: bool) -> Processor:
-    if log.encoding == "json":
-        return structlog.processors.JSONRenderer(ensure_ascii=False)
-    return structlog.dev.ConsoleRenderer(
-        colors=colors,
-        timestamp_key="@timestamp",
-        exception_formatter=structlog.dev.plain_traceback,
-        pad_event_to=0,
-    )
-
-
-def _handler(log: LogConf, worker: int | None) -> logging.Handler:
+def _sink(log: LogConf, process: str) -> logging.Handler:
     if log.mode == "console":
-        return logging.StreamHandler(sys.stdout)
-    service = log.service_name or "skyeim-ws"
+        # What is for people at a terminal is on stdout, and the services have none of it.
+        return logging.StreamHandler(sys.stderr if process == SERVICES else sys.stdout)
     folder = Path(log.path)
     if log.mode == "volume":  # several hosts share one volume
-        folder = folder / service / socket.gethostname()
-    folder.mkdir(parents=True, exist_ok=True)
-    # Two processes that rotate one file lose lines.
-    file = folder / f"{service}{'' if worker is None else f'-{worker}'}.log"
-    if log.rotation == "size":
-        return logging.handlers.RotatingFileHandler(
-            file,
-            maxBytes=log.max_size * 1024 * 1024,
-            backupCount=log.max_backups or BACKUPS_BY_DEFAULT,
-            encoding="utf-8",
-        )
-    return logging.handlers.TimedRotatingFileHandler(
-        file, when="midnight", backupCount=log.keep_days, encoding="utf-8"
-    )
+        folder = folder / (log.service_name or "skyeim-ws") / socket.gethostname()
+    return GoZeroFiles(folder if process in FIRST else folder / process, log)
 
 
 def _replace_handler(handler: logging.Handler) -> None:

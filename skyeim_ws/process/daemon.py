@@ -89,18 +89,18 @@ def demo(config: Config, port: int | None, data_dir: str | None) -> int:
 
 def work(told: workers.Assignment) -> int:
     """Run one of several gateway processes, as its parent says; return the exit code."""
-    config = told.config
+    config, name = told.config, f"worker-{told.index}"
 
     async def start(stack: AsyncExitStack) -> Started:
         listeners = bound(stack, config.host, config.port, shared=True)
         pushes = bound(stack, "127.0.0.1", told.push_port, shared=True) if told.push_port else []
         where, _ = await stack.enter_async_context(backends(config, "", demo=False))
         running = await stack.enter_async_context(gateway(config, where, listeners, pushes))
-        reload = reloader(config, partial(reread_file, config), running.reload, worker=told.index)
+        reload = reloader(config, partial(reread_file, config), running.reload, process=name)
         return Started(running.port, running.failed, reload)
 
     return _run(
-        _until_stopped(lambda: _prepare(config, told.index), start, announce=lambda port_of: None)
+        _until_stopped(lambda: _prepare(config, name), start, announce=lambda port_of: None)
     )
 
 
@@ -139,9 +139,7 @@ def _become_services(config: Config) -> NoReturn:
             addresses = (services_address(data_dir),)
             lock = stack.enter_context(valkey.locked(data_dir))
             os.set_inheritable(lock, True)
-        command = services_command(
-            addresses, pushed_to, config.log, demo=False, tls=config.services
-        )
+        command = services_command(addresses, pushed_to, demo=False, tls=config.services)
         if config.cert_file:
             command += ["--push-cert-file", str(Path(config.cert_file).absolute())]
         announced = services_announcements(config)
@@ -181,16 +179,16 @@ async def run_gateway(
     # Embedded services show it with their pushes. Workers get it with their configuration.
     own = replace(config.push_event, own_secret=secrets.token_urlsafe())
     config = replace(config, push_event=own)
-    start = _start if workers.count(config) == 1 else _start_workers
+    name, start = ("gateway", _start) if workers.count(config) == 1 else ("parent", _start_workers)
     return await _until_stopped(
-        lambda: _prepare(config),
+        lambda: _prepare(config, name),
         lambda stack: start(stack, config, reread, demo=demo),
         announce,
     )
 
 
-def _prepare(config: Config, worker: int | None = None) -> None:
-    configure(config.log, dev=config.is_dev, worker=worker)
+def _prepare(config: Config, name: str) -> None:
+    configure(config.named_log, process=name, dev=config.is_dev)
     raise_limit(config.max_conns)
 
 
@@ -264,6 +262,6 @@ async def _start_workers(
     log.info("workers_listening", host=config.host, port=port_of(shared), workers=len(told))
     # A worker that fails is started again.
     # They also take what is new; here the files are tried, before any of them hears of it.
-    reload = reloader(config, reread, tls)
+    reload = reloader(config, reread, tls, process="parent")
     ready = partial(redis_reached, where.redis)
     return Started(port_of(shared), asyncio.Event(), reload, children, ready)

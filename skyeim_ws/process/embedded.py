@@ -9,8 +9,9 @@ from pathlib import Path
 import grpc
 
 from skyeim_ws.config.redis import RedisConf
-from skyeim_ws.config.tree import Backends, Config, LogConf, RpcConf, ServicesConf
+from skyeim_ws.config.tree import Backends, Config, RpcConf, ServicesConf
 from skyeim_ws.discovery.announce import Announcement, encode, reached_at
+from skyeim_ws.ops import logs
 from skyeim_ws.process import valkey
 from skyeim_ws.process.children import Child, ChildError
 
@@ -28,6 +29,7 @@ _REDIS_LOG = "valkey.log"
 _DATA_SOURCE_VARIABLE = "SKYEIM_DATA_SOURCE"
 _REDIS_VARIABLE = "SKYEIM_REDIS"
 _ANNOUNCE_VARIABLE = "SKYEIM_ANNOUNCE"
+_LOG_VARIABLE = "SKYEIM_LOG"
 _PUSH_SECRET_VARIABLE = "SKYEIM_PUSH_SECRET"  # noqa: S105 - a name
 
 
@@ -71,7 +73,6 @@ def services_address(data_dir: Path) -> str:
 def services_command(
     addresses: Sequence[str],
     push_url: str,
-    log: LogConf,
     *,
     demo: bool,
     reflection: bool = False,
@@ -80,8 +81,7 @@ def services_command(
     """Return the command line of the services; what is secret is in `services_environment`."""
     command = [sys.executable, "-m", "skyeim_ws.services.server"]
     command += ["--data-source-env", _DATA_SOURCE_VARIABLE, "--redis-env", _REDIS_VARIABLE]
-    command += ["--announce-env", _ANNOUNCE_VARIABLE]
-    command += ["--log-encoding", log.encoding, "--log-level", log.level]
+    command += ["--announce-env", _ANNOUNCE_VARIABLE, "--log-env", _LOG_VARIABLE]
     for address in addresses:
         command += ["--listen", address]
     if push_url:
@@ -108,10 +108,11 @@ def services_announcements(config: Config) -> list[Announcement]:
 def services_environment(
     config: Config, redis: RedisConf, announced: Sequence[Announcement] = ()
 ) -> dict[str, str]:
-    """Return what the services must know and the list of processes must not show."""
+    """Return what the services must know, and most of which the list of processes must not show."""
     return {
         _ANNOUNCE_VARIABLE: encode(announced),
         _DATA_SOURCE_VARIABLE: data_source(config),
+        _LOG_VARIABLE: logs.encode(config.named_log),
         _REDIS_VARIABLE: redis.address.encode(),
         # Our own children show what no reload changes.
         _PUSH_SECRET_VARIABLE: config.push_event.own_secret or config.push_event.secret,
@@ -145,7 +146,7 @@ def _services_child(
 
     return Child(
         "services",
-        services_command([address], push_url, config.log, demo=demo, reflection=config.is_dev),
+        services_command([address], push_url, demo=demo, reflection=config.is_dev),
         ready=ready,
         ready_timeout=_READY_TIMEOUT,
         environment=services_environment(config, redis),

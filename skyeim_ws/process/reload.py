@@ -24,23 +24,24 @@ def reloader(
     reread: Callable[[], Config],
     take: Callable[[Config], object],
     *,
-    worker: int | None = None,
+    process: str = "gateway",
 ) -> Callable[[], bool]:
     """Return what reloads a process that runs with `config`, and says whether it went well.
 
     `reread` reads the file and raises ConfigError; `take` gives the process what has changed, or
-    raises OSError before it has given anything. A worker leaves it to its parent to speak of the
-    keys that need a restart, and to systemd.
+    raises OSError before it has given anything. `process` is its name in the log. A worker leaves
+    it to its parent to speak of the keys that need a restart, and to systemd.
     """
     running = config
+    alone = process in logs.FIRST
 
     def reload() -> bool:
         nonlocal running
-        if worker is None:
+        if alone:
             systemd.notify(systemd.reloading())
         try:
             # Also with a bad configuration: the file of before may be moved away by now.
-            logs.reopen(running.log, worker=worker)
+            logs.reopen(running.named_log, process=process)
             read = reread()
             new = with_live(running, read)
             # As a whole it may be wrong where each part is right: a Mode that is not taken.
@@ -53,11 +54,11 @@ def reloader(
             logs.set_level(new.log.level)
             log.info("reloaded", changed=differences(running, new))
             running = new
-            if worker is None and (waiting := differences(running, read)):
+            if alone and (waiting := differences(running, read)):
                 log.warning("restart_needed", keys=waiting)
             return True
         finally:
-            if worker is None:
+            if alone:
                 systemd.notify(systemd.READY)
 
     return reload

@@ -101,6 +101,7 @@ def assignments(config: Config, where: Backends, port: int, push_port: int) -> l
         own = replace(
             config,
             name=f"{config.name}-{index}",
+            log=config.named_log,
             port=port,
             workers=1,
             redis=where.redis,

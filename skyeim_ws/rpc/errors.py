@@ -9,6 +9,7 @@ import structlog
 from grpc import StatusCode
 
 from skyeim_ws.contract.codes import Reason
+from skyeim_ws.contract.slow import duration
 from skyeim_ws.logic.ports import Refused, Unavailable
 
 LOG_INTERVAL = 10.0
@@ -98,9 +99,9 @@ class FailureLog:
         self._quiet_until[key] = now + LOG_INTERVAL
         log.warning(
             "rpc_failed",
-            service=self._service,
+            callee=self._service,
             method=method,
             code=code.name,
-            ms=round(seconds * 1000),
+            duration=duration(seconds),
             suppressed=self._suppressed.pop(key, 0),
         )

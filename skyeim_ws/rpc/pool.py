@@ -156,10 +156,10 @@ class Pool:
         if breaker.is_open != (method in self._throttled):
             if breaker.is_open:
                 self._throttled.add(method)
-                log.warning("rpc_throttled", service=self.name, method=method)
+                log.warning("rpc_throttled", callee=self.name, method=method)
             else:
                 self._throttled.discard(method)
-                log.info("rpc_throttling_over", service=self.name, method=method)
+                log.info("rpc_throttling_over", callee=self.name, method=method)
         return allowed
 
     def breaker(self, method: str) -> Breaker:

@@ -205,7 +205,7 @@ class Service(Generic[Stub]):
         if endpoint.note_lacking(name, asyncio.get_running_loop().time()):
             log.info(
                 "method_unsupported",
-                service=self._pool.name,
+                callee=self._pool.name,
                 method=name,
                 endpoint=endpoint.address,
             )

@@ -3,7 +3,7 @@
 import argparse
 import asyncio
 import ipaddress
-import logging
+import json
 import os
 import signal
 import sys
@@ -16,7 +16,6 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio  # type: ignore[attr-defined]
 from grpc_reflection.v1alpha import reflection as grpc_reflection
 from sqlalchemy.exc import SQLAlchemyError
-from structlog.typing import Processor
 
 from skyeim_ws.contract.grpc_tls import server_credentials
 from skyeim_ws.contract.names import LOG_LEVELS
@@ -25,6 +24,7 @@ from skyeim_ws.contract.pb.group_pb2_grpc import add_GroupServicer_to_server
 from skyeim_ws.contract.pb.message_pb2_grpc import add_MessageServicer_to_server
 from skyeim_ws.contract.redis_address import RedisAddress
 from skyeim_ws.discovery.announce import announcing, decode
+from skyeim_ws.ops import logs
 from skyeim_ws.ops.stacks import log_stacks
 from skyeim_ws.services.db import Database, DataSourceError, open_database
 from skyeim_ws.services.demo import seed_demo
@@ -108,7 +108,11 @@ async def serve_services(
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code."""
     arguments = _parse(argv)
-    _log_to_stderr(arguments.log_encoding, arguments.log_level)
+    try:
+        logs.configure(logs.decode(arguments.log), process=logs.SERVICES, dev=False)
+    except OSError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
     # The database and the sockets are for this user alone.
     os.umask(0o077)
     try:
@@ -123,8 +127,7 @@ async def _serve(arguments: argparse.Namespace) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    # There is nothing here that could be read anew, and no reason to end.
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reopen, arguments.log)
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, log_stacks)
     database = await open_database(arguments.data_source)
@@ -156,6 +159,14 @@ async def _serve(arguments: argparse.Namespace) -> None:
             await events.close()
     finally:
         await database.close()
+
+
+def _reopen(conf: str) -> None:
+    """Open the log files anew; nothing else is read again."""
+    try:
+        logs.reopen(logs.decode(conf), process=logs.SERVICES)
+    except OSError as error:
+        log.error("reload_failed", error=str(error))
 
 
 def _is_local(address: str) -> bool:
@@ -225,6 +236,9 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--announce-env", metavar="NAME", help="what is written to etcd, as JSON")
     parser.add_argument("--demo", action="store_true", help="add three friends and a group")
     parser.add_argument("--reflection", action="store_true", help="let clients list the services")
+    parser.add_argument(
+        "--log-env", metavar="NAME", help="where the log goes, as JSON, in place of the next two"
+    )
     parser.add_argument("--log-encoding", choices=("json", "plain"), default="json")
     parser.add_argument("--log-level", choices=LOG_LEVELS, default="info")
     arguments = parser.parse_args(argv)
@@ -232,7 +246,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error("TLS needs --cert-file and --key-file")
     if arguments.client_ca_file and not arguments.cert_file:
         parser.error("--client-ca-file needs --cert-file")
-    for name in ("data_source", "redis", "push_secret", "announce"):
+    for name in ("data_source", "redis", "push_secret", "announce", "log"):
         variable = getattr(arguments, f"{name}_env")
         if variable is None:
             vars(arguments).setdefault(name, None)
@@ -240,32 +254,9 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
             setattr(arguments, name, os.environ[variable])
         else:
             parser.error(f"the environment variable {variable} is not set")
+    said = {"encoding": arguments.log_encoding, "level": arguments.log_level}
+    arguments.log = arguments.log or json.dumps(said)
     return arguments
-
-
-def _log_to_stderr(encoding: str, level: str) -> None:
-    """Log in the format that the gateway has, beside which this stands in one journal."""
-    # The driver repeats the server's warnings, which may quote what somebody wrote.
-    logging.getLogger("asyncmy").setLevel(logging.CRITICAL)
-    renderer: Processor = structlog.dev.ConsoleRenderer(
-        colors=False,
-        timestamp_key="@timestamp",
-        exception_formatter=structlog.dev.plain_traceback,
-        pad_event_to=0,
-    )
-    if encoding == "json":
-        renderer = structlog.processors.JSONRenderer(ensure_ascii=False)
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True, key="@timestamp"),
-            structlog.processors.format_exc_info,
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(LOG_LEVELS[level]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
-    )
 
 
 if __name__ == "__main__":

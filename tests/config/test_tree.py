@@ -454,14 +454,11 @@ class TestSecrets:
         assert said.startswith('field "WebSocket.MaxMessageSize" is less than 212992')
 
     def test_weak_spots_are_warned_about(self, tmp_path: Path) -> None:
-        content = minimal(
-            Mode="pro", Auth={"AccessSecret": "short"}, Log={"Compress": True}, PushEvent={}
-        )
-        first, second, third = warnings(loaded(tmp_path, content))
+        content = minimal(Mode="pro", Auth={"AccessSecret": "short"}, PushEvent={})
+        first, second = warnings(loaded(tmp_path, content))
         assert first.startswith('field "Auth.AccessSecret" is shorter than 32 bytes')
         assert second.startswith('field "PushEvent.Secret" is not set')
-        assert third.startswith('field "Log.Compress" has no effect')
-        content |= {"Mode": "dev", "PushEvent": {"Secret": "${X}"}, "Log": {}}
+        content |= {"Mode": "dev", "PushEvent": {"Secret": "${X}"}}
         assert [text.split()[1] for text in warnings(loaded(tmp_path, content))] == [
             '"Auth.AccessSecret"',
             '"PushEvent.Secret"',

@@ -22,7 +22,7 @@ from websockets.typing import Origin, Subprotocol
 from skyeim_ws.config.tree import Auth
 from skyeim_ws.conn.client import State
 from skyeim_ws.handler import tokens
-from skyeim_ws.ops import logs
+from skyeim_ws.ops import log_lines
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.raw import raw_user
 from tests.waiting import until
@@ -249,7 +249,7 @@ async def test_a_token_shows_up_in_no_log(
             await again.connection.close()
         # What Tornado says passes through the same mask on its way to the log.
         said = [
-            logs.mask_secrets(logging.getLogger(), "info", {"event": record.getMessage()})
+            log_lines.mask_secrets(logging.getLogger(), "info", {"event": record.getMessage()})
             for record in caplog.records
             if record.name.startswith("tornado")
         ]

@@ -2,10 +2,11 @@
 
 import json
 import logging
-import logging.handlers
+import re
 import socket
 import ssl
 from collections.abc import Iterator
+from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,9 @@ import pytest
 import structlog
 from tornado.httputil import HTTPInputError
 
-from skyeim_ws.config.tree import LogConf
+from skyeim_ws.config.log import FieldKeysConf, LogConf
+from skyeim_ws.contract.names import SLOW_LOG, STAT_LOG
 from skyeim_ws.ops import logs
-from skyeim_ws.ops.log_queue import QueuedHandler
 
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJ1c2VySWQiOjF9.c2lnbmF0dXJl"
 
@@ -51,38 +52,41 @@ def lines(captured: str) -> list[dict[str, Any]]:
 
 
 def test_an_event_is_one_json_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
-    logs.configure(LogConf(service_name="ws"), dev=False)
+    logs.configure(LogConf(service_name="ws"), process="gateway", dev=False)
     structlog.get_logger("skyeim_ws.test").warning("redis_lost", error="gone\nfar", attempt=2)
     (entry,) = lines(written(capsys))
-    assert entry.pop("@timestamp").endswith("Z")
-    assert entry == {
-        "event": "redis_lost",
-        "level": "warning",
-        "service": "ws",
-        "error": "gone\nfar",
-        "attempt": 2,
-    }
+    stamp, caller = entry.pop("@timestamp"), entry.pop("caller")
+    assert datetime.fromisoformat(stamp).tzinfo is not None
+    assert re.fullmatch(r"ops/test_logs\.py:\d+", caller)
+    assert list(entry.items()) == [
+        ("level", "warn"),
+        ("content", "redis_lost"),
+        ("service", "ws"),
+        ("process", "gateway"),
+        ("error", "gone\nfar"),
+        ("attempt", 2),
+    ]
 
 
 @pytest.mark.parametrize("name", ["tornado.application", "grpc", "asyncio"])
 def test_library_loggers_have_the_same_format(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    logs.configure(LogConf(service_name="ws"), dev=False)
+    logs.configure(LogConf(service_name="ws"), process="gateway", dev=False)
     logging.getLogger(name).error("failed: %s", "why")
     (entry,) = lines(written(capsys))
-    assert (entry["event"], entry["level"], entry["service"]) == ("failed: why", "error", "ws")
+    assert (entry["content"], entry["level"], entry["service"]) == ("failed: why", "error", "ws")
 
 
 def test_an_exception_is_a_field(capsys: pytest.CaptureFixture[str]) -> None:
-    logs.configure(LogConf(), dev=False)
+    logs.configure(LogConf(), process="gateway", dev=False)
     for log in (structlog.get_logger("skyeim_ws.test"), logging.getLogger("tornado.general")):
         try:
             raise ValueError(f"bad ?token={TOKEN}")
         except ValueError:
             log.exception("turn_failed")
     entries = lines(written(capsys))
-    assert [entry["event"] for entry in entries] == ["turn_failed", "turn_failed"]
+    assert [entry["content"] for entry in entries] == ["turn_failed", "turn_failed"]
     for entry in entries:
         assert "ValueError: bad ?token=***" in entry["exception"]
 
@@ -90,17 +94,17 @@ def test_an_exception_is_a_field(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("level", "shown"),
     [
-        ("debug", ["debug", "info", "warning", "error", "critical"]),
-        ("info", ["info", "warning", "error", "critical"]),
-        ("warn", ["warning", "error", "critical"]),
-        ("error", ["error", "critical"]),
-        ("severe", ["critical"]),
+        ("debug", ["debug", "info", "warn", "error", "fatal"]),
+        ("info", ["info", "warn", "error", "fatal"]),
+        ("warn", ["warn", "error", "fatal"]),
+        ("error", ["error", "fatal"]),
+        ("severe", ["fatal"]),
     ],
 )
 def test_levels_are_those_of_go_zero(
     level: Any, shown: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    logs.configure(LogConf(level=level), dev=False)
+    logs.configure(LogConf(level=level), process="gateway", dev=False)
     log = structlog.get_logger("skyeim_ws.test")
     for method in ("debug", "info", "warning", "error", "critical"):
         getattr(log, method)("something_happened")
@@ -109,20 +113,20 @@ def test_levels_are_those_of_go_zero(
 
 def test_libraries_never_log_at_debug(capsys: pytest.CaptureFixture[str]) -> None:
     """A database driver's debug lines hold the rows, so the content of messages."""
-    logs.configure(LogConf(level="debug"), dev=False)
+    logs.configure(LogConf(level="debug"), process="gateway", dev=False)
     logging.getLogger("aiosqlite").debug("executing insert into im_message")
     assert written(capsys) == ""
 
 
 def test_requests_are_not_logged(capsys: pytest.CaptureFixture[str]) -> None:
-    logs.configure(LogConf(level="debug"), dev=False)
+    logs.configure(LogConf(level="debug"), process="gateway", dev=False)
     logging.getLogger("tornado.access").error("500 GET /ws?token=x")
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "")
 
 
 def test_secrets_are_masked_by_name_and_by_look(capsys: pytest.CaptureFixture[str]) -> None:
-    logs.configure(LogConf(), dev=False)
+    logs.configure(LogConf(), process="gateway", dev=False)
     structlog.get_logger("skyeim_ws.test").error(
         "refused",
         access_token="hush",
@@ -145,7 +149,7 @@ def test_secrets_are_masked_by_name_and_by_look(capsys: pytest.CaptureFixture[st
 
 def test_a_status_is_a_number(capsys: pytest.CaptureFixture[str]) -> None:
     for encoding, wanted in (("plain", "status=503"), ("json", '"status": 503')):
-        logs.configure(LogConf(encoding=encoding), dev=False)  # type: ignore[arg-type]
+        logs.configure(LogConf(encoding=encoding), process="gateway", dev=False)  # type: ignore[arg-type]
         structlog.get_logger("skyeim_ws.test").warning(
             "request_failed", status=HTTPStatus.SERVICE_UNAVAILABLE
         )
@@ -156,7 +160,7 @@ def test_a_status_is_a_number(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_value_has_no_control_characters(
     encoding: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    logs.configure(LogConf(encoding=encoding), dev=False)
+    logs.configure(LogConf(encoding=encoding), process="gateway", dev=False)
     tricks = "a\x1b[31m\x00b\x85c\u202ed\u2066e\nforged line\r\x7f\u2028\ud800"
     structlog.get_logger("skyeim_ws.test").info("connection_opened", device=tricks)
     said = written(capsys)
@@ -177,13 +181,13 @@ def test_a_value_has_no_control_characters(
 
 
 def test_a_line_of_tornado_quotes_no_header(capsys: pytest.CaptureFixture[str]) -> None:
-    logs.configure(LogConf(), dev=False)
+    logs.configure(LogConf(), process="gateway", dev=False)
     log = logging.getLogger("tornado.general")
     log.info("Malformed HTTP message from %s: %s", "10.0.0.1", HTTPInputError("Malformed: 'hush'"))
     log.warning("SSL Error on %s %s: %s", 7, ("10.0.0.1", 5), ssl.SSLError("wrong version number"))
     first, second = lines(written(capsys))
-    assert first["event"] == "Malformed HTTP message from 10.0.0.1: Malformed"
-    assert "wrong version number" in second["event"]
+    assert first["content"] == "Malformed HTTP message from 10.0.0.1: Malformed"
+    assert "wrong version number" in second["content"]
 
 
 def test_lines_that_anyone_can_cause_are_limited_and_counted(
@@ -191,20 +195,20 @@ def test_lines_that_anyone_can_cause_are_limited_and_counted(
 ) -> None:
     now = 1_000.0
     monkeypatch.setattr("time.monotonic", lambda: now)
-    logs.configure(LogConf(), dev=False)
+    logs.configure(LogConf(), process="gateway", dev=False)
     ours, theirs = structlog.get_logger("skyeim_ws.test"), logging.getLogger("tornado.general")
     for number in range(logs.LINES_PER_MINUTE + 7):
         ours.info("token_refused", number=number)
         theirs.info("Malformed HTTP message from %s: %s", "10.0.0.1", HTTPInputError("x"))
         ours.info("connection_opened", number=number)
-    said = [entry["event"] for entry in lines(written(capsys))]
+    said = [entry["content"] for entry in lines(written(capsys))]
     assert said.count("token_refused") == logs.LINES_PER_MINUTE
     assert len([event for event in said if event.startswith("Malformed")]) == logs.LINES_PER_MINUTE
     assert said.count("connection_opened") == logs.LINES_PER_MINUTE + 7
     now += 60
     ours.info("token_refused")
     told = lines(written(capsys))
-    assert [(line["event"], line.get("kind"), line.get("count")) for line in told] == [
+    assert [(line["content"], line.get("kind"), line.get("count")) for line in told] == [
         ("log_lines_left_out", "token_refused", 7),
         ("log_lines_left_out", "Malformed HTTP message from %s", 7),
         ("token_refused", None, None),
@@ -213,7 +217,7 @@ def test_lines_that_anyone_can_cause_are_limited_and_counted(
 
 def test_plain_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     """No colour codes, unless a person looks at a terminal."""
-    logs.configure(LogConf(encoding="plain"), dev=True)
+    logs.configure(LogConf(encoding="plain"), process="gateway", dev=True)
     try:
         raise ValueError("why")
     except ValueError:
@@ -226,52 +230,104 @@ def test_plain_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_long_texts_are_cut_where_asked(capsys: pytest.CaptureFixture[str]) -> None:
-    logs.configure(LogConf(max_content_length=10), dev=False)
+    logs.configure(LogConf(max_content_length=10), process="gateway", dev=False)
     structlog.get_logger("skyeim_ws.test").error("refused", error="x" * 100)
     (entry,) = lines(written(capsys))
     assert entry["error"] == "x" * 10
 
 
 def test_a_second_call_replaces_the_first(capsys: pytest.CaptureFixture[str]) -> None:
-    logs.configure(LogConf(service_name="one"), dev=False)
-    logs.configure(LogConf(service_name="two"), dev=False)
+    logs.configure(LogConf(service_name="one"), process="gateway", dev=False)
+    logs.configure(LogConf(service_name="two"), process="gateway", dev=False)
     structlog.get_logger("skyeim_ws.test").error("once")
     assert [entry["service"] for entry in lines(written(capsys))] == ["two"]
 
 
 @pytest.mark.parametrize("mode", ["file", "volume"])
-def test_files_lie_under_the_path(mode: Any, tmp_path: Path) -> None:
+def test_files_are_those_of_go_zero(mode: Any, tmp_path: Path) -> None:
     folder = tmp_path / "logs"
-    logs.configure(LogConf(mode=mode, path=str(folder), service_name="ws", keep_days=3), dev=True)
-    structlog.get_logger("skyeim_ws.test").error("once")
-    place = folder if mode == "file" else folder / "ws" / socket.gethostname()
+    conf = LogConf(mode=mode, path=str(folder), service_name="ws", level="debug")
+    logs.configure(conf, process="gateway", dev=True)
+    log = structlog.get_logger("skyeim_ws.test")
+    for method in ("debug", "info", "warning", "error", "critical"):
+        getattr(log, method)("something_happened")
+    structlog.get_logger(STAT_LOG).info("stat")
+    structlog.get_logger(SLOW_LOG).warning("slow_rpc", duration="700.0ms")
     flush()
-    (entry,) = lines((place / "ws.log").read_text())
-    assert entry["event"] == "once"
+    place = folder if mode == "file" else folder / "ws" / socket.gethostname()
+    found = {
+        file.name: [entry["level"] for entry in lines(file.read_text())] for file in place.iterdir()
+    }
+    assert found == {
+        "access.log": ["debug", "info"],
+        "error.log": ["warn", "error"],
+        "severe.log": ["fatal"],
+        "stat.log": ["stat"],
+        "slow.log": ["slow"],
+    }
 
 
-def test_files_are_turned_over_as_configured(tmp_path: Path) -> None:
-    def handler(**more: Any) -> Any:
-        logs.configure(LogConf(mode="file", path=str(tmp_path), **more), dev=False)
-        queued = logging.getLogger().handlers[-1]
-        assert isinstance(queued, QueuedHandler)
-        return queued.sink
-
-    by_day = handler(rotation="daily", keep_days=3)
-    assert isinstance(by_day, logging.handlers.TimedRotatingFileHandler)
-    assert (by_day.when, by_day.backupCount) == ("MIDNIGHT", 3)
-    by_size = handler(rotation="size", max_size=1, max_backups=2)
-    assert isinstance(by_size, logging.handlers.RotatingFileHandler)
-    assert (by_size.maxBytes, by_size.backupCount) == (1024 * 1024, 2)
-    assert handler(rotation="size", max_size=1).backupCount == logs.BACKUPS_BY_DEFAULT
-
-
-def test_a_worker_is_named_and_has_a_file_of_its_own(tmp_path: Path) -> None:
-    """Processes that rotated one file would lose lines."""
+def test_each_process_is_named_and_has_files_of_its_own(tmp_path: Path) -> None:
+    """Processes that turned over one file would lose lines."""
     config = LogConf(mode="file", path=str(tmp_path), service_name="ws")
-    for worker in (0, 1):
-        logs.configure(config, dev=False, worker=worker)
+    for process, place in (
+        ("parent", "."),
+        ("worker-0", "worker-0"),
+        ("worker-1", "worker-1"),
+        ("services", "services"),
+    ):
+        logs.configure(config, process=process, dev=False)
         structlog.get_logger("skyeim_ws.test").info("began")
         flush()
-        (entry,) = lines((tmp_path / f"ws-{worker}.log").read_text())
-        assert (entry["event"], entry["worker"], entry["service"]) == ("began", worker, "ws")
+        (entry,) = lines((tmp_path / place / "access.log").read_text())
+        assert (entry["content"], entry["process"], entry["service"]) == ("began", process, "ws")
+
+
+def test_no_field_of_an_event_takes_the_place_of_one_of_all_lines(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    logs.configure(LogConf(service_name="ws"), process="worker-3", dev=False)
+    structlog.get_logger("skyeim_ws.test").info(
+        "began", service="x", process="x", content="x", caller="x", other="y"
+    )
+    (entry,) = lines(written(capsys))
+    assert [entry[key] for key in ("service", "process", "content", "other")] == [
+        *("ws", "worker-3", "began", "y"),
+    ]
+    assert entry["caller"].startswith("ops/test_logs.py:")
+
+
+def test_fields_have_the_names_that_are_configured(capsys: pytest.CaptureFixture[str]) -> None:
+    keys = FieldKeysConf(
+        **{f"{name}_key": name[0] for name in ("timestamp", "level", "content", "span")},
+        caller_key="from",
+        duration_key="took",
+        trace_key="trace_id",
+        truncated_key="cut",
+    )
+    conf = LogConf(field_keys=keys, time_format="02/Jan/06 15h", max_content_length=5)
+    logs.configure(conf, process="gateway", dev=False)
+    structlog.get_logger("skyeim_ws.test").info(
+        "began", duration="1.0ms", trace="a", span="b", error="x" * 9
+    )
+    (entry,) = lines(written(capsys))
+    assert re.fullmatch(r"\d\d/[A-Z][a-z]{2}/\d\d \d\dh", entry.pop("t"))
+    assert entry.pop("from").startswith("ops/test_logs.py:")
+    assert list(entry.items()) == [
+        *(("l", "info"), ("c", "began"), ("took", "1.0ms"), ("trace_id", "a"), ("s", "b")),
+        *(("process", "gateway"), ("error", "xxxxx"), ("cut", True)),
+    ]
+
+
+def test_files_that_were_moved_away_are_opened_anew(tmp_path: Path) -> None:
+    conf = LogConf(mode="file", path=str(tmp_path))
+    logs.configure(conf, process="gateway", dev=False)
+    log = structlog.get_logger("skyeim_ws.test")
+    log.info("before")
+    flush()
+    (tmp_path / "access.log").rename(tmp_path / "moved")
+    logs.reopen(conf, process="gateway")
+    log.info("after")
+    flush()
+    for name, event in (("moved", "before"), ("access.log", "after")):
+        assert [each["content"] for each in lines((tmp_path / name).read_text())] == [event]

@@ -71,7 +71,9 @@ class Program:
         """Return what has been logged under this name with these fields."""
         entries = [json.loads(line) for line in self.lines if line.startswith("{")]
         return [
-            entry for entry in entries if entry["event"] == name and fields.items() <= entry.items()
+            entry
+            for entry in entries
+            if entry["content"] == name and fields.items() <= entry.items()
         ]
 
     async def event(self, name: str, count: int = 1, **fields: Any) -> dict[str, Any]:

@@ -15,8 +15,9 @@ import pytest
 from structlog.testing import capture_logs
 from websockets.asyncio.client import connect
 
+from skyeim_ws.config.log import LogConf
 from skyeim_ws.config.redis import RedisConf
-from skyeim_ws.config.tree import Auth, Config, EmbeddedConf, LogConf, RpcConf, ShutdownConf
+from skyeim_ws.config.tree import Auth, Config, EmbeddedConf, RpcConf, ShutdownConf
 from skyeim_ws.handler import tokens
 from skyeim_ws.process import daemon, valkey, welcome
 from tests.waiting import DEADLINE

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from skyeim_ws.config.log import LogConf
 from skyeim_ws.config.redis import RedisConf
 from skyeim_ws.config.tree import (
     Auth,
@@ -15,12 +16,12 @@ from skyeim_ws.config.tree import (
     DatabaseConf,
     EmbeddedConf,
     EtcdConf,
-    LogConf,
     PushEventConf,
     RpcConf,
     ServicesConf,
 )
 from skyeim_ws.discovery.announce import Announcement
+from skyeim_ws.ops import logs
 from skyeim_ws.process import valkey
 from skyeim_ws.process.children import ChildError
 from skyeim_ws.process.embedded import (
@@ -142,23 +143,24 @@ def test_the_database_is_the_configured_one_else_a_file(config: Config) -> None:
 
 def test_the_services_are_told_of_their_certificate() -> None:
     tls = ServicesConf(cert_file="c.pem", key_file="k.pem", client_ca_file="a.pem")
-    command = services_command(["h:1"], "", LogConf(), demo=False, tls=tls)
+    command = services_command(["h:1"], "", demo=False, tls=tls)
     at = command.index("--cert-file")
     assert command[at : at + 6] == [
         *("--cert-file", "c.pem", "--key-file", "k.pem"),
         *("--client-ca-file", "a.pem"),
     ]
-    assert "--cert-file" not in services_command(["h:1"], "", LogConf(), demo=False)
+    assert "--cert-file" not in services_command(["h:1"], "", demo=False)
 
 
 def test_secrets_are_not_on_the_command_line(config: Config) -> None:
     redis = RedisConf(host="r:6379", password="p@ss")
-    config = replace(config, database=DatabaseConf(data_source="im:pw@tcp(h)/im"))
     log = LogConf(encoding="plain", level="warn")
-    command = services_command(["unix:/s"], "http://h:1", log, demo=True)
+    config = replace(config, database=DatabaseConf(data_source="im:pw@tcp(h)/im"), log=log)
+    command = services_command(["unix:/s"], "http://h:1", demo=True)
     etcd = EtcdConf(hosts=("e:1",), key="message.rpc", password="hush")
     environment = services_environment(config, redis, [Announcement(etcd, "h:1")])
     announced = environment.pop("SKYEIM_ANNOUNCE")
+    assert logs.decode(environment.pop("SKYEIM_LOG")) == replace(log, service_name="test")
     assert ("hush" in announced, "hush" in str(command)) == (True, False)
     assert sorted(environment.values()) == [
         "im:pw@tcp(h)/im",
@@ -166,8 +168,4 @@ def test_secrets_are_not_on_the_command_line(config: Config) -> None:
         redis.address.encode(),
     ]
     assert not {"p@ss", "pw"} & set(command)
-    assert [command[command.index(name) + 1] for name in ("--log-encoding", "--log-level")] == [
-        "plain",
-        "warn",
-    ]
     assert "--demo" in command

@@ -10,6 +10,7 @@ import ssl
 import subprocess
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from websockets.asyncio.client import connect
@@ -65,8 +66,8 @@ async def test_they_end_neither_gateway_nor_workers_nor_services(folder: Path) -
                 for pid in pids:
                     os.kill(pid, number)
             # The parent passes them on: each worker has heard SIGHUP at least once.
-            await program.event("reloaded", worker=0)
-            await program.event("reloaded", worker=1)
+            await program.event("reloaded", process="worker-0")
+            await program.event("reloaded", process="worker-1")
             await alice.chat(1002, "still here")
         assert all(map(alive, pids))
         assert not program.events("child_died")
@@ -80,12 +81,12 @@ async def test_the_stacks_of_all_processes_come_into_the_log(folder: Path) -> No
     async with running(folder, *DEMO) as program:
         await program.event("workers_listening")
         program.process.send_signal(signal.SIGUSR1)
-        for worker in (0, 1):
-            await program.event("thread_stacks", worker=worker)
-            stacks = [each["stack"] for each in program.events("task_stack", worker=worker)]
+        for name in ("worker-0", "worker-1"):
+            await program.event("thread_stacks", process=name)
+            stacks = [each["stack"] for each in program.events("task_stack", process=name)]
             assert any("conn/heartbeat.py" in stack for stack in stacks)
             assert any("store/pipeline.py" in stack for stack in stacks)
-        parent = [each for each in program.events("thread_stacks") if "worker" not in each]
+        parent = [each for each in program.events("thread_stacks") if each["process"] == "parent"]
         assert "daemon.py" in parent[0]["stacks"] or "asyncio" in parent[0]["stacks"]
         await program.until(lambda: any('"thread_stacks"' in line for line in program.errors))
 
@@ -120,7 +121,7 @@ async def test_a_reload_takes_what_may_change_and_names_what_needs_a_restart(
                 assert await hear(supervisor, 100) == b"READY=1"
                 taken = ["Auth.AccessSecret", "WebSocket.Origins", "Log.Level"]
                 for worker in range(workers):
-                    which = {"worker": worker} if workers > 1 else {}
+                    which: dict[str, Any] = {"process": f"worker-{worker}"} if workers > 1 else {}
                     assert (await program.event("reloaded", **which))["changed"] == taken
                 needed = program.events("restart_needed")
                 assert [each["keys"] for each in needed] == [["Name", "WebSocket.PingInterval"]]
@@ -215,14 +216,16 @@ async def test_a_new_certificate_is_shown_and_a_wrong_one_is_not(folder: Path) -
 async def test_log_files_that_were_moved_away_are_opened_anew(folder: Path) -> None:
     change(folder, "Encoding: json", "Encoding: json, Mode: file, ServiceName: ws")
     (folder / "ws.yaml").write_text((folder / "ws.yaml").read_text() + "Workers: 2\n")
-    logs = [folder / "logs" / f"ws{suffix}.log" for suffix in ("", "-0", "-1")]
+    logs = [folder / "logs" / place / "access.log" for place in (".", "worker-0", "worker-1")]
+    services = folder / "logs" / "services" / "access.log"
     async with running(folder, *skyeim("serve")) as program:
         await until(partial(has, logs[0], "workers_listening"))
-        moved = [log.rename(f"{log}.1") for log in logs]
+        moved = [log.rename(f"{log}.1") for log in (*logs, services)]
         before = [log.read_text() for log in moved]
         program.process.send_signal(signal.SIGHUP)
         for log in logs:
             await until(partial(has, log, "reloaded"))
+        await until(services.exists)
         assert [log.read_text() for log in moved] == before
 
 

@@ -74,7 +74,10 @@ async def test_users_of_two_workers_chat_and_all_are_sent_away_at_the_end(
         async with running(folder, *DEMO) as program:
             port = await port_of(program)
             assert await hear(supervisor, 100) == b"READY=1"
-            assert {entry["worker"] for entry in program.events("gateway_listening")} == {0, 1}
+            assert {entry["process"] for entry in program.events("gateway_listening")} == {
+                "worker-0",
+                "worker-1",
+            }
             async with user_on(port, 1001, WORKERS[0]) as alice:
                 async with user_on(port, 1002, WORKERS[1]) as bob:
                     await alice.expect("online", userId=1002)

@@ -60,10 +60,10 @@ def test_a_failure_is_logged_once_in_a_while_with_the_count_of_those_left_out() 
     assert logs[0] == {
         "event": "rpc_failed",
         "log_level": "warning",
-        "service": "message",
+        "callee": "message",
         "method": "SendBatch",
         "code": "UNAVAILABLE",
-        "ms": 250,
+        "duration": "250.0ms",
         "suppressed": 0,
     }
     assert [(entry["method"], entry["code"], entry["suppressed"]) for entry in logs] == [
