@@ -77,7 +77,14 @@ def _demo(arguments: argparse.Namespace) -> int:
 
 
 def _services(arguments: argparse.Namespace) -> int:
-    return _run_daemon("run_services", _load_with_warnings(arguments))
+    if arguments.dry_run and not arguments.what:
+        print("error: --dry-run goes with `services migrate`", file=sys.stderr)
+        return 2
+    config = _load_with_warnings(arguments)
+    if not arguments.what:
+        return _run_daemon("run_services", config)
+    migrate = importlib.import_module("skyeim_ws.process.database").migrate
+    return int(migrate(config, dry_run=arguments.dry_run))
 
 
 def _run_daemon(function: str, *arguments: Any) -> int:
@@ -95,14 +102,14 @@ def _check(arguments: argparse.Namespace) -> int:
         return 1
     _print_warnings(loaded)
     print(f"config file {arguments.file} is valid")
-    return _connect(loaded.config) if arguments.connect else 0
+    return _connect(loaded.config, services=arguments.services) if arguments.connect else 0
 
 
-def _connect(config: Config) -> int:
+def _connect(config: Config, *, services: bool) -> int:
     """Ask what the configuration names; tell of each, and return the exit code."""
     # Imported late, as the servers are.
     probe = importlib.import_module("skyeim_ws.process.check").ask_backends
-    found = probe(config)
+    found = probe(config, services=services)
     if not found:
         print("there is nothing to ask: the program starts everything itself")
     for what, problem in found:
@@ -191,7 +198,13 @@ def make_parser() -> argparse.ArgumentParser:
     demo.add_argument("--port", type=_port, metavar="N", help="instead of the file's Port")
     demo.add_argument("--data-dir", metavar="DIR", help="where the data lives")
 
-    command("services", "Run the Message, Friend and Group services alone.", _services)
+    services = command("services", "Run the Message, Friend and Group services alone.", _services)
+    services.add_argument(
+        "what", nargs="?", choices=("migrate",), help="bring their database up to date instead"
+    )
+    services.add_argument(
+        "--dry-run", action="store_true", help="of migrate: print its SQL, change nothing"
+    )
 
     check = command("check", "Check a configuration file, start nothing.", _check)
     check.add_argument(
@@ -201,7 +214,14 @@ def make_parser() -> argparse.ArgumentParser:
         "certificates that do not fit their keys, folders that cannot be written to",
     )
     check.add_argument(
-        "--connect", action="store_true", help="ask Redis and the services that the file names"
+        "--connect",
+        action="store_true",
+        help="ask the Redis, services, etcd and database that the file names",
+    )
+    check.add_argument(
+        "--services",
+        action="store_true",
+        help="of --connect: ask what `skyeim-ws services` needs, not what `serve` does",
     )
 
     token = command("token", "Print an access token for a user.", _token)

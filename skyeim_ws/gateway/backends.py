@@ -119,9 +119,9 @@ def open_services(
 
     Inside of `together` the messages that were stored together are answered.
     """
-    message_pool = _open_pool(supervisor, "message", where.message_rpc)
-    friend_pool = _open_pool(supervisor, "friend", where.friend_rpc)
-    group_pool = _open_pool(supervisor, "group", where.group_rpc)
+    message_pool = open_pool(supervisor, "message", where.message_rpc)
+    friend_pool = open_pool(supervisor, "friend", where.friend_rpc)
+    group_pool = open_pool(supervisor, "group", where.group_rpc)
     friends, groups = FriendClient(friend_pool), GroupClient(group_pool)
     writer = Batcher(
         message_pool,
@@ -143,7 +143,8 @@ def open_services(
     )
 
 
-def _open_pool(supervisor: Supervisor, name: str, rpc: RpcConf) -> Pool:
+def open_pool(supervisor: Supervisor, name: str, rpc: RpcConf) -> Pool:
+    """Open the channels to one service, wherever it is and moves to."""
     pool = Pool(name, (), rpc.timeout / 1000, None if rpc.tls is None else _tls(rpc.tls))
     registry = rpc.registry
     source = resolved(watched(registry) if registry is not None else fixed(rpc.targets))

@@ -1,17 +1,23 @@
 """Whether what a configuration names answers, and lets the gateway do what it has to do."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from typing import NamedTuple
 
 import structlog
 
 from skyeim_ws.config.redis import RedisConf
-from skyeim_ws.config.tree import Backends, Config
-from skyeim_ws.gateway.backends import open_services
+from skyeim_ws.config.tree import Config, EtcdConf, RpcConf
+from skyeim_ws.discovery.etcd import EtcdFailed
+from skyeim_ws.discovery.watch import read_once
+from skyeim_ws.gateway.backends import open_pool
 from skyeim_ws.gateway.supervisor import Supervisor
 from skyeim_ws.logic.ports import Refused, Unavailable
+from skyeim_ws.rpc.friends import FriendClient
+from skyeim_ws.rpc.groups import GroupClient
+from skyeim_ws.rpc.messages import MessageClient
+from skyeim_ws.rpc.pool import Pool
 from skyeim_ws.store.access import refused_access
 from skyeim_ws.store.client import connect
 
@@ -41,12 +47,25 @@ async def probe(config: Config) -> list[Finding]:
     """
     found: list[Finding] = []
     if config.redis is not None:
-        found.append(await _ask("Redis", _redis(config)))
-    async with AsyncExitStack() as stack:
-        services = _configured_services(config, Supervisor(stack))
-        for name, question in services:
-            found.append(await _ask(name, question))
+        found.append(await _ask("Redis", _refused(config.redis)))
+    if config.etcd is not None:
+        found.append(await _ask("Etcd", _in_etcd(config.etcd, needed=False)))
+    for name, rpc, question in _services(config):
+        if rpc.registry is not None:
+            found.append(await _ask(f"{name}.Etcd", _in_etcd(rpc.registry, needed=True)))
+        async with AsyncExitStack() as stack:
+            pool = open_pool(Supervisor(stack), name.removesuffix("Rpc").lower(), rpc)
+            found.append(await _ask(name, _answers(question(pool))))
     return found
+
+
+async def probe_announced(config: Config) -> list[Finding]:
+    """Ask the etcd of each section in which the services announce themselves."""
+    return [
+        await _ask(f"{name}.Etcd", _in_etcd(rpc.etcd, needed=False))
+        for name, rpc, _ in _services(config)
+        if rpc.etcd is not None
+    ]
 
 
 async def redis_reached(redis: RedisConf) -> None:
@@ -69,9 +88,13 @@ async def _ask(what: str, question: Awaitable[str]) -> Finding:
         return Finding(what, str(error) or type(error).__name__)
 
 
-async def _redis(config: Config) -> str:
-    assert config.redis is not None  # noqa: S101 - the caller has looked
-    return await _refused(config.redis)
+async def _in_etcd(conf: EtcdConf, *, needed: bool) -> str:
+    """Read what stands under the key, which is needed by those who look for a service there."""
+    try:
+        found = await read_once(conf)
+    except EtcdFailed as error:
+        return f"does not answer: {error}"
+    return "" if found or not needed else f"nothing stands under the key {conf.key}"
 
 
 async def _refused(redis: RedisConf) -> str:
@@ -82,20 +105,29 @@ async def _refused(redis: RedisConf) -> str:
         await client.aclose()
 
 
-def _configured_services(
-    config: Config, supervisor: Supervisor
-) -> list[tuple[str, Awaitable[str]]]:
-    rpcs = (config.message_rpc, config.friend_rpc, config.group_rpc)
-    message, friend, group = rpcs
-    if config.redis is None or message is None or friend is None or group is None:
-        return []
-    where = Backends(config.redis, message, friend, group, private_redis=False)
-    services = open_services(config, where, supervisor)
-    return [
-        ("MessageRpc", _answers(services.messages.unread_count(_NOBODY))),
-        ("FriendRpc", _answers(services.friend_pages.friend_page(_NOBODY, 1, 1))),
-        ("GroupRpc", _answers(services.groups.joined(_NOBODY))),
-    ]
+def _services(
+    config: Config,
+) -> Iterator[tuple[str, RpcConf, Callable[[Pool], Awaitable[object]]]]:
+    """Give the services that are configured, and what each is asked."""
+    for name, rpc, question in (
+        ("MessageRpc", config.message_rpc, _ask_messages),
+        ("FriendRpc", config.friend_rpc, _ask_friends),
+        ("GroupRpc", config.group_rpc, _ask_groups),
+    ):
+        if rpc is not None:
+            yield name, rpc, question
+
+
+async def _ask_messages(pool: Pool) -> None:
+    await MessageClient(pool, FriendClient(pool).friends).unread_count(_NOBODY)
+
+
+async def _ask_friends(pool: Pool) -> None:
+    await FriendClient(pool).friend_page(_NOBODY, 1, 1)
+
+
+async def _ask_groups(pool: Pool) -> None:
+    await GroupClient(pool).joined(_NOBODY)
 
 
 async def _answers(call: Awaitable[object]) -> str:

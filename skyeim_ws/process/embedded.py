@@ -26,8 +26,8 @@ _SERVICES_SOCKET = "services.sock"
 _DATABASE_FILE = "skyeim.db"
 _REDIS_LOG = "valkey.log"
 
-_DATA_SOURCE_VARIABLE = "SKYEIM_DATA_SOURCE"
-_REDIS_VARIABLE = "SKYEIM_REDIS"
+DATA_SOURCE_VARIABLE = "SKYEIM_DATA_SOURCE"
+REDIS_VARIABLE = "SKYEIM_REDIS"
 _ANNOUNCE_VARIABLE = "SKYEIM_ANNOUNCE"
 _LOG_VARIABLE = "SKYEIM_LOG"
 _PUSH_SECRET_VARIABLE = "SKYEIM_PUSH_SECRET"  # noqa: S105 - a name
@@ -80,7 +80,7 @@ def services_command(
 ) -> list[str]:
     """Return the command line of the services; what is secret is in `services_environment`."""
     command = [sys.executable, "-m", "skyeim_ws.services.server"]
-    command += ["--data-source-env", _DATA_SOURCE_VARIABLE, "--redis-env", _REDIS_VARIABLE]
+    command += ["--data-source-env", DATA_SOURCE_VARIABLE, "--redis-env", REDIS_VARIABLE]
     command += ["--announce-env", _ANNOUNCE_VARIABLE, "--log-env", _LOG_VARIABLE]
     for address in addresses:
         command += ["--listen", address]
@@ -111,9 +111,9 @@ def services_environment(
     """Return what the services must know, and most of which the list of processes must not show."""
     return {
         _ANNOUNCE_VARIABLE: encode(announced),
-        _DATA_SOURCE_VARIABLE: data_source(config),
+        DATA_SOURCE_VARIABLE: data_source(config),
         _LOG_VARIABLE: logs.encode(config.named_log),
-        _REDIS_VARIABLE: redis.address.encode(),
+        REDIS_VARIABLE: redis.address.encode(),
         # Our own children show what no reload changes.
         _PUSH_SECRET_VARIABLE: config.push_event.own_secret or config.push_event.secret,
     }

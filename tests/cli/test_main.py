@@ -183,3 +183,10 @@ def test_the_package_can_be_run() -> None:
     assert re.fullmatch(
         rf"skyeim-ws {re.escape(__version__)} \((unknown|[0-9a-f]{{12}})\)\n", shown.stdout
     )
+
+
+def test_a_dry_run_of_nothing_is_wrong_usage(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["services", "--dry-run", "-f", str(file)]) == 2
+    assert "services migrate" in capsys.readouterr().err

@@ -31,6 +31,11 @@ def upgrade(connection: Connection) -> None:
     """
     if connection.dialect.name != "sqlite":
         _lock(connection)
+    run(connection)
+
+
+def run(connection: Connection) -> None:
+    """Run the revisions that the database lacks, whoever else does; raises SchemaError."""
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", f"{__package__.rpartition('.')[0]}:migrations")
     try:
