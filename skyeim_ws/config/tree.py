@@ -221,10 +221,15 @@ class WebConf:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShutdownConf:
-    """How long a stop takes: announced for `wrap_up_time`, over after `wait_time`."""
+    """How long a stop takes: what `pre_stop`, `wrap_up_time` and `wait_time` are together.
 
+    A node can take `login_rate` logins in a second besides its work.
+    """
+
+    pre_stop: SecondsOrNone = 0.0
     wrap_up_time: SecondsOrNone = 1.0
     wait_time: SecondsOrNone = 5.5
+    login_rate: Count = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -119,6 +119,10 @@ class Text(Enum):
         "this user logs in too often; two devices may be throwing each other out",
         "登录过于频繁，可能有两台设备在互相挤下线",
     )
+    TAKES_NOBODY = (
+        "this gateway takes no new connections; try again",
+        "此网关暂不接受新连接，请稍后重试",
+    )
     NEEDS_HTTP_1_1 = "a WebSocket needs HTTP/1.1", "WebSocket 需要 HTTP/1.1"
     NO_UPGRADE = (
         "this path is for WebSockets: Upgrade must be websocket",

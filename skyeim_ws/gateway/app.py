@@ -18,8 +18,9 @@ from skyeim_ws.conn.hub import Hub
 from skyeim_ws.conn.poller import Poller
 from skyeim_ws.conn.stats import Stats
 from skyeim_ws.gateway import http
-from skyeim_ws.gateway.backends import Store, forget_everyone, open_services, open_store
+from skyeim_ws.gateway.backends import forget_everyone, open_services, open_store
 from skyeim_ws.gateway.dispatch_table import dispatcher
+from skyeim_ws.gateway.draining import Drain
 from skyeim_ws.gateway.gauges import gauges, service_gauges
 from skyeim_ws.gateway.groups import group_routing
 from skyeim_ws.gateway.orders import orders
@@ -28,6 +29,7 @@ from skyeim_ws.gateway.presence import presence_keeping
 from skyeim_ws.gateway.readiness import Readiness
 from skyeim_ws.gateway.settings import lifetime, limits, max_connections, take
 from skyeim_ws.gateway.supervisor import Supervisor
+from skyeim_ws.gateway.waits import joined
 from skyeim_ws.logic.acks import Acks
 from skyeim_ws.logic.arrivals import Arrivals
 from skyeim_ws.logic.catch_up import CatchUp
@@ -36,7 +38,6 @@ from skyeim_ws.logic.cluster import Cluster
 from skyeim_ws.logic.delivery import PrivateDelivery
 from skyeim_ws.logic.events import EventPublisher
 from skyeim_ws.logic.offline import OfflineMessages
-from skyeim_ws.logic.ports import Unavailable
 from skyeim_ws.logic.receipts import Receipts
 from skyeim_ws.logic.renewal import Renewal
 from skyeim_ws.logic.requests import Requests
@@ -51,9 +52,6 @@ from skyeim_ws.store.bus import RedisBus
 from skyeim_ws.store.pipeline import Pipeline
 
 log = structlog.get_logger()
-
-_SUBSCRIBE_SECONDS = 10.0
-"""How long a node that reaches Redis may take to subscribe, before it takes connections anyhow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,14 +71,9 @@ class Gateway:
     stats: Stats
     reload: Callable[[Config], None]
     """Takes what may change of the configuration; raises OSError before it takes anything."""
+    drain: Drain
     failed: asyncio.Event
     """Set once the gateway has to be stopped: a permanent task has ended by itself."""
-
-    async def drain(self, wrap_up: float, wait: float) -> None:
-        """Let sends under way be answered, then send the clients away; times in seconds."""
-        await _until(lambda: not self.sending.under_way, wrap_up)
-        self.sessions.drain()
-        await _until(lambda: self.stats.connections_closed >= self.stats.connections_opened, wait)
 
 
 @asynccontextmanager
@@ -224,15 +217,24 @@ async def gateway(
         keeping.start(supervisor, store, cluster)
         heartbeat = Heartbeat(context)
         supervisor.keep("heartbeat", heartbeat.start(), heartbeat.close)
-        await _joined(store)
+        await joined(store)
 
         publisher = EventPublisher(user_router=user_router, friends=friends)
+        drain = Drain(
+            hub=hub,
+            sessions=sessions,
+            sending=sending,
+            stats=stats,
+            login_rate=config.shutdown.login_rate,
+            # Its workers stop together: they are no help to each other.
+            fleet=lambda: (store.lease.others + 1) / config.workers - 1,
+        )
         readiness = Readiness(
             supervisor=supervisor,
             heartbeat=heartbeat,
             store=store,
             pools=services.pools,
-            stopping=lambda: sessions.draining,
+            drain=drain,
         )
         measured = partial(
             gauges,
@@ -259,6 +261,7 @@ async def gateway(
                 receipts=receipts,
                 problems=readiness,
                 online=lambda: len(hub),
+                refuses=lambda: drain.idle,
                 build=made,
             ),
             build_pushes=partial(http.pushes, publisher=publisher),
@@ -278,6 +281,7 @@ async def gateway(
             writer=services.writer,
             stats=stats,
             reload=partial(take, ports, context, renewal, sessions),
+            drain=drain,
             failed=supervisor.failed,
         )
         cluster.orders = orders(
@@ -304,30 +308,5 @@ async def gateway(
         )
         log.info("gateway_listening", host=config.host, port=running.port, name=config.name, **made)
         yield running
-        ports.close()
-        await running.drain(config.shutdown.wrap_up_time, config.shutdown.wait_time)
+        await drain.stop(config.shutdown, ports.close)
         log.info("gateway_stopped", connections=len(hub))
-
-
-async def _joined(store: Store) -> None:
-    """Wait until this node hears the others and they know of it, unless Redis is away.
-
-    What others tell before that is lost for the clients here, such as that a friend has come.
-    Raises Unavailable if it may not stand beside them.
-    """
-    bus, lease = store.bus, store.lease
-    await _until(
-        lambda: (bus.ready.is_set() and lease.listed) or bool(lease.refused) or bus.redis_down,
-        _SUBSCRIBE_SECONDS,
-    )
-    if lease.refused:
-        raise Unavailable(lease.refused)
-    if not bus.ready.is_set():
-        log.warning("bus_not_subscribed_yet")
-
-
-async def _until(condition: Callable[[], bool], seconds: float) -> None:
-    """Wait for a condition, but no longer than this."""
-    deadline = asyncio.get_running_loop().time() + seconds
-    while not condition() and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
-        await asyncio.sleep(0.02)

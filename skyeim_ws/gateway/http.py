@@ -99,17 +99,18 @@ def application(
     receipts: Receipts,
     problems: Callable[[], list[str]],
     online: Callable[[], int],
+    refuses: Callable[[], bool],
     build: Mapping[str, str],
 ) -> HttpApplication:
     """Return the web application that users and services talk to.
 
-    `waiting` are the connections without a token. Raises ImportError if Tornado lacks something
-    that the connections need.
+    No client may connect while `refuses` says so. `waiting` are the connections without a token.
+    Raises ImportError if Tornado lacks something that the connections need.
     """
     require_hooks()
     secrets = config.auth.secrets
     origins = config.web_socket.origins
-    admission = Admission(secrets, CrossOrigin.of(origins, otherwise_any=True))
+    admission = Admission(secrets, CrossOrigin.of(origins, otherwise_any=True), refuses)
     asking = {"secrets": secrets, "messages": messages}
     of_members = asking | {"members": members}
     searching = {"secrets": secrets, "archive": archive, "members": members}

@@ -1,10 +1,11 @@
 """Why a gateway is not ready, by name: read from what its parts know, when somebody asks."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from skyeim_ws.conn.heartbeat import Heartbeat
 from skyeim_ws.gateway.backends import Store
+from skyeim_ws.gateway.draining import Drain
 from skyeim_ws.gateway.supervisor import Supervisor
 from skyeim_ws.handler.health_handler import FAILED
 from skyeim_ws.rpc.pool import Pool
@@ -21,11 +22,13 @@ class Readiness:
     heartbeat: Heartbeat
     store: Store
     pools: Sequence[Pool]
-    stopping: Callable[[], bool]
+    drain: Drain
 
     def __call__(self) -> list[str]:
         """Return what is wrong; operations.md says what each name means."""
         found = self.fatal()
+        if self.drain.idle:
+            found.append("draining")
         if self.heartbeat.lag > LOOP_LAG:
             found.append("loop_lags")
         found += self._of_redis()
@@ -40,7 +43,7 @@ class Readiness:
 
     def fatal(self) -> list[str]:
         """Return the reasons for which this node ends, or is to be started anew."""
-        states = {FAILED: self.supervisor.failed.is_set(), "stopping": self.stopping()}
+        states = {FAILED: self.supervisor.failed.is_set(), "stopping": self.drain.stopping}
         return [name for name, wrong in states.items() if wrong]
 
     def _of_redis(self) -> list[str]:

@@ -1,7 +1,7 @@
 """The handshake of a client: token, upgrade, origin, device, then the session."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -32,13 +32,20 @@ log = structlog.get_logger()
 
 MAX_DEVICE_CHARACTERS = 64
 
+_RETRY_SECONDS = 5
+"""When a client may try again that was refused by a node which takes nobody."""
+
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """Who may connect: whom these secrets vouch for, from these origins (none: from any)."""
+    """Who may connect: whom these secrets vouch for, from these origins (none: from any).
+
+    Nobody while `refuses` says so: a balancer then takes another node.
+    """
 
     secrets: Sequence[str] = field(repr=False)
     origins: CrossOrigin
+    refuses: Callable[[], bool]
 
 
 # Streamed, although it has none: so a body is not read before the request is refused for it.
@@ -118,6 +125,9 @@ class WSHandler(Client):
     def _refusal(
         self, session: Session, device: str | None, resume: str | None, confirm: str | None
     ) -> Refusal | None:
+        if self._admission.refuses():
+            again = {"Retry-After": str(_RETRY_SECONDS)}
+            return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, Text.TAKES_NOBODY(), again)
         if not self._is_origin_allowed():
             return Refusal(HTTPStatus.FORBIDDEN, Text.ORIGIN())
         if device is not None and not 1 <= len(device) <= MAX_DEVICE_CHARACTERS:

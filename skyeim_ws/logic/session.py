@@ -30,13 +30,10 @@ from skyeim_ws.logic.ports import (
 )
 from skyeim_ws.logic.progress import Wait
 from skyeim_ws.logic.session_state import session_of
+from skyeim_ws.logic.slots import FIRST_RETURN, SHORTEST_SPREAD
 from skyeim_ws.logic.tasks import Tasks
 
 log = structlog.get_logger()
-
-_RETRY_AFTER_MS = (500, 5000)
-"""When clients of a stopping node come back: spread, so that they do not come at once."""
-
 
 HANDOVER_SECONDS = 2.0
 """How long another node has to put back what it holds for a user who is here now."""
@@ -80,15 +77,27 @@ class Sessions:
         self._tasks = tasks
         self._server_name = server_name
         self.max_connections = max_connections
-        self.draining = False
+        self._draining = False
         self.on_claim_failed: Callable[[Client], None] | None = None
         # Users whose session on another node was told to end, and has not answered yet.
         self._handovers: dict[int, asyncio.Event] = {}
         self.received = receive
 
+    @property
+    def draining(self) -> bool:
+        """Whether new connections are sent away.
+
+        Then friends are not told of who leaves either: most are back in a moment, elsewhere.
+        """
+        return self._draining
+
+    @draining.setter
+    def draining(self, on: bool) -> None:
+        self._draining = self._announcer.stopping = on
+
     async def opened(self, client: Client) -> None:
         """Take the user's place, write presence, open with `connected` and the offline window."""
-        if self.draining:
+        if self._draining:
             self.send_away(client)
             return
         if len(self._hub) >= self.max_connections and client.user_id not in self._hub:
@@ -132,9 +141,11 @@ class Sessions:
         """End a connection for an operator: its client may not come back by itself."""
         self._kick(client, Text.SIGNED_OUT())
 
-    def send_away(self, client: Client) -> None:
-        """End a connection; its client comes back in a moment, to any node."""
-        delay = random.randint(*_RETRY_AFTER_MS)  # noqa: S311 - spreads load
+    def send_away(self, client: Client, seconds: float | None = None) -> None:
+        """End a connection; its client comes back to any node, in so many seconds or a moment."""
+        if seconds is None:
+            seconds = FIRST_RETURN + SHORTEST_SPREAD * random.random()  # noqa: S311 - spreads load
+        delay = round(1000 * seconds)
         client.disconnect(CloseCode.GOING_AWAY, Text.GOING_AWAY(delay=delay))
 
     def handed_over(self, user_id: int) -> None:
@@ -153,12 +164,6 @@ class Sessions:
                 session.group_ids += (group_id,)
                 joined.append(client)
         self._tasks.spawn(self._sync_group(group_id, members, joined))
-
-    def drain(self) -> None:
-        """Send every client away; refuse new ones."""
-        self.draining = self._announcer.stopping = True
-        for client in self._hub:
-            self.send_away(client)
 
     def _kick(self, client: Client, reason: Phrase) -> None:
         farewell = frame("kicked", Kicked(reason=reason.spoken(client.language)))

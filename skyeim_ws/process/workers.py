@@ -22,7 +22,7 @@ READY_TIMEOUT = 60.0
 """Seconds: a small machine takes long to import all this in several processes at once."""
 
 STOP_MARGIN = 5.0
-"""Seconds that a worker may need besides WrapUpTime and WaitTime, to write the rest to Redis."""
+"""Seconds that a worker may need besides what `Shutdown` gives it, to write the rest to Redis."""
 
 MAX_PORT = 65535
 
@@ -103,7 +103,7 @@ def assignments(config: Config, where: Backends, port: int, push_port: int) -> l
             name=f"{config.name}-{index}",
             log=config.named_log,
             port=port,
-            workers=1,
+            workers=count(config),
             redis=where.redis,
             message_rpc=where.message_rpc,
             friend_rpc=where.friend_rpc,
@@ -143,7 +143,7 @@ async def running(told: list[Assignment]) -> AsyncIterator[list[Child]]:
     async with AsyncExitStack() as stack:
         workers = [stack.enter_context(_worker(assignment)) for assignment in told]
         shutdown = told[0].config.shutdown
-        grace = shutdown.wrap_up_time + shutdown.wait_time + STOP_MARGIN
+        grace = shutdown.pre_stop + shutdown.wrap_up_time + shutdown.wait_time + STOP_MARGIN
         stack.push_async_callback(_stop, workers, grace)
         try:
             async with asyncio.TaskGroup() as starts:

@@ -40,7 +40,8 @@ def node_sessions_key(node: str) -> str:
 class NodeLease:
     """Renews the lease of this node, and cleans up after dead ones.
 
-    `renewed`: the last renewal was taken, which is a write. The users of a node that is reaped are
+    `renewed`: the last renewal was taken, which is a write. `others`: how many nodes are listed
+    besides this one. The users of a node that is reaped are
     marked, so that on their next login they get what it may have had in its hands.
 
     A node that finds others beside which it may not stand never joins them: `refused` says why.
@@ -65,6 +66,7 @@ class NodeLease:
         self._renew = scripts.read("renew_lease")
         self._renewed = -math.inf
         self.renewed = False
+        self.others = 0
         self.refused = ""
         self._task: asyncio.Task[None] | None = None
         self._reapers: dict[str, asyncio.Task[None]] = {}
@@ -162,6 +164,7 @@ class NodeLease:
                 self.renewed = True
                 others = dict(zip(signs[::2], signs[1::2], strict=True))
                 others.pop(self._node.encode(), None)
+                self.others = len(others)
                 for node in leases.look(loop.time(), others):
                     self._begin_reaping(node.decode(), on_reaped)
             except Unavailable:

@@ -8,6 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 from websockets.frames import Opcode
 
+from skyeim_ws.config.tree import ShutdownConf
 from skyeim_ws.conn.client import Client
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.raw import raw_user
@@ -40,7 +41,7 @@ async def test_1001_sends_everyone_away_and_says_when_to_return(make_world: Make
         users = [await world.login(user_id) for user_id in (1001, 1002, 1003)]
         async with asyncio.TaskGroup() as tasks:
             codes = [tasks.create_task(user.close_code()) for user in users]
-            await world.gateway.drain(1, 10)
+            await world.gateway.drain.stop(ShutdownConf(wrap_up_time=1, wait_time=10))
         assert [code.result() for code in codes] == [1001] * 3
         for user in users:
             reason = re.fullmatch(r"retry_after_ms=(\d+)", user.connection.close_reason or "")
@@ -53,7 +54,7 @@ async def test_1001_sends_everyone_away_and_says_when_to_return(make_world: Make
 @pytest.mark.gen_test
 async def test_1001_for_who_comes_while_the_gateway_stops(make_world: MakeWorld) -> None:
     async with make_world() as world:
-        await world.gateway.drain(0, 0)
+        await world.gateway.drain.stop(ShutdownConf(wrap_up_time=0, wait_time=0))
         late = await world.dial(1001)
         assert await late.close_code() == 1001
         assert (late.connection.close_reason or "").startswith("retry_after_ms=")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tornado.httpclient import HTTPResponse
 
-from skyeim_ws.config.tree import DevServerConf, PrometheusConf, PushEventConf
+from skyeim_ws.config.tree import DevServerConf, PrometheusConf, PushEventConf, ShutdownConf
 from skyeim_ws.ops.build import build
 from skyeim_ws.services import history
 from tests.gateway.conftest import MakeWorld
@@ -408,5 +408,5 @@ async def test_operators_get_health_and_metrics(make_world: MakeWorld) -> None:
         # The users' port shows none of it, and that of the metrics nothing else.
         assert (await world.get("/metrics")).code == 404
         assert (await ask(prometheus, "/healthz")).code == 404
-        await world.gateway.drain(0, 5)
+        await world.gateway.drain.stop(ShutdownConf(wrap_up_time=0, wait_time=5))
         assert (await ask(dev, "/healthz")).code == 503

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from skyeim_ws.config.tree import DevServerConf
+from skyeim_ws.config.tree import DevServerConf, ShutdownConf
 from skyeim_ws.logic.ports import Unavailable
 from skyeim_ws.ops.build import build
 from tests.gateway.conftest import MakeWorld
@@ -137,5 +137,5 @@ async def test_services_that_are_away(make_ready_world: MakeWorld) -> None:
 async def test_a_node_that_stops(make_ready_world: MakeWorld) -> None:
     async with make_ready_world() as world:
         await becomes(world)
-        await world.gateway.drain(0, 5)
+        await world.gateway.drain.stop(ShutdownConf(wrap_up_time=0, wait_time=5))
         assert await probed(world) == (RED, "stopping")

@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import delete, func, select, update
 from websockets.asyncio.client import connect
 
+from skyeim_ws.config.tree import ShutdownConf
 from skyeim_ws.services.tables import BLOCKED, friends, messages
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.raw import raw_user
@@ -128,7 +129,7 @@ async def test_a_stop_takes_everyone_out_of_redis(make_world: MakeWorld) -> None
         for user_id in (1001, 1002, 1003):
             await world.login(user_id)
         await online_becomes(world, {1001, 1002, 1003}, "group:online:g_demo")
-        await world.gateway.drain(0, 5)
+        await world.gateway.drain.stop(ShutdownConf(wrap_up_time=0, wait_time=5))
         await online_becomes(world, set())
         await online_becomes(world, set(), "group:online:g_demo")
 

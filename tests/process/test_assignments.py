@@ -34,7 +34,7 @@ WHERE = Backends(
 def test_a_worker_is_told_of_backends_that_it_need_not_start() -> None:
     for index, told in enumerate(workers.assignments(CONFIG, WHERE, 7000, 7001)):
         config = told.config
-        assert (told.index, config.name, config.workers) == (index, f"ws-{index}", 1)
+        assert (told.index, config.name) == (index, f"ws-{index}")
         assert (config.port, told.push_port) == (7000, 7001)
         assert (config.redis, config.message_rpc) == (WHERE.redis, WHERE.message_rpc)
         assert (config.friend_rpc, config.group_rpc) == (WHERE.friend_rpc, WHERE.group_rpc)
