@@ -19,7 +19,7 @@ from skyeim_ws.store.cluster import Cluster
 from skyeim_ws.store.keys import missed_key, node_channel, queue_key, session_key
 from skyeim_ws.store.messages import Order, decode_reply, encode
 from skyeim_ws.store.nodes import node_sessions_key
-from skyeim_ws.store.presence import USERS_KEY, group_key
+from skyeim_ws.store.presence import CHUNK, USERS_KEY, group_key
 from skyeim_ws.store.records import Seen, listing, read_listing
 from skyeim_ws.store.sessions import CLEAN
 from skyeim_ws.store.shard import Command, Shard
@@ -112,6 +112,51 @@ class Operators:
         read = map(offline.decode, entries)
         return any(entry is not None and entry.msg_id == msg_id for entry in read)
 
+    async def online_wrongly(self) -> dict[int, str]:
+        """Return who is shown online and is nowhere, with the session that Redis has, or ""."""
+        wrong: dict[int, str] = {}
+        cursor = 0
+        while True:
+            [(cursor, members)] = await self._ask(("SSCAN", USERS_KEY, cursor, "COUNT", CHUNK))
+            users = [int(member) for member in members if member.isdigit()]
+            sessions = await self._ask(*(("GET", session_key(user)) for user in users))
+            housed: list[tuple[int, str]] = []
+            for user, session in zip(users, sessions, strict=True):
+                found = (session or b"").decode()
+                if found in ("", CLEAN):
+                    wrong[user] = ""
+                else:
+                    housed.append((user, found))
+            listed = await self._ask(
+                *(
+                    ("HEXISTS", node_sessions_key(session.split(" ")[0]), user)
+                    for user, session in housed
+                )
+            )
+            wrong |= {
+                each: name for (each, name), known in zip(housed, listed, strict=True) if not known
+            }
+            cursor = int(cursor)
+            if not cursor:
+                return wrong
+
+    async def offline_wrongly(self, nodes: Collection[str]) -> set[int]:
+        """Return who is connected to one of the nodes and is not shown online."""
+        wrong: set[int] = set()
+        for node in nodes:
+            [keys] = await self._ask(("HKEYS", node_sessions_key(node)))
+            users = [int(key) for key in keys if key.isdigit()]
+            for start in range(0, len(users), CHUNK):
+                some = users[start : start + CHUNK]
+                [flags] = await self._ask(("SMISMEMBER", USERS_KEY, *some))
+                wrong.update(user for user, flag in zip(some, flags, strict=True) if not flag)
+        return wrong
+
+    async def shown_online(self) -> int:
+        """Return how many users `online:users` has."""
+        [count] = await self._ask(("SCARD", USERS_KEY))
+        return int(count)
+
     async def online_members(self, group_id: str) -> set[int]:
         """Return who of a group is online, as other services read it."""
         [members] = await self._ask(("SMEMBERS", group_key(group_id)))
@@ -146,6 +191,8 @@ class Operators:
         return answers
 
     async def _ask(self, *commands: Command) -> list[Any]:
+        if not commands:
+            return []
         async with asyncio.timeout(self._seconds):
             answers = await self._sender.send(commands, durable=False)
         for answer in answers:

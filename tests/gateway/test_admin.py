@@ -15,6 +15,7 @@ from tornado.netutil import bind_sockets
 from skyeim_ws import __version__
 from skyeim_ws.cli.admin import groups as admin_groups
 from skyeim_ws.cli.admin import nodes as admin_nodes
+from skyeim_ws.cli.admin import presence as admin_presence
 from skyeim_ws.cli.admin import users as admin_users
 from skyeim_ws.cli.admin import whereabouts as admin_whereabouts
 from skyeim_ws.cli.admin.calls import AdminError, connected
@@ -115,6 +116,28 @@ async def test_a_wrong_online_count_is_found_by_its_cause(make_world: MakeWorld)
         await world.redis.srem(USERS_KEY, 1001)
         shown = (await admin_users.show(operators, user(1001))).data
         assert names(shown) == ["online", "shown_offline_wrongly"]
+
+
+@pytest.mark.gen_test
+async def test_who_is_counted_wrongly_is_named_by_the_cause(make_world: MakeWorld) -> None:
+    async with make_world() as world, operator(world) as operators:
+        await world.login(1001)
+        await found(operators, 1001, "online")
+        right = await admin_presence.check(operators, Namespace())
+        assert right.text == (
+            "1 users are shown online, 1 are connected\n\nnobody is counted wrongly"
+        )
+        await world.redis.sadd(USERS_KEY, 1002, 1003)
+        await world.redis.srem(USERS_KEY, 1001)
+        await world.redis.set(session_key(1003), "dead-0123 0456")
+        assert (await admin_presence.check(operators, Namespace())).data == {
+            "shownOnline": 2,
+            "connected": 1,
+            "silent": [],
+            "shown_online_without_session": [1002],
+            "shown_online_by_dead_session": [1003],
+            "shown_offline_wrongly": [1001],
+        }
 
 
 @pytest.mark.gen_test

@@ -44,6 +44,7 @@ _NODE_EXAMPLES = """\
   skyeim-ws admin node show ws-1
 """
 _PRESENCE_EXAMPLES = """\
+  skyeim-ws admin presence check
   skyeim-ws admin presence repair -f etc/ws-cluster.yaml
 """
 _EXAMPLES = f"""{_FRIEND_EXAMPLES}{_GROUP_EXAMPLES}{_MESSAGE_EXAMPLES}{_USER_EXAMPLES}\
@@ -92,13 +93,11 @@ def add_commands(
     _add_node(_area(areas, "node", "Gateways that run.", _NODE_EXAMPLES), shared)
     _add_broadcast(areas, shared)
     presence = _area(areas, "presence", "Who is online.", _PRESENCE_EXAMPLES)
-    _command(
-        presence,
-        shared,
-        "repair",
-        "presence_repair",
-        "Have all gateways compare who is online with the truth.",
-    )
+    for name, summary in (
+        ("check", "Compare who is shown online with who is connected."),
+        ("repair", "Have all gateways compare who is online with the truth."),
+    ):
+        _command(presence, shared, name, f"presence_{name}", summary)
     _command(areas, shared, "unread", "unread", "Count a user's unread private messages.", "USER")
 
 

@@ -45,6 +45,7 @@ _OF_GATEWAYS: Mapping[str, Callable[[Operators, Namespace], Awaitable[Answer]]] 
     "broadcast": admin_nodes.broadcast,
     "node_list": admin_nodes.list_nodes,
     "node_show": admin_nodes.show,
+    "presence_check": admin_presence.check,
     "presence_repair": admin_presence.repair,
     "user_disconnect": admin_users.disconnect,
     "user_kick": admin_users.kick,
