@@ -290,6 +290,7 @@ async def gateway(
             catch_up=catch_up,
             reconciliation=keeping.reconciliation,
             readiness=readiness,
+            drain=drain,
             stats=stats,
             gauges=lambda: measured(gate=ports.gate),
         )

@@ -7,6 +7,7 @@ from typing import Any
 
 from skyeim_ws.conn.hub import Hub
 from skyeim_ws.conn.stats import Stats
+from skyeim_ws.gateway.draining import Drain
 from skyeim_ws.gateway.readiness import Readiness
 from skyeim_ws.logic.catch_up import CatchUp
 from skyeim_ws.logic.orders import Answer, Orders, broadcasting, of_users
@@ -21,6 +22,7 @@ def orders(
     catch_up: CatchUp,
     reconciliation: Reconciliation,
     readiness: Readiness,
+    drain: Drain,
     stats: Stats,
     gauges: Callable[[], Mapping[str, int | float]],
 ) -> Orders:
@@ -30,12 +32,24 @@ def orders(
     def show(_: Any) -> Answer:
         return {
             "problems": readiness(),
-            "draining": sessions.draining,
+            "draining": drain.idle,
             "secondsUp": round(time.monotonic() - began),
             "loopLag": round(readiness.heartbeat.lag, 3),
             "gauges": gauges(),
             "counters": asdict(stats),
         }
+
+    def begin(_: Any) -> Answer:
+        if drain.stopping:
+            return {"error": "it is stopping, and its clients leave anyhow"}
+        planned = drain.begin()
+        return {"clients": planned.clients, "seconds": round(planned.pace, 1)}
+
+    def end(_: Any) -> Answer:
+        if drain.stopping:
+            return {"error": "it is stopping, which nothing undoes"}
+        drain.end()
+        return {"clients": len(hub)}
 
     def repair(_: Any) -> Answer:
         reconciliation.ask()
@@ -45,5 +59,7 @@ def orders(
         **of_users(hub, sessions, catch_up),
         **broadcasting(hub),
         "node.show": show,
+        "node.drain": begin,
+        "node.undrain": end,
         "presence.repair": repair,
     }

@@ -11,6 +11,7 @@ import grpc
 import pytest
 from structlog.testing import capture_logs
 from tornado.netutil import bind_sockets
+from websockets.exceptions import InvalidStatus
 
 from skyeim_ws import __version__
 from skyeim_ws.cli.admin import groups as admin_groups
@@ -207,6 +208,31 @@ async def test_all_nodes_are_listed_and_each_is_shown(make_world: MakeWorld) -> 
             await admin_nodes.show(operators, Namespace(node="test-gateway"))
         with pytest.raises(AdminError, match="no node is called 'nobody'"):
             await admin_nodes.show(operators, Namespace(node="nobody"))
+
+
+@pytest.mark.gen_test
+async def test_a_node_is_drained_and_filled_again(make_world: MakeWorld) -> None:
+    async with make_world() as world, operator(world) as operators:
+        [first] = await operators.nodes()
+
+        def drain(*, cancel: bool = False, force: bool = False) -> Any:
+            words = Namespace(node=first.node, cancel=cancel, force=force)
+            return admin_nodes.drain(operators, words)
+
+        with pytest.raises(AdminError, match="no other gateway takes the clients"):
+            await drain()
+        await world.add_node()
+        alice = await world.login(1001)
+        answer = await drain()
+        assert answer.data["clients"] == 1
+        assert await alice.close_code() == 1001
+        nodes: Any = (await admin_nodes.list_nodes(operators, Namespace())).data["nodes"]
+        states = {node["node"]: node["state"] for node in nodes}
+        assert states[first.node] == "draining"
+        with pytest.raises(InvalidStatus):
+            await world.dial(1001)
+        await drain(cancel=True)
+        await world.login(1001)
 
 
 @pytest.mark.gen_test

@@ -42,6 +42,7 @@ _USER_EXAMPLES = """\
 _NODE_EXAMPLES = """\
   skyeim-ws admin node list -f etc/ws-cluster.yaml --env-file /etc/skyeim-ws/secrets.env
   skyeim-ws admin node show ws-1
+  skyeim-ws admin node drain ws-1
 """
 _PRESENCE_EXAMPLES = """\
   skyeim-ws admin presence check
@@ -185,8 +186,14 @@ def _add_node(area: Any, shared: _Shared) -> None:
         return _command(area, shared, name, f"node_{name}", summary)
 
     command("list", "Show all gateways, and how each is.")
-    for each in [command("show", "Show all that a gateway says of itself.")]:
+    show = command("show", "Show all that a gateway says of itself.")
+    drain = command("drain", "Send the clients of a gateway to the others, and stop nothing.")
+    for each in (show, drain):
         each.add_argument("node", metavar="NODE", help="its id, or its Name if no other has it")
+    drain.add_argument("--cancel", action="store_true", help="let it take clients again")
+    drain.add_argument(
+        "--force", action="store_true", help="also if no other gateway takes the clients"
+    )
 
 
 def _add_broadcast(areas: Any, shared: _Shared) -> None:

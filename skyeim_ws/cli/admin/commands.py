@@ -43,6 +43,7 @@ _OF_SERVICES: Mapping[str, tuple[ServiceName, _Command]] = {
 
 _OF_GATEWAYS: Mapping[str, Callable[[Operators, Namespace], Awaitable[Answer]]] = {
     "broadcast": admin_nodes.broadcast,
+    "node_drain": admin_nodes.drain,
     "node_list": admin_nodes.list_nodes,
     "node_show": admin_nodes.show,
     "presence_check": admin_presence.check,

@@ -54,6 +54,32 @@ async def show(operators: Operators, arguments: Namespace) -> Answer:
     return Answer(described, text)
 
 
+async def drain(operators: Operators, arguments: Namespace) -> Answer:
+    """Empty a gateway that goes on running, or have it take clients again."""
+    seen = await find(operators, arguments.node)
+    if arguments.cancel:
+        answer = await order(operators, seen.node, "node.undrain", {})
+        text = f"{seen.node} takes clients again; {answer['clients']} are still there"
+        return Answer({"node": seen.node, **answer}, text)
+    if not arguments.force:
+        await _others_take_over(operators, seen)
+    answer = await order(operators, seen.node, "node.drain", {})
+    return Answer(
+        {"node": seen.node, **answer},
+        f"{answer['clients']} clients leave {seen.node} within {answer['seconds']:g} s, and no "
+        "others come: `skyeim-ws admin node list` shows how many are left, `--cancel` undoes it",
+    )
+
+
+async def _others_take_over(operators: Operators, leaving: Seen) -> None:
+    others = [seen.node for seen in await listed(operators) if seen.node != leaving.node]
+    answers = await operators.order(others, "node.show", {}, ANSWER_SECONDS) if others else {}
+    if not any("error" not in each and not each["draining"] for each in answers.values()):
+        raise AdminError(
+            f"no other gateway takes the clients of {leaving.node}: start one, or say --force"
+        )
+
+
 async def broadcast(operators: Operators, arguments: Namespace) -> Answer:
     """Tell everybody who is connected of a maintenance, as the event `maintenance`."""
     notice: dict[str, object] = {"message": arguments.message}
