@@ -169,7 +169,7 @@ def test_every_metric_is_documented() -> None:
         "pipeline": types.SimpleNamespace(healthy=True, waiting=0, dropped=0, failed=0),
         "keeping": types.SimpleNamespace(departures=(), announcer=()),
     }
-    counters = {f"skyeim_ws_{field.name}_total" for field in dataclasses.fields(Stats)}
+    counters = {f"skyeim_ws_{name}_total" for name in Stats().counters()}
     measured = {"skyeim_ws_build_info"} | {f"skyeim_ws_{name}" for name in gauges(**parts)}
     measured |= {f"skyeim_ws_{name}" for name in service_gauges(())}
     documented = rows(section(OPERATIONS, "Metrics"))

@@ -3,7 +3,6 @@
 import asyncio
 import random
 from collections.abc import Iterable
-from enum import IntEnum
 from typing import Any, cast
 
 import structlog
@@ -11,7 +10,9 @@ from tornado.iostream import IOStream
 from tornado.web import HTTPError
 from tornado.websocket import WebSocketHandler, WebSocketProtocol
 
+from skyeim_ws.conn import ending
 from skyeim_ws.conn.context import ClientContext
+from skyeim_ws.conn.ending import NOBODY, Successor
 from skyeim_ws.conn.fields import ClientFields
 from skyeim_ws.conn.flusher import ACKS_OF_A_MESSAGE, MAX_WRITE
 from skyeim_ws.conn.framing import Opcode, encode
@@ -19,27 +20,13 @@ from skyeim_ws.conn.ledger import Delivery
 from skyeim_ws.conn.messages import chat_frame, hint_frames
 from skyeim_ws.conn.outbox import ACCEPTED, FOLDED, OVERFLOW
 from skyeim_ws.conn.rate import Verdict
+from skyeim_ws.conn.state import State
 from skyeim_ws.conn.tornado_private import Upgrade, forget_request
 from skyeim_ws.conn.wire import Wire
 from skyeim_ws.contract.codes import CloseCode
 from skyeim_ws.contract.texts import Phrase, Text
 
 log = structlog.get_logger()
-
-
-class State(IntEnum):
-    """The life of a connection; it only moves forward."""
-
-    CONNECTING = 0  # upgraded; frames wait until the session is set up
-    OPEN = 1
-    DRAINING = 2  # our close frame is on its way; nothing new is queued
-    CLOSED = 3
-
-    def advanced_to(self, later: "State") -> "State":
-        """Return the later state; raises ValueError if it is not later."""
-        if later <= self:
-            raise ValueError(f"a connection cannot go from {self.name} to {later.name}")
-        return later
 
 
 # A member of an enum costs a look-up of its own each time, on the way of every frame.
@@ -85,7 +72,7 @@ class Client(WebSocketHandler, ClientFields):
     async def open(self, *args: str, **kwargs: str) -> None:
         """Set up the session."""
         self.stats.connections_opened += 1
-        self.last_seen = now = self.context.clock()
+        self.last_seen = self.opened_at = now = self.context.clock()
         # A random phase of the interval: a crowd that came at once is not pinged at once.
         phase = random.random()  # noqa: S311 - not a secret
         self.next_ping = now + self.context.limits.ping_interval * phase
@@ -101,6 +88,7 @@ class Client(WebSocketHandler, ClientFields):
 
     def on_frame(self) -> None:
         """Note a sign of life."""
+        self.frames_in += 1
         self.last_seen = self.context.clock()
 
     def on_message(self, message: str | bytes) -> None:
@@ -127,13 +115,15 @@ class Client(WebSocketHandler, ClientFields):
             self._leave(self.outbox.take(self.outbox.size))
         elif self.state < _DRAINING:
             self._leave(b"")
+        self.ending = self.ending or ending.BY_CLIENT
 
     def on_closed(self, code: int | None) -> None:
         """Clean up after the socket is closed, whoever closed it; `code` is what the peer gave."""
         self._end()
         self._set_state(_CLOSED)
         self.stats.connections_closed += 1
-        log.info("connection_closed", user=self.user_id, conn=self.conn_id, code=code)
+        traffic = None if self._wire is None else self._wire.traffic
+        ending.tell(self, self.ending or ending.LOST, code, traffic, self.context.clock())
 
     # What the gateway calls.
 
@@ -159,6 +149,7 @@ class Client(WebSocketHandler, ClientFields):
         for delivery in waiting:
             self.ledger.add(delivery)
         self.outbox.prepend(opening)
+        self.frames_out += len(opening)
         self._set_state(_OPEN)
         if self._wire is not None:
             self.direct = self._wire.direct
@@ -178,6 +169,7 @@ class Client(WebSocketHandler, ClientFields):
             self._drop_slow()
             return
         self.stats.frames_queued += 1
+        self.frames_out += 1
         self._request_flush()
 
     def send_group(self, frame: bytes, group_id: str, seq: int) -> None:
@@ -195,6 +187,7 @@ class Client(WebSocketHandler, ClientFields):
         else:
             self.acks_due += ACKS_OF_A_MESSAGE
             self.stats.frames_queued += 1
+            self.frames_out += 1
         self._request_flush()
 
     def offer(self, frame: bytes) -> None:
@@ -202,6 +195,7 @@ class Client(WebSocketHandler, ClientFields):
         if self.state >= _DRAINING:
             return
         if self.outbox.offer(frame) is ACCEPTED:
+            self.frames_out += 1
             self._request_flush()
         else:
             self.stats.frames_shed += 1
@@ -240,25 +234,26 @@ class Client(WebSocketHandler, ClientFields):
         """Cover unconfirmed messages by a ping, as soon as one is due."""
         self._request_flush()
 
-    def disconnect(self, code: CloseCode, reason: Phrase, farewell: bytes = b"") -> None:
+    def disconnect(
+        self,
+        code: CloseCode,
+        reason: Phrase,
+        farewell: bytes = b"",
+        successor: Successor = NOBODY,
+    ) -> None:
         """Close the connection: what is queued, the farewell frame, then the close frame.
 
-        The client is out of service when this returns; the peer has some seconds to answer.
+        The client is out of service when this returns; the peer has some seconds to answer. The
+        log names the `successor`.
         """
         if self.state >= _DRAINING or self._wire is None:
             return
+        self.ending = ending.by_gateway(code, reason, successor)
         # Nothing waits in order for a peer that does not read; its messages are returned.
         opening = self.state is _CONNECTING or code is CloseCode.SLOW_CONSUMER
         last = b"" if opening or not self.outbox else self.outbox.take(self.outbox.size)
         self._leave(last + farewell)
         self._wire.close(code, reason.spoken(self.language))
-        log.info(
-            "connection_closing",
-            user=self.user_id,
-            conn=self.conn_id,
-            code=int(code),
-            reason=str(reason),
-        )
 
     @property
     def reading_paused(self) -> bool:
@@ -336,7 +331,9 @@ class Client(WebSocketHandler, ClientFields):
         self._ended = True
         self.context.awaiting_confirmation.discard(self)
         self.context.timer_wheel.discard(self)
-        self.context.events.ended(self, self.ledger.drain())
+        undelivered = self.ledger.drain()
+        self.unconfirmed = len(undelivered)
+        self.context.events.ended(self, undelivered)
 
     def _set_state(self, state: State) -> None:
         old, self.state = self.state, self.state.advanced_to(state)
@@ -346,4 +343,5 @@ class Client(WebSocketHandler, ClientFields):
             conn=self.conn_id,
             old=old.name,
             new=state.name,
+            code=self.ending and self.ending.code,
         )

@@ -1,8 +1,10 @@
 """What is kept for each connection; ten thousand idle ones cost memory and nothing else."""
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
+from skyeim_ws.conn.ending import Ending
 from skyeim_ws.conn.flusher import Flusher
 from skyeim_ws.conn.ledger import Ledger
 from skyeim_ws.conn.limits import Limits
@@ -10,6 +12,9 @@ from skyeim_ws.conn.outbox import Outbox
 from skyeim_ws.conn.rate import TokenBucket
 from skyeim_ws.conn.stats import Stats
 from skyeim_ws.contract.texts import Language
+
+MAX_USER_AGENT = 200
+"""Characters that are kept; browsers say about 110."""
 
 
 class ClientFields:
@@ -26,8 +31,11 @@ class ClientFields:
         "connected_at",
         "device",
         "direct",
+        "ending",
         "expires_at",
         "flusher",
+        "frames_in",
+        "frames_out",
         "in_flight",
         "language",
         "last_ping",
@@ -35,9 +43,13 @@ class ClientFields:
         "ledger",
         "next_check",
         "next_ping",
+        "opened_at",
         "outbox",
+        "remote",
         "session",
         "stats",
+        "unconfirmed",
+        "user_agent",
         "user_id",
     )
 
@@ -45,6 +57,8 @@ class ClientFields:
     user_id: int
     conn_id: str
     device: str
+    remote: str
+    user_agent: str
     connected_at: int
     expires_at: float
 
@@ -62,6 +76,10 @@ class ClientFields:
         # How many frames may still acknowledge what was sent: the limit does not count those.
         self.acks_due = 0
         self.in_flight = 0
+        # For the line that tells of the connection at its end.
+        self.opened_at = now
+        self.frames_in = self.frames_out = self.unconfirmed = 0
+        self.ending: Ending | None = None
         self.language = Language.EN
         self.last_seen = now
         self.next_check = now
@@ -71,12 +89,23 @@ class ClientFields:
         self.session: Any = None
 
     def identify(
-        self, *, user_id: int, conn_id: str, device: str, connected_at: int, expires_at: float
+        self,
+        *,
+        user_id: int,
+        conn_id: str,
+        device: str,
+        connected_at: int,
+        expires_at: float,
+        remote: str = "",
+        user_agent: str = "",
     ) -> None:
         """Say who this is, before the upgrade.
 
         `connected_at` is in Unix seconds, `expires_at` on the context's clock.
         """
+        self.remote = remote
+        # Thousands of clients have the same one.
+        self.user_agent = sys.intern(user_agent[:MAX_USER_AGENT])
         self.user_id = user_id
         self.conn_id = conn_id
         self.device = device

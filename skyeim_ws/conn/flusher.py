@@ -25,6 +25,7 @@ class Receiver(Protocol):
 
     user_id: int
     acks_due: int
+    frames_out: int
     direct: Callable[[bytes], int] | None
 
     def write_queued(self) -> None:
@@ -73,7 +74,8 @@ class Fanout:
                 self._queue(receiver)
             return 0
         written = 0
-        acks = ACKS_OF_A_MESSAGE * len(self._frames)
+        frames = len(self._frames)
+        acks = ACKS_OF_A_MESSAGE * frames
         senders = self._senders
         for receiver in self._receivers:
             direct = receiver.direct
@@ -87,8 +89,9 @@ class Fanout:
             if sent != size:
                 receiver.write_rest(memoryview(data)[sent:])
             receiver.acks_due += acks
+            receiver.frames_out += frames
             written += 1
-        return written * len(self._frames)
+        return written * frames
 
     def _queue(self, receiver: Receiver) -> None:
         for frame, seq, sender_id in self._frames:

@@ -4,9 +4,10 @@ import asyncio
 
 import structlog
 
-from skyeim_ws.conn.client import Client, State
+from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.context import ClientContext
 from skyeim_ws.conn.limits import Limits
+from skyeim_ws.conn.state import State
 from skyeim_ws.contract.codes import CloseCode
 from skyeim_ws.contract.texts import Text
 

@@ -1,6 +1,7 @@
 """Counters of the live connections: plain integers, cheap enough for every frame."""
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field, fields
 
 
 @dataclass(slots=True)
@@ -30,3 +31,10 @@ class Stats:
     groups_refused: int = 0
     group_seqs_refused: int = 0
     typing_refused: int = 0
+    closes: Counter[int] = field(default_factory=Counter)
+    """The connections that have ended, by close code."""
+
+    def counters(self) -> dict[str, int]:
+        """Return those that are plain numbers, by name."""
+        found = ((each.name, getattr(self, each.name)) for each in fields(self))
+        return {name: value for name, value in found if isinstance(value, int)}

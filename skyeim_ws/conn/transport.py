@@ -16,6 +16,7 @@ from tornado.concurrent import Future
 from tornado.iostream import IOStream, StreamClosedError
 
 from skyeim_ws.conn.poller import Poller
+from skyeim_ws.conn.tcp_info import Traffic, traffic
 from skyeim_ws.conn.tornado_private import may_take_socket, take_socket
 
 READ_BYTES = 16384
@@ -44,6 +45,9 @@ class TransportEvents(Protocol):
 
 class Transport(Protocol):
     """Reads when it is told to; writes at once what the kernel takes, and keeps the rest."""
+
+    traffic: Traffic | None
+    """What has passed, once it is closed; None for a stream that was closed by the other side."""
 
     @property
     def direct(self) -> Callable[[bytes], int] | None:
@@ -92,12 +96,13 @@ def adopt_socket(
 class SocketTransport:
     """A plain socket; None if it was gone before."""
 
-    __slots__ = ("_events", "_poller", "_reading", "_socket", "_waiting")
+    __slots__ = ("_events", "_poller", "_reading", "_socket", "_waiting", "traffic")
 
     def __init__(self, own: socket.socket | None, events: TransportEvents, poller: Poller) -> None:
         self._events = events
         self._poller = poller
         self._socket = own
+        self.traffic: Traffic | None = None
         self._reading = False
         # What the kernel has not taken yet; None while there is nothing, as there seldom is.
         self._waiting: bytearray | None = None
@@ -151,6 +156,7 @@ class SocketTransport:
         own, self._socket = self._socket, None
         self._waiting = None
         if own is not None:
+            self.traffic = traffic(own)
             self._poller.forget(own.fileno())
             own.close()
 
@@ -214,13 +220,14 @@ class SocketTransport:
 class StreamTransport:
     """A stream of Tornado, for TLS."""
 
-    __slots__ = ("_events", "_reading", "_resumed", "_stream")
+    __slots__ = ("_events", "_reading", "_resumed", "_stream", "traffic")
 
     direct = None
 
     def __init__(self, stream: IOStream, events: TransportEvents) -> None:
         self._events = events
         self._stream = stream
+        self.traffic: Traffic | None = None
         self._reading: asyncio.Task[None] | None = None
         self._resumed: asyncio.Event | None = None
 
@@ -259,6 +266,8 @@ class StreamTransport:
 
     def close(self) -> None:
         """Close at once."""
+        if not self._stream.closed():
+            self.traffic = traffic(self._stream.socket)
         self._stream.close()
         if self._reading is not None and self._reading is not asyncio.current_task():
             self._reading.cancel()

@@ -20,6 +20,7 @@ from skyeim_ws.conn.framing import (
     encode_close,
 )
 from skyeim_ws.conn.poller import Poller
+from skyeim_ws.conn.tcp_info import Traffic
 from skyeim_ws.conn.transport import adopt_socket
 from skyeim_ws.contract.codes import CloseCode
 from skyeim_ws.contract.texts import Phrase, Text
@@ -102,6 +103,11 @@ class Wire:
     def direct(self) -> Callable[[bytes], int] | None:
         """The socket's own `send`, while it may be used in place of ours."""
         return None if self._blocked or self._closed_by_us else self._transport.direct
+
+    @property
+    def traffic(self) -> Traffic | None:
+        """What has passed, once it is closed and if the kernel has said so."""
+        return self._transport.traffic
 
     def start(self) -> None:
         """Begin to read."""

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from socket import socket
 
@@ -299,7 +299,7 @@ async def gateway(
             config,
             metrics.registry(
                 made,
-                lambda: asdict(stats),
+                stats.counters,
                 lambda: measured(gate=ports.gate),
                 lambda: service_gauges(services.pools),
             ),

@@ -34,7 +34,7 @@ from skyeim_ws.handler.contact_handler import (
 from skyeim_ws.handler.cors import CrossOrigin
 from skyeim_ws.handler.gate import Gate
 from skyeim_ws.handler.health_handler import HealthHandler
-from skyeim_ws.handler.http_application import HttpApplication
+from skyeim_ws.handler.http_application import SOCKET_PATH, HttpApplication
 from skyeim_ws.handler.limits import CallLimit, CallsUnderWay, Handshakes, LoginLimit
 from skyeim_ws.handler.message_handler import (
     GroupHistoryHandler,
@@ -118,7 +118,7 @@ def application(
     marking = {"secrets": secrets, "receipts": receipts}
     return HttpApplication(
         [
-            (r"/ws", WSHandler, {"context": context, "admission": admission}),
+            (SOCKET_PATH, WSHandler, {"context": context, "admission": admission}),
             (r"/health", HealthHandler, {"online": online, "problems": problems, "build": build}),
             *_push_routes(config, publisher),
             *_page_routes(config),

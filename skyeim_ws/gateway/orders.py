@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from typing import Any
 
 from skyeim_ws.conn.hub import Hub
@@ -36,7 +35,7 @@ def orders(
             "secondsUp": round(time.monotonic() - began),
             "loopLag": round(readiness.heartbeat.lag, 3),
             "gauges": gauges(),
-            "counters": asdict(stats),
+            "counters": stats.counters(),
         }
 
     def begin(_: Any) -> Answer:

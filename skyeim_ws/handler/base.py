@@ -81,8 +81,15 @@ def language_of(handler: RequestHandler) -> Language:
     return preferred(handler.request.headers.get("Accept-Language", ""), gate_of(handler).language)
 
 
+def notes(handler: RequestHandler) -> dict[str, object]:
+    """Return what the log's line of this request says beside the usual; it may be added to."""
+    found: dict[str, object] = vars(handler).setdefault("notes", {})
+    return found
+
+
 def fail(handler: RequestHandler, status: int, code: int, phrase: Phrase) -> None:
     """Finish a request with an error that its caller can read."""
+    notes(handler).setdefault("reason", str(phrase))
     message = phrase.spoken(language_of(handler))
     answer(handler, status, {"code": code, "message": message})
 
@@ -92,16 +99,18 @@ def authenticate(handler: RequestHandler, secrets: Sequence[str]) -> Identity | 
     try:
         identity = verify(bearer_token(handler.request), secrets)
     except TokenError as error:
-        log.info("token_refused", reason=str(error), remote=handler.request.remote_ip)
+        notes(handler)["reason"] = str(error)
         handler.set_header("WWW-Authenticate", "Bearer")
         fail(handler, HTTPStatus.UNAUTHORIZED, 401, error.phrase)
         return None
+    notes(handler)["user"] = identity.user_id
     gate_of(handler).known(handler.request)
     return identity
 
 
 def answer_limited(handler: RequestHandler, code: int, phrase: Phrase, wait: float) -> None:
     """Answer who comes too often with 429, and say when to come again; `wait` in seconds."""
+    notes(handler)["reason"] = str(phrase)
     handler.set_header("Retry-After", str(math.ceil(wait)))
     message = phrase.spoken(language_of(handler))
     body = {"code": code, "message": message, "retry_after_ms": math.ceil(1000 * wait)}

@@ -8,11 +8,16 @@ import structlog
 from tornado.httputil import HTTPServerRequest
 from tornado.web import Application, RequestHandler
 
+from skyeim_ws.conn.fields import MAX_USER_AGENT
+from skyeim_ws.contract.slow import duration
 from skyeim_ws.contract.texts import Text
-from skyeim_ws.handler.base import JsonHandler
+from skyeim_ws.handler.base import JsonHandler, notes
 from skyeim_ws.handler.gate import Gate
 
 log = structlog.get_logger()
+
+SOCKET_PATH = "/ws"
+PUSH_PATH = "/api/push"
 
 
 class NotFoundHandler(JsonHandler):
@@ -30,7 +35,7 @@ class HttpApplication(Application):
         super().__init__(
             list(routes),
             default_handler_class=NotFoundHandler,
-            log_function=_log_request,
+            log_function=log_request,
             gate=gate,
         )
         self.gate = gate
@@ -54,9 +59,28 @@ def origin_form(target: str) -> str:
     return "/" + rest.partition("/")[2]
 
 
-def _log_request(handler: RequestHandler) -> None:
-    """Log a failed request by its path alone: the query may hold a token."""
-    status = handler.get_status()
+def log_request(handler: RequestHandler) -> None:
+    """Log a request that was answered, by its path alone: the query may hold a token."""
+    status, request = handler.get_status(), handler.request
+    fields = {
+        "method": request.method,
+        "path": request.path,
+        "status": status,
+        "duration": duration(request.request_time()),
+        **notes(handler),
+        "remote": request.remote_ip,
+        "user_agent": request.headers.get("User-Agent", "")[:MAX_USER_AGENT],
+    }
+    if status == HTTPStatus.SWITCHING_PROTOCOLS:
+        return  # the connection has lines of its own
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        request = handler.request
-        log.warning("request_failed", method=request.method, path=request.path, status=status)
+        log.warning("request_failed", **fields)
+    elif request.path == SOCKET_PATH:
+        log.info("handshake_refused", **fields)
+    elif status >= HTTPStatus.BAD_REQUEST:
+        log.info("call_refused", **fields)
+    elif "user" in fields or request.path.startswith(PUSH_PATH):
+        log.info("call_answered", **fields)
+    else:
+        # Anybody may ask for these: probes do so each second, and a page has many files.
+        log.debug("call_answered", **fields)

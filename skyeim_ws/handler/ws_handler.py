@@ -80,7 +80,6 @@ class WSHandler(Client):
         wait = gate.logins.wait(identity.user_id, gate.clock())
         if wait:
             gate.stats.logins_limited += 1
-            log.info("login_limited", user=identity.user_id, remote=self.request.remote_ip)
             answer_limited(self, HTTPStatus.TOO_MANY_REQUESTS, Text.LOGS_IN_TOO_OFTEN(), wait)
             return
         self.language = language_of(self)
@@ -94,6 +93,8 @@ class WSHandler(Client):
             device=device or "",
             connected_at=int(now),
             expires_at=self.context.clock() + identity.expires_at - now,
+            remote=self.request.remote_ip or "",
+            user_agent=self.request.headers.get("User-Agent", ""),
         )
 
     async def open(self, *args: str, **kwargs: str) -> None:
@@ -103,7 +104,8 @@ class WSHandler(Client):
             user=self.user_id,
             conn=self.conn_id,
             device=self.device,
-            remote=self.request.remote_ip,
+            remote=self.remote,
+            user_agent=self.user_agent,
         )
         await super().open(*args, **kwargs)
 

@@ -40,10 +40,11 @@ class Bus(Protocol):
     def redis_down(self) -> bool:
         """Whether Redis is away, and with it what the others tell."""
 
-    async def kick(self, node: str, user_id: int, conn_id: str) -> bool:
+    async def kick(self, node: str, user_id: int, conn_id: str, successor: tuple[str, str]) -> bool:
         """Tell a node that a newer login has taken the place of its connection.
 
-        Returns whether that node listens. Raises Unavailable.
+        `successor` is the id of the newer connection and the address of its client. Returns
+        whether that node listens. Raises Unavailable.
         """
 
     def handed_over(self, node: str, user_id: int) -> None:
@@ -86,8 +87,8 @@ class BusEvents(Protocol):
     ) -> None:
         """Send a frame to the members of a group who are here."""
 
-    def kicked(self, user_id: int, conn_id: str, node: str) -> None:
-        """End the connection: a newer login on that node has taken its place."""
+    def kicked(self, user_id: int, conn_id: str, node: str, successor: tuple[str, str]) -> None:
+        """End the connection: a newer login on that node, `successor`, has taken its place."""
 
     def handed_over(self, user_id: int) -> None:
         """Note that the older session of a user has put back what it held."""

@@ -10,9 +10,10 @@ from typing import TypeVar
 import structlog
 from msgspec.structs import replace
 
-from skyeim_ws.conn.client import Client, State
+from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.ledger import Delivery, DeliveryState
 from skyeim_ws.conn.messages import ChatMessage, encode_data
+from skyeim_ws.conn.state import State
 from skyeim_ws.logic.offline import OfflineMessages
 from skyeim_ws.logic.ports import (
     HistoryMessage,

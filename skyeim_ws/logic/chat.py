@@ -6,7 +6,7 @@ from functools import partial
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from skyeim_ws.conn.client import Client, State
+from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.group_router import GroupFrame, GroupRouter
 from skyeim_ws.conn.hub import Hub
 from skyeim_ws.conn.ledger import Delivery
@@ -19,6 +19,7 @@ from skyeim_ws.conn.messages import (
     frame,
     new_msg_id,
 )
+from skyeim_ws.conn.state import State
 from skyeim_ws.contract.codes import CloseCode, Reason
 from skyeim_ws.contract.texts import Language, Text
 from skyeim_ws.logic.acks import Acks

@@ -6,9 +6,11 @@ from itertools import islice
 
 import structlog
 
-from skyeim_ws.conn.client import Client, State
+from skyeim_ws.conn.client import Client
+from skyeim_ws.conn.ending import Successor
 from skyeim_ws.conn.group_router import GroupFrame, GroupRouter
 from skyeim_ws.conn.hub import Hub
+from skyeim_ws.conn.state import State
 from skyeim_ws.logic.acks import Acks
 from skyeim_ws.logic.announcer import Announcer
 from skyeim_ws.logic.arrivals import Arrivals
@@ -106,15 +108,17 @@ class Cluster:
         if not self._router.publish(group_id, item) and not ephemeral:
             log.warning("group_frame_dropped", group=group_id, seq=seq)
 
-    def kicked(self, user_id: int, conn_id: str, node: str) -> None:
-        """End the connection: a newer login on that node has taken its place."""
+    def kicked(self, user_id: int, conn_id: str, node: str, successor: tuple[str, str]) -> None:
+        """End the connection: a newer login on that node, `successor`, has taken its place."""
         client = self._hub.get(user_id)
         if client is not None:
+            by = Successor(*successor)
             if client.conn_id == conn_id:
-                self._sessions.kick(client)
+                self._sessions.kick(client, by)
             elif client.state is State.CONNECTING:
                 # Its claim may have given it this name, and the answer is still on its way.
                 session_of(client).kicked_as = conn_id
+                session_of(client).kicked_by = by
         if node:
             # Also for one that has ended before: what it held is on its way into the queue.
             self._bus.handed_over(node, user_id)

@@ -5,9 +5,10 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from skyeim_ws.conn.client import Client, State
+from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.hub import Hub
 from skyeim_ws.conn.ledger import Delivery, DeliveryState
+from skyeim_ws.conn.state import State
 from skyeim_ws.conn.stats import Stats
 from skyeim_ws.logic.acks import Acks
 from skyeim_ws.logic.catch_up import CatchUp, Hold

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from msgspec import UNSET
 
-from skyeim_ws.conn.client import Client, State
+from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.ledger import Delivery
 from skyeim_ws.conn.messages import ClientAck, GroupRead, Read, ReadReceipt, frame, now_seconds
+from skyeim_ws.conn.state import State
 from skyeim_ws.contract.codes import Reason
 from skyeim_ws.contract.texts import Text
 from skyeim_ws.logic.acks import Acks

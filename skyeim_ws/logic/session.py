@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from skyeim_ws.conn.client import Client, State
+from skyeim_ws.conn.client import Client
+from skyeim_ws.conn.ending import NOBODY, Successor
 from skyeim_ws.conn.hub import Hub
 from skyeim_ws.conn.ledger import Delivery
 from skyeim_ws.conn.messages import Connected, Kicked, frame
+from skyeim_ws.conn.state import State
 from skyeim_ws.contract.codes import CloseCode
 from skyeim_ws.contract.texts import Phrase, Text
 from skyeim_ws.logic.announcer import Announcer
@@ -110,7 +112,7 @@ class Sessions:
             session_of(client).group_ids = self._departures.returned(client.user_id)
         else:
             session_of(client).group_ids = session_of(previous).group_ids
-            self.kick(previous)
+            self.kick(previous, Successor(client.conn_id, client.remote))
         await self._start(client)
         self._tasks.spawn(self._introduce(client), client)
 
@@ -131,11 +133,11 @@ class Sessions:
                 client.user_id, Departure(client.conn_id, session.group_ids, session.replaced)
             )
 
-    def kick(self, client: Client) -> None:
-        """End a connection whose place a newer login has taken."""
+    def kick(self, client: Client, successor: Successor = NOBODY) -> None:
+        """End a connection whose place a newer login has taken: `successor`, if it is known."""
         session_of(client).replaced = True
         client.context.stats.kicked += 1
-        self._kick(client, Text.KICKED())
+        self._kick(client, Text.KICKED(), successor)
 
     def sign_out(self, client: Client) -> None:
         """End a connection for an operator: its client may not come back by itself."""
@@ -165,9 +167,9 @@ class Sessions:
                 joined.append(client)
         self._tasks.spawn(self._sync_group(group_id, members, joined))
 
-    def _kick(self, client: Client, reason: Phrase) -> None:
+    def _kick(self, client: Client, reason: Phrase, successor: Successor = NOBODY) -> None:
         farewell = frame("kicked", Kicked(reason=reason.spoken(client.language)))
-        client.disconnect(CloseCode.KICKED, reason, farewell)
+        client.disconnect(CloseCode.KICKED, reason, farewell, successor)
 
     def _rename(self, client: Client, conn_id: str) -> None:
         """Take the id that makes this session the newest, also by a clock that is behind."""
@@ -181,7 +183,7 @@ class Sessions:
                     client.user_id, Departure(conn_id, session.group_ids, session.replaced)
                 )
         elif session_of(client).kicked_as == conn_id:
-            self.kick(client)
+            self.kick(client, session_of(client).kicked_by)
 
     def _enter_node_sessions(self, client: Client) -> None:
         session = session_of(client)
@@ -253,7 +255,9 @@ class Sessions:
         """Have a node kick its connection and put back what that holds; raises Unavailable."""
         handover = self._handovers[client.user_id] = asyncio.Event()
         try:
-            heard = await self._bus.kick(node, client.user_id, conn_id)
+            heard = await self._bus.kick(
+                node, client.user_id, conn_id, Successor(client.conn_id, client.remote)
+            )
             self._registry.forget_replaced(client.user_id, node, conn_id)
             if not heard:
                 raise Unavailable("nobody hears it")

@@ -5,6 +5,7 @@ from collections import deque
 import msgspec
 
 from skyeim_ws.conn.client import Client
+from skyeim_ws.conn.ending import NOBODY, Successor
 from skyeim_ws.logic.outgoing import Outgoing
 
 
@@ -31,6 +32,8 @@ class Session(msgspec.Struct, eq=False, gc=False):
     """Messages that wait for those; None while there are none."""
     kicked_as: str = ""
     """The id under which it was kicked, before the answer to its claim gave it that id."""
+    kicked_by: Successor = NOBODY
+    """By which connection."""
 
 
 def session_of(client: Client) -> Session:

@@ -28,11 +28,12 @@ SERVICES = "services"
 """The process of our own business services."""
 
 LINES_PER_MINUTE = 60
-"""Lines of one kind, of those that callers without a token can cause."""
+"""Lines of one kind, of those that callers without a token can cause, or a slow service."""
 
 _ANYONE_CAUSES = frozenset(
-    {"token_refused", "push_refused", "handshake_dropped", "login_limited", "request_failed"}
+    {"handshake_refused", "handshake_dropped", "call_refused", "push_refused", "request_failed"}
 )
+_SLOW = "slow_"
 _METHODS = ("debug", "info", "warning", "error", "critical", "exception")
 _TORNADO = "tornado."
 _QUOTED = re.compile("[:'\"]")
@@ -128,7 +129,9 @@ class _LineLimiter:
         """Look at an event of ours, as a processor."""
         self._tell()
         name = event["event"]
-        if name in _ANYONE_CAUSES and not self._limit.admits(name, self._clock()):
+        if (name in _ANYONE_CAUSES or name.startswith(_SLOW)) and not self._limit.admits(
+            name, self._clock()
+        ):
             raise structlog.DropEvent
         return event
 

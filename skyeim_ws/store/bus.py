@@ -114,13 +114,13 @@ class RedisBus:
             GroupMessage(self._node, group_id, frame, sender_id, seq, ephemeral, left_out)
         )
 
-    async def kick(self, node: str, user_id: int, conn_id: str) -> bool:
+    async def kick(self, node: str, user_id: int, conn_id: str, successor: tuple[str, str]) -> bool:
         """Tell a node that a newer login has replaced its connection; return whether it listens.
 
         A cluster cannot say, so the answer is True there. If the node is dead after all, its lease
         runs out. Whoever then cleans up brings the user what the node may have lost.
         """
-        message = encode(Kick(user_id, conn_id, self._node))
+        message = encode(Kick(user_id, conn_id, self._node, successor))
         [listeners] = await self._pipeline.call(("PUBLISH", node_channel(node), message))
         # A node of a cluster counts the listeners on itself alone.
         return bool(listeners) or isinstance(self._client, Cluster)
@@ -242,7 +242,7 @@ class RedisBus:
             case AckMessage():
                 events.acked(message.user_id, message.msg_ids, message.status)
             case Kick():
-                events.kicked(message.user_id, message.conn_id, message.origin)
+                events.kicked(message.user_id, message.conn_id, message.origin, message.successor)
             case HandedOver():
                 events.handed_over(message.user_id)
             case ArrivalAsked():

@@ -46,6 +46,8 @@ class Kick(msgspec.Struct, frozen=True, tag="k", array_like=True):
     conn_id: str
     origin: str = ""
     """The node of the newer login; it waits until the old connection has put back what it held."""
+    successor: tuple[str, str] = ("", "")
+    """The id of the newer connection, and the address of its client."""
 
 
 class HandedOver(msgspec.Struct, frozen=True, tag="h", array_like=True):

@@ -8,9 +8,9 @@ import pytest
 from structlog.testing import capture_logs
 from websockets.frames import Opcode
 
-from skyeim_ws.conn.client import State
 from skyeim_ws.conn.framing import Opcode as Sent
 from skyeim_ws.conn.framing import encode
+from skyeim_ws.conn.state import State
 from skyeim_ws.contract.codes import CloseCode
 from skyeim_ws.contract.texts import Text
 from tests.conn.endpoint import Clock, Endpoint, delivery, endpoint

@@ -6,7 +6,8 @@ import struct
 import pytest
 from websockets.frames import Close, Frame, Opcode
 
-from skyeim_ws.conn.client import Client, State
+from skyeim_ws.conn.client import Client
+from skyeim_ws.conn.state import State
 from skyeim_ws.contract.codes import CloseCode
 from skyeim_ws.contract.texts import Text
 from tests.conn.endpoint import endpoint

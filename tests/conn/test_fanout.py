@@ -9,8 +9,9 @@ import pytest
 from structlog.testing import capture_logs
 from websockets.frames import Opcode
 
-from skyeim_ws.conn.client import Client, State
+from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.flusher import MAX_WRITE
+from skyeim_ws.conn.state import State
 from skyeim_ws.contract.codes import CloseCode
 from skyeim_ws.contract.texts import Text
 from tests.conn.endpoint import Endpoint, delivery, endpoint

@@ -5,8 +5,8 @@ import json
 import pytest
 from websockets.frames import Close, Frame, Opcode
 
-from skyeim_ws.conn.client import State
 from skyeim_ws.conn.messages import ClientAck
+from skyeim_ws.conn.state import State
 from skyeim_ws.contract.codes import CloseCode
 from skyeim_ws.logic.dispatch import Dispatcher, route
 from tests.conn.endpoint import Clock, delivery, endpoint

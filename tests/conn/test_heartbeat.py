@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websockets.frames import Opcode
 
-from skyeim_ws.conn.client import Client, State
+from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.framing import Opcode as Sent
 from skyeim_ws.conn.framing import encode
 from skyeim_ws.conn.heartbeat import Heartbeat, tick_seconds
 from skyeim_ws.conn.limits import Limits
+from skyeim_ws.conn.state import State
 from skyeim_ws.contract.codes import CloseCode
 from skyeim_ws.contract.texts import Text
 from tests.conn.endpoint import TOKEN_SECONDS, Clock, delivery, endpoint

@@ -20,7 +20,7 @@ from websockets.http11 import Response
 from websockets.typing import Origin, Subprotocol
 
 from skyeim_ws.config.tree import Auth
-from skyeim_ws.conn.client import State
+from skyeim_ws.conn.state import State
 from skyeim_ws.handler import tokens
 from skyeim_ws.ops import log_lines
 from tests.gateway.conftest import MakeWorld
@@ -253,7 +253,7 @@ async def test_a_token_shows_up_in_no_log(
             for record in caplog.records
             if record.name.startswith("tornado")
         ]
-        assert {"connection_opened", "token_refused"} <= {event["event"] for event in events}
+        assert {"connection_opened", "handshake_refused"} <= {event["event"] for event in events}
         written = repr([events, said])
         for token in (good, bad):
             assert token not in written

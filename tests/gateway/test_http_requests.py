@@ -364,5 +364,5 @@ async def test_behind_a_trusted_proxy_the_log_has_the_clients_address(
             with capture_logs() as lines:
                 headers = ("X-Forwarded-For: 6.6.6.6, 203.0.113.9",)
                 assert (await ask(world, "GET /ws HTTP/1.1", *headers)).status == 401
-            [line] = [line for line in lines if line["event"] == "token_refused"]
+            [line] = [line for line in lines if line["event"] == "handshake_refused"]
             assert line["remote"] == remote

@@ -5,10 +5,12 @@ from collections.abc import Callable, Iterable, Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
-from skyeim_ws.conn.client import Client, State
+from skyeim_ws.conn.client import Client
+from skyeim_ws.conn.ending import NOBODY, Successor
 from skyeim_ws.conn.ledger import Delivery, Ledger
 from skyeim_ws.conn.outbox import Outbox
 from skyeim_ws.conn.rate import Verdict
+from skyeim_ws.conn.state import State
 from skyeim_ws.conn.stats import Stats
 from skyeim_ws.contract.codes import CloseCode
 from skyeim_ws.contract.texts import Language, Phrase
@@ -22,6 +24,7 @@ class Person:
     def __init__(self, user_id: int, state: State = State.OPEN) -> None:
         self.user_id = user_id
         self.conn_id = f"c-{user_id}"
+        self.remote = "10.0.0.1"
         self.connected_at = 1
         self.state = state
         self.session = Session()
@@ -66,9 +69,16 @@ class Person:
         for delivery in deliveries:
             self.deliver(delivery)
 
-    def disconnect(self, code: CloseCode, _reason: Phrase, _farewell: bytes = b"") -> None:
+    def disconnect(
+        self,
+        code: CloseCode,
+        _reason: Phrase,
+        _farewell: bytes = b"",
+        successor: Successor = NOBODY,
+    ) -> None:
         self.state = State.DRAINING
         self.closed.append(code)
+        self.successor = successor
 
     def count_frame(self) -> Verdict:
         return self.verdict

@@ -5,8 +5,8 @@ from typing import Any, cast
 
 import pytest
 
-from skyeim_ws.conn.client import State
 from skyeim_ws.conn.ledger import Delivery, DeliveryState
+from skyeim_ws.conn.state import State
 from skyeim_ws.conn.stats import Stats
 from skyeim_ws.logic.acks import Acks
 from skyeim_ws.logic.catch_up import Hold

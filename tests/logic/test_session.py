@@ -6,7 +6,8 @@ from typing import Any, cast
 
 import pytest
 
-from skyeim_ws.conn.client import Client, State
+from skyeim_ws.conn.client import Client
+from skyeim_ws.conn.state import State
 from skyeim_ws.contract.codes import CloseCode
 from skyeim_ws.logic.departures import Departure
 from skyeim_ws.logic.offline import OfflineMessages

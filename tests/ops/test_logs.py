@@ -198,20 +198,20 @@ def test_lines_that_anyone_can_cause_are_limited_and_counted(
     logs.configure(LogConf(), process="gateway", dev=False)
     ours, theirs = structlog.get_logger("skyeim_ws.test"), logging.getLogger("tornado.general")
     for number in range(logs.LINES_PER_MINUTE + 7):
-        ours.info("token_refused", number=number)
+        ours.info("call_refused", number=number)
         theirs.info("Malformed HTTP message from %s: %s", "10.0.0.1", HTTPInputError("x"))
         ours.info("connection_opened", number=number)
     said = [entry["content"] for entry in lines(written(capsys))]
-    assert said.count("token_refused") == logs.LINES_PER_MINUTE
+    assert said.count("call_refused") == logs.LINES_PER_MINUTE
     assert len([event for event in said if event.startswith("Malformed")]) == logs.LINES_PER_MINUTE
     assert said.count("connection_opened") == logs.LINES_PER_MINUTE + 7
     now += 60
-    ours.info("token_refused")
+    ours.info("call_refused")
     told = lines(written(capsys))
     assert [(line["content"], line.get("kind"), line.get("count")) for line in told] == [
-        ("log_lines_left_out", "token_refused", 7),
+        ("log_lines_left_out", "call_refused", 7),
         ("log_lines_left_out", "Malformed HTTP message from %s", 7),
-        ("token_refused", None, None),
+        ("call_refused", None, None),
     ]
 
 

@@ -45,7 +45,7 @@ async def test_a_second_signal_ends_it_at_once(folder: Path) -> None:
     """The first one waits here for a client that will not go."""
     patient = "WebSocket: {CloseTimeout: 50s}\n"
     config = CONFIG.replace("WaitTime: 2s", "WaitTime: 50s") + patient
-    (folder / "ws.yaml").write_text(config)
+    (folder / "ws.yaml").write_text(config.replace("json}", "json, Level: debug}"))
     async with running(folder, *skyeim("serve")) as program:
         port = await program.port()
         async with user(port, 1001) as alice:
@@ -53,7 +53,7 @@ async def test_a_second_signal_ends_it_at_once(folder: Path) -> None:
             pids = children(program.process.pid)
             alice.connection.transport.pause_reading()
             program.process.send_signal(signal.SIGTERM)
-            await program.event("connection_closing")
+            await program.event("connection_state", new="DRAINING")
             program.process.send_signal(signal.SIGINT)
             assert await program.exit_code() == 130
             alice.connection.transport.resume_reading()

@@ -94,7 +94,7 @@ async def test_what_a_silent_client_was_sent_waits_for_its_return_and_is_not_cal
     folder: Path,
 ) -> None:
     """One sender is on the node of the receiver, the other one is not."""
-    (folder / "ws.yaml").write_text(CONFIG + SETTINGS)
+    (folder / "ws.yaml").write_text(CONFIG.replace("json}", "json, Level: debug}") + SETTINGS)
     async with running(folder, *DEMO) as program:
         port = await port_of(program)
         async with (
@@ -113,7 +113,7 @@ async def test_what_a_silent_client_was_sent_waits_for_its_return_and_is_not_cal
             texts = await asyncio.gather(*(send_all(sender, 1002) for sender in senders))
 
             async with asyncio.timeout(PATIENCE):
-                await program.event("connection_closing", user=1002, code=4005)
+                await program.event("connection_state", user=1002, new="DRAINING", code=4005)
                 await queued(folder, 1002, 2 * EACH)
             for sender in senders:
                 await sender.expect("offline", userId=1002)

@@ -38,4 +38,4 @@ async def test_a_stopped_gateway_closes_nobody_when_it_goes_on(folder: Path) -> 
             await asyncio.sleep(PONG_TIMEOUT)
             for each in (talker, quiet):
                 await each.quiet()
-            assert program.events("connection_closing") == []
+            assert program.events("connection_closed") == []

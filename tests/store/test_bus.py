@@ -45,8 +45,8 @@ class Heard:
     ) -> None:
         self.messages.append(("group", group_id, frame, sender_id, seq, ephemeral, set(except_ids)))
 
-    def kicked(self, user_id: int, conn_id: str, node: str) -> None:
-        self.messages.append(("kicked", user_id, conn_id, node))
+    def kicked(self, user_id: int, conn_id: str, node: str, successor: tuple[str, str]) -> None:
+        self.messages.append(("kicked", user_id, conn_id, node, *successor))
 
     def handed_over(self, user_id: int) -> None:
         self.messages.append(("handed_over", user_id))
@@ -108,7 +108,7 @@ async def test_what_is_said_to_others_arrives_once_and_not_at_oneself(server: Se
         but = frozenset({4, 5})
         east.bus.to_group("g", b"event", sender_id=0, seq=0, ephemeral=False, except_ids=but)
         east.bus.catch_up(1)
-        assert await east.bus.kick("west", 1, "c1")
+        assert await east.bus.kick("west", 1, "c1", ("c2", "10.0.0.2"))
         east.bus.handed_over("west", 1)
         assert await east.bus.ask_arrived(1)
         assert not await east.bus.ask_arrived(2)
@@ -121,7 +121,7 @@ async def test_what_is_said_to_others_arrives_once_and_not_at_oneself(server: Se
             ("group", "g", b"group", 9, 3, False, set()),
             ("group", "g", b"event", 0, 0, False, {4, 5}),
             ("node_died", 1),
-            ("kicked", 1, "c1", "east"),
+            ("kicked", 1, "c1", "east", "c2", "10.0.0.2"),
             ("handed_over", 1),
             ("arrival_asked", 1, "east"),
             ("arrived", 7),
@@ -134,7 +134,7 @@ async def test_what_is_said_to_others_arrives_once_and_not_at_oneself(server: Se
 @pytest.mark.gen_test
 async def test_a_kick_says_whether_anybody_listens(server: Server) -> None:
     async with listening(server, "east") as east:
-        assert not await east.bus.kick("dead", 1, "c1")
+        assert not await east.bus.kick("dead", 1, "c1", ("c2", "10.0.0.2"))
 
 
 @pytest.mark.gen_test
@@ -145,9 +145,9 @@ async def test_a_message_that_cannot_be_read_is_logged_and_the_next_one_is_heard
         with capture_logs() as logs:
             await redis.publish(node_channel("east"), b"not a message")
             await redis.publish(BROADCAST, b"")
-            await east.bus.kick("east", 1, "c1")
+            await east.bus.kick("east", 1, "c1", ("c2", "10.0.0.2"))
             await until(lambda: east.heard.messages)
-        assert east.heard.messages == [("kicked", 1, "c1", "east")]
+        assert east.heard.messages == [("kicked", 1, "c1", "east", "c2", "10.0.0.2")]
         assert [
             (line["event"], line["channel"]) for line in logs if line["log_level"] == "warning"
         ] == [
@@ -169,9 +169,9 @@ async def test_a_fault_with_one_message_is_logged_as_such_and_the_next_one_is_he
         await redis.set(session_key(1), "east c1")
         with capture_logs() as logs:
             east.bus.catch_up(1)
-            await east.bus.kick("east", 1, "c1")
+            await east.bus.kick("east", 1, "c1", ("c2", "10.0.0.2"))
             await until(lambda: east.heard.messages)
-        assert east.heard.messages == [("kicked", 1, "c1", "east")]
+        assert east.heard.messages == [("kicked", 1, "c1", "east", "c2", "10.0.0.2")]
         [failed] = [line for line in logs if line["log_level"] in ("warning", "error")]
         assert (failed["event"], failed["kind"]) == ("bus_message_failed", "NodeDied")
         assert failed["exc_info"]
@@ -185,7 +185,7 @@ async def test_a_subscription_that_is_cut_is_made_anew(server: Server) -> None:
             await redis.client_kill_filter(_type="pubsub")
             await until(lambda: east.subscribed == 2)
         assert [line["event"] for line in logs if line["log_level"] == "warning"] == ["bus_lost"]
-        assert await east.bus.kick("east", 1, "c1")
+        assert await east.bus.kick("east", 1, "c1", ("c2", "10.0.0.2"))
         await until(lambda: east.heard.messages)
 
 
@@ -284,7 +284,7 @@ async def test_a_subscription_that_dies_without_a_word_is_noticed_and_made_anew(
             await until(lambda: east.subscribed == 2)
         lost = [line for line in logs if line["event"] == "bus_lost"]
         assert [line["error"] for line in lost] == ["TimeoutError"]
-        assert await east.bus.kick("east", 1, "c1")
+        assert await east.bus.kick("east", 1, "c1", ("c2", "10.0.0.2"))
         await until(lambda: east.heard.messages)
 
 
