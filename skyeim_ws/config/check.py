@@ -10,6 +10,7 @@ from skyeim_ws.config.loader import bind
 from skyeim_ws.config.redis import check_redis
 from skyeim_ws.config.rpc import check_etcd, check_pair, check_rpc, check_services
 from skyeim_ws.config.tree import Config, RpcConf
+from skyeim_ws.config.webhook import check_webhook
 from skyeim_ws.config.yaml_file import read
 from skyeim_ws.contract.names import LONGEST_FRAME, MAX_BATCH, MAX_CONTENT
 from skyeim_ws.contract.origins import OriginList
@@ -99,6 +100,7 @@ def _check_parts(config: Config) -> None:
         check_etcd(config.path, "Etcd", config.etcd)
     check_pair(config.path, "", config.cert_file, config.key_file)
     check_services(config.path, config.services)
+    check_webhook(config.path, config.offline.webhook)
     if config.web_socket.send_batch_size > MAX_BATCH:
         raise ConfigError(
             config.path,
@@ -166,4 +168,5 @@ def _secrets(config: Config) -> list[tuple[str, str]]:
         ("Auth.AccessSecret", config.auth.access_secret),
         ("Auth.PrevSecret", config.auth.prev_secret),
         ("PushEvent.Secret", config.push_event.secret),
+        ("Offline.Webhook.Secret", config.offline.webhook.secret),
     ]

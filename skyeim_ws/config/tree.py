@@ -18,6 +18,7 @@ from skyeim_ws.config.kinds import (
 )
 from skyeim_ws.config.log import LogConf
 from skyeim_ws.config.redis import RedisConf
+from skyeim_ws.config.webhook import OfflineConf
 from skyeim_ws.contract.names import LONGEST_FRAME
 
 NO_EFFECT = {"no_effect": True}
@@ -283,6 +284,7 @@ class Config:
     group_rpc: RpcConf | None = None
     redis: RedisConf | None = None
     web_socket: WebSocketConf = WebSocketConf()
+    offline: OfflineConf = OfflineConf()  # noqa: RUF009 - it is frozen
     push_event: PushEventConf = PushEventConf()
     log: LogConf = LogConf()  # noqa: RUF009 - it is frozen
     dev_server: DevServerConf = DevServerConf()

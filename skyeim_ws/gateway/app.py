@@ -30,6 +30,7 @@ from skyeim_ws.gateway.readiness import Readiness
 from skyeim_ws.gateway.settings import lifetime, limits, max_connections, take
 from skyeim_ws.gateway.supervisor import Supervisor
 from skyeim_ws.gateway.waits import joined
+from skyeim_ws.gateway.webhook import start_webhook
 from skyeim_ws.logic.acks import Acks
 from skyeim_ws.logic.arrivals import Arrivals
 from skyeim_ws.logic.catch_up import CatchUp
@@ -245,6 +246,7 @@ async def gateway(
             members=members,
             pipeline=store.pipeline,
             keeping=keeping,
+            webhook=start_webhook(config.offline.webhook, store.notices, supervisor),
         )
         ports = Ports(
             stack,

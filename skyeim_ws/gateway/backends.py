@@ -24,6 +24,7 @@ from skyeim_ws.store.bus import RedisBus, unique_node
 from skyeim_ws.store.cancellation import cancel_and_wait
 from skyeim_ws.store.client import Client, connect
 from skyeim_ws.store.nodes import NodeLease
+from skyeim_ws.store.notices import RedisNotices
 from skyeim_ws.store.offline import RedisOfflineQueue
 from skyeim_ws.store.orphans import RedisOrphans
 from skyeim_ws.store.pipeline import Pipeline
@@ -43,6 +44,7 @@ class Store:
     pipeline: Pipeline
     presence: RedisPresence
     queue: RedisOfflineQueue
+    notices: RedisNotices | None
     registry: RedisSessions
     bus: RedisBus
     announcements: RedisAnnouncements
@@ -57,7 +59,9 @@ async def forget_everyone(config: Config, where: Backends) -> None:
     """
     async with AsyncExitStack() as stack:
         store = open_store(stack, config, where, Supervisor(stack))
-        await store.lease.reap_all()
+        gone = await store.lease.reap_all()
+        if store.notices is not None:
+            store.notices.missed(gone)
         await store.presence.clear()
 
 
@@ -74,13 +78,22 @@ def open_store(
     pipeline = Pipeline(redis, buffer_size=ws.offline_buffer_size)
     supervisor.keep("redis_pipeline", pipeline.start(), lambda: pipeline.close(_FLUSH_SECONDS))
     node = unique_node(config.name)
-    queue = RedisOfflineQueue(pipeline, size=ws.offline_queue_size, ttl=int(ws.offline_ttl))
+    webhook = config.offline.webhook
+    notices = (
+        RedisNotices(pipeline, node, size=webhook.queue_size, content=webhook.content)
+        if webhook.url
+        else None
+    )
+    queue = RedisOfflineQueue(
+        pipeline, size=ws.offline_queue_size, ttl=int(ws.offline_ttl), notices=notices
+    )
     registry = RedisSessions(pipeline, queue, node)
     return Store(
         redis=redis,
         pipeline=pipeline,
         presence=RedisPresence(pipeline),
         queue=queue,
+        notices=notices,
         registry=registry,
         bus=RedisBus(pipeline, redis, node),
         announcements=RedisAnnouncements(pipeline, node),

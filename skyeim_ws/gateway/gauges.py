@@ -1,6 +1,6 @@
 """The gauges of a gateway: what its parts measure now, by the name of the metric."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from skyeim_ws.conn.group_router import GroupRouter
 from skyeim_ws.conn.hub import Hub
@@ -23,6 +23,7 @@ def gauges(
     members: MemberCache,
     pipeline: Pipeline,
     keeping: PresenceKeeping,
+    webhook: Callable[[], Mapping[str, int]],
 ) -> dict[str, int | float]:
     """Return the gauges of the gateway itself."""
     return {
@@ -42,6 +43,7 @@ def gauges(
         "redis_operations_waiting": pipeline.waiting,
         "redis_operations_dropped": pipeline.dropped,
         "redis_operations_failed": pipeline.failed,
+        **webhook(),
     }
 
 

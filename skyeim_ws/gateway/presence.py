@@ -1,5 +1,6 @@
 """What keeps Redis and friends right about who is online: put together, and started."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from skyeim_ws.conn.hub import Hub
@@ -24,7 +25,13 @@ class PresenceKeeping:
         """Join the other nodes, and start all parts: they end before the lease does."""
         store.pipeline.on_recovered.append(cluster.reclaim)
         supervisor.keep("bus", store.bus.start(cluster, cluster.subscribed), store.bus.close)
-        lease = store.lease.start(on_lost=cluster.reclaim, on_reaped=cluster.reaped)
+
+        def reaped(gone: Sequence[int], moved: Sequence[int]) -> None:
+            cluster.reaped(gone, moved)
+            if store.notices is not None:
+                store.notices.missed(gone)
+
+        lease = store.lease.start(on_lost=cluster.reclaim, on_reaped=reaped)
         supervisor.keep("lease", lease, store.lease.close)
         supervisor.keep("announcer", self.announcer.start(), self.announcer.close)
         supervisor.keep("reconciliation", self.reconciliation.start(), self.reconciliation.close)

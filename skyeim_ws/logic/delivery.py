@@ -92,9 +92,11 @@ class PrivateDelivery:
         """Deliver a message that another node has queued, if its receiver is still here."""
         client = self._hub.get(user_id)
         message = self._queue.read(entry)
-        if client is None or message is None:
+        if message is None:
             return
-        if message.msg_id not in client.ledger:
+        if client is None:
+            self._queue.unheard(user_id, entry)
+        elif message.msg_id not in client.ledger:
             self._hand_over(
                 client,
                 Delivery(

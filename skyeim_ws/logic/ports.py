@@ -327,6 +327,9 @@ class OfflineQueue(Protocol):
         than some seconds; then the queue may have it later.
         """
 
+    def unheard(self, user_id: int, entry: bytes) -> None:
+        """Take note that the user had left when the node was told of an entry."""
+
     def read(self, entry: bytes) -> QueuedMessage | None:
         """Return what an entry says; None if it cannot be read."""
 

@@ -129,12 +129,17 @@ class NodeLease:
         if user_ids:
             await self._pipeline.call_each(("HDEL", node_sessions_key(self._node), *user_ids))
 
-    async def reap_all(self) -> None:
-        """Clean up after all other nodes at once; only for a Redis that no other node uses."""
+    async def reap_all(self) -> list[int]:
+        """Clean up after all other nodes at once; only for a Redis that no other node uses.
+
+        Returns the users whom they have left offline.
+        """
+        gone: list[int] = []
         [nodes] = await self._pipeline.call(("ZRANGE", NODES_KEY, 0, -1))
         for node in nodes:
             if node.decode() != self._node:
-                await self._reap(node.decode())
+                gone += (await self._reap(node.decode()))[0]
+        return gone
 
     async def _run(self, on_lost: Callable[[], None], on_reaped: OnReaped) -> None:
         loop = asyncio.get_running_loop()

@@ -11,6 +11,8 @@ from skyeim_ws.logic.ports import QueuedMessage, Window
 from skyeim_ws.store import scripts
 from skyeim_ws.store.keys import NODE_PREFIX, missed_key, new_mark, queue_key, session_key
 from skyeim_ws.store.messages import PrivateMessage, encode
+from skyeim_ws.store.notices import RedisNotices
+from skyeim_ws.store.operation import Outcome
 from skyeim_ws.store.pipeline import Pipeline
 from skyeim_ws.store.shard import Command
 
@@ -101,12 +103,23 @@ def choose(head: Sequence[bytes], length: int, before_id: int | None, limit: int
 
 
 class RedisOfflineQueue:
-    """`ports.OfflineQueue` in Redis; `size` in entries, `ttl` in seconds from the last push."""
+    """`ports.OfflineQueue` in Redis; `size` in entries, `ttl` in seconds from the last push.
 
-    def __init__(self, pipeline: Pipeline, *, size: int = QUEUE_SIZE, ttl: int = QUEUE_TTL) -> None:
+    `notices` are told of users who are away, if anybody wants to know.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        *,
+        size: int = QUEUE_SIZE,
+        ttl: int = QUEUE_TTL,
+        notices: RedisNotices | None = None,
+    ) -> None:
         self._pipeline = pipeline
         self._size = size
         self.ttl = ttl
+        self._notices = notices
         self._script = scripts.read("queue_private")
         # Users of whom an entry was dropped or refused.
         self._unqueued: set[int] = set()
@@ -126,12 +139,22 @@ class RedisOfflineQueue:
         `done` is called once, later: with True when Redis has it; with False if it has not by some
         seconds, and then a bounded buffer may still hold it.
         """
+        told: Callable[[Outcome], None] | None
+        if self._notices is not None:
+            told = partial(self._routed, self._notices, user_id, entry, done)
+        else:
+            told = done and (lambda outcome: done(isinstance(outcome, list)))
         self._pipeline.submit(
             self._queued(user_id, encode(PrivateMessage(user_id, entry)), [entry]),
-            done=done and (lambda outcome: done(isinstance(outcome, list))),
+            done=told,
             # Otherwise nobody is told that it is lost: its sender has been told that it is kept.
             dropped=partial(self._not_queued, user_id) if done is None else None,
         )
+
+    def unheard(self, user_id: int, entry: bytes) -> None:
+        """Take note that the user had left when the node was told of an entry."""
+        if self._notices is not None:
+            self._notices.away(user_id, entry)
 
     def read(self, entry: bytes) -> QueuedMessage | None:
         """Return what an entry says; None if it cannot be read."""
@@ -174,6 +197,24 @@ class RedisOfflineQueue:
         keys = (session_key(user_id), queue_key(user_id))
         arguments = (self._size, self.ttl, NODE_PREFIX, told)
         return ("EVAL", self._script, len(keys), *keys, *arguments, *entries)
+
+    @staticmethod
+    def _routed(
+        notices: RedisNotices,
+        user_id: int,
+        entry: bytes,
+        done: Callable[[bool], None] | None,
+        outcome: Outcome,
+    ) -> None:
+        """Add a notice if no node was told, and call `done` behind it: so none is forgotten.
+
+        A sender who is told False sends again, so that one need not wait for Redis.
+        """
+        taken = isinstance(outcome, list)
+        if outcome == [0] or (outcome is None and done is None):
+            notices.away(user_id, entry, done)
+        elif done is not None:
+            done(taken)
 
     def _not_queued(self, user_id: int) -> None:
         """Note that Redis never gets an entry; at once, unless there is no room for notes."""

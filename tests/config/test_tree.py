@@ -292,6 +292,27 @@ class TestRefusals:
         assert refused(tmp_path, minimal(Redis=redis)).startswith(said)
 
     @pytest.mark.parametrize(
+        ("url", "secret", "said"),
+        [
+            ("push.example/away", "x" * 16, "Url"),
+            ("ftp://push.example/away", "x" * 16, "Url"),
+            ("https:///away", "x" * 16, "Url"),
+            ("https://me:pass@push.example/away", "x" * 16, "Url"),
+            ("https://push.example:port/away", "x" * 16, "Url"),
+            ("https://push.example/a b", "x" * 16, "Url"),
+            ("https://push.example/away", "", "Secret"),
+            ("https://push.example/away", "x" * 15, "Secret"),
+        ],
+    )
+    def test_a_webhook_needs_a_url_and_a_secret(
+        self, tmp_path: Path, url: str, secret: str, said: str
+    ) -> None:
+        more: Any = {"Offline": {"Webhook": {"Url": url, "Secret": secret}}}
+        problem = refused(tmp_path, minimal(**more))
+        assert problem.startswith(f'field "Offline.Webhook.{said}" must ')
+        assert "pass" not in problem.replace("a password", "")
+
+    @pytest.mark.parametrize(
         ("rpc", "targets"),
         [
             ({"Endpoints": ["a:1", "b:2"]}, ("a:1", "b:2")),

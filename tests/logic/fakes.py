@@ -132,6 +132,9 @@ class Queue:
         if done is not None:
             self.answers.append(done)
 
+    def unheard(self, user_id: int, entry: bytes) -> None:
+        self.calls.append(("unheard", user_id, entry))
+
     def remove(self, user_id: int, entries: Sequence[bytes]) -> None:
         self.calls.append(("remove", user_id, *entries))
 

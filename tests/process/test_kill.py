@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.process.conftest import (
+    CONFIG,
     children,
     get,
     gone,
@@ -16,6 +17,8 @@ from tests.process.conftest import (
     skyeim,
     user,
 )
+from tests.waiting import until
+from tests.webhook.receiver import SECRET, receiving
 from tests.world import User
 
 DEMO = skyeim("demo", "--port", "0", "--data-dir", "data")
@@ -57,6 +60,21 @@ async def test_a_killed_gateway_leaves_no_process_no_ghost_and_all_the_data(fold
             await send(carol, "group_chat", "g-2", groupId="g_demo")
         synced = await get(port, "/message/group/sync?groupId=g_demo&seq=0", 1002)
         assert [(each["seq"], each["content"]) for each in synced] == [(1, "g-1"), (2, "g-2")]
+
+
+@pytest.mark.gen_test
+async def test_a_notice_of_a_promised_message_outlives_its_gateway(folder: Path) -> None:
+    async with receiving() as receiver:
+        pass
+    webhook = f'{{Url: "{receiver.url}", Secret: "{SECRET}"}}'
+    config = f"{CONFIG}\nOffline: {{Webhook: {webhook}}}\n"
+    (folder / "ws.yaml").write_text(config)
+    async with running(folder, *DEMO) as program, user(await program.port(), 1001) as alice:
+        await send(alice, "chat", "p-1", toUserId=1003)
+        program.process.kill()
+        await program.exit_code()
+    async with receiving(receiver.port) as back, running(folder, *DEMO):
+        await until(lambda: (1003, "p-1") in back.told)
 
 
 @pytest.mark.gen_test

@@ -1,0 +1,95 @@
+"""One POST to a push service: what is signed, and what each answer means."""
+
+import json
+import socket
+import time
+from email.utils import formatdate
+from pathlib import Path
+
+import pytest
+
+from skyeim_ws.webhook.post import Answer, Post, Verdict, asked, body
+from tests.webhook.receiver import SECRET, receiving
+
+NOTICES = [(b"1-0", '{"userId":7,"kind":"private","ü":1}'.encode()), (b"2-0", b'{"userId":8}')]
+
+
+async def answered(status: int, headers: dict[str, str] | None = None) -> Answer:
+    async with receiving() as receiver:
+        receiver.statuses, receiver.headers = [status], headers or {}
+        post = Post(receiver.url, SECRET, 5)
+        try:
+            return await post(NOTICES)
+        finally:
+            post.close()
+
+
+def test_a_body_names_each_notice() -> None:
+    assert json.loads(body(NOTICES)) == {
+        "notices": [
+            {"id": "1-0", "userId": 7, "kind": "private", "ü": 1},
+            {"id": "2-0", "userId": 8},
+        ]
+    }
+
+
+@pytest.mark.gen_test
+async def test_what_is_posted_is_signed_and_taken() -> None:
+    async with receiving() as receiver:
+        post = Post(receiver.url, SECRET, 5)
+        assert await post(NOTICES) == Answer(Verdict.TAKEN)
+        post.close()
+    assert [each["id"] for each in receiver.taken] == ["1-0", "2-0"]
+    assert abs(int(receiver.posts[0].headers["X-Skyeim-Timestamp"]) - time.time()) < 60
+
+
+@pytest.mark.parametrize("status", [301, 400, 401, 404, 410, 413])
+@pytest.mark.gen_test
+async def test_what_is_refused_is_not_posted_again(status: int) -> None:
+    assert await answered(status) == Answer(Verdict.REFUSED, f"HTTP {status}")
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 503])
+@pytest.mark.gen_test
+async def test_what_may_be_taken_later_is_posted_again(status: int) -> None:
+    answer = await answered(status, {"Retry-After": "7"})
+    assert answer == Answer(Verdict.LATER, f"HTTP {status}", 7)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [(None, 0), ("", 0), ("7", 7), ("-1", 0), ("soon", 0), ("1e9", 0), ("99999", 300)],
+)
+def test_a_pause_that_is_asked_for_is_bounded(text: str | None, seconds: float) -> None:
+    assert asked(text) == seconds
+
+
+def test_a_pause_may_be_a_date() -> None:
+    assert 50 < asked(formatdate(time.time() + 60, usegmt=True)) <= 60
+
+
+@pytest.mark.gen_test
+async def test_a_service_that_is_away_or_silent_is_tried_again() -> None:
+    async with receiving() as receiver:
+        gone = receiver.url
+    post = Post(gone, SECRET, 5)
+    assert (await post(NOTICES)).verdict is Verdict.LATER
+    post.close()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        post = Post(f"http://127.0.0.1:{silent.getsockname()[1]}/", SECRET, 0.1)
+        assert await post(NOTICES) == Answer(Verdict.LATER, "HTTPTimeoutError")
+        post.close()
+
+
+@pytest.mark.gen_test
+async def test_a_certificate_that_nobody_trusts_is_not_told() -> None:
+    folder = Path(__file__).parent.parent / "gateway/tls"
+    files = {
+        "certfile": str(folder / "localhost-cert.pem"),
+        "keyfile": str(folder / "localhost-key.pem"),
+    }
+    async with receiving(ssl_options=files) as receiver:
+        post = Post(receiver.url.replace("http:", "https:"), SECRET, 5)
+        assert await post(NOTICES) == Answer(Verdict.LATER, "SSLCertVerificationError")
+        post.close()
+        assert receiver.posts == []
