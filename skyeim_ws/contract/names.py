@@ -9,6 +9,9 @@ EVERYONE = -1
 MAX_BATCH = 1000
 """Messages that one `SendBatch` of our Message service stores."""
 
+MAX_USERS = 200
+"""Users whose lists our Friend and Group services give in one answer."""
+
 MAX_CONTENT = 16_384
 """Characters of a message's content."""
 

@@ -1,11 +1,13 @@
 """The client of the Friend service."""
 
 import asyncio
+from collections.abc import Mapping, Sequence
 
 from skyeim_ws.contract.codes import Reason
 from skyeim_ws.contract.pb import friend_pb2 as pb
 from skyeim_ws.contract.pb.friend_pb2_grpc import FriendStub
 from skyeim_ws.logic.contacts import Friend, cut_page
+from skyeim_ws.rpc.gathered import Gathered
 from skyeim_ws.rpc.pool import Pool
 from skyeim_ws.rpc.service import Service
 
@@ -20,12 +22,29 @@ class FriendClient:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._service = Service(pool, FriendStub)
+        self._friends = Gathered(self._friends_of, self._all_pages)
 
     async def friends(self, user_id: int) -> frozenset[int]:
         """Return the friends of the user, without those that the user has blocked.
 
-        Raises Refused or Unavailable; one deadline covers all pages.
+        Raises Refused or Unavailable.
         """
+        return await self._friends.get(user_id)
+
+    async def _friends_of(self, user_ids: Sequence[int]) -> Mapping[int, frozenset[int]] | None:
+        answer = await self._service.ask_optional(
+            lambda stub: stub.GetFriendLists,
+            pb.GetFriendListsReq(user_ids=user_ids),
+            denied=Reason.NOT_FRIEND,
+        )
+        return (
+            None
+            if answer is None
+            else {each.user_id: frozenset(each.friend_ids) for each in answer.lists}
+        )
+
+    async def _all_pages(self, user_id: int) -> frozenset[int]:
+        """Return the same from a server that knows users alone; one deadline covers all pages."""
         deadline = asyncio.get_running_loop().time() + self._pool.timeout
         found: dict[int, int] = {}
         page = 1

@@ -1,12 +1,14 @@
 """The client of the Group service."""
 
 import asyncio
+from collections.abc import Mapping, Sequence
 
 from skyeim_ws.contract.codes import Reason
 from skyeim_ws.contract.pb import group_pb2 as pb
 from skyeim_ws.contract.pb.group_pb2_grpc import GroupStub
 from skyeim_ws.logic.contacts import Group, Member, cut_page
 from skyeim_ws.logic.ports import Refused
+from skyeim_ws.rpc.gathered import Gathered
 from skyeim_ws.rpc.pool import Pool
 from skyeim_ws.rpc.service import Service
 
@@ -21,9 +23,25 @@ class GroupClient:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._service = Service(pool, GroupStub)
+        self._joined = Gathered(self._joined_of, self._joined_by)
 
     async def joined(self, user_id: int) -> list[str]:
         """Return the ids of the groups that the user is in."""
+        return await self._joined.get(user_id)
+
+    async def _joined_of(self, user_ids: Sequence[int]) -> Mapping[int, list[str]] | None:
+        answer = await self._service.ask_optional(
+            lambda stub: stub.GetJoinedGroupsOf,
+            pb.GetJoinedGroupsOfReq(user_ids=user_ids),
+            denied=Reason.NOT_MEMBER,
+        )
+        return (
+            None
+            if answer is None
+            else {each.user_id: list(each.group_ids) for each in answer.lists}
+        )
+
+    async def _joined_by(self, user_id: int) -> list[str]:
         answer = await self._service.ask(
             lambda stub: stub.GetJoinedGroups,
             pb.GetJoinedGroupsReq(user_id=user_id),

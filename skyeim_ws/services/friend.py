@@ -24,6 +24,7 @@ from skyeim_ws.services.checks import (
 from skyeim_ws.services.db import Database
 from skyeim_ws.services.errors import already_exists, denied, invalid, not_found
 from skyeim_ws.services.events import Events, to_user
+from skyeim_ws.services.lists import check_asked, lists_of
 from skyeim_ws.services.outbox import Push
 from skyeim_ws.services.tables import (
     ACCEPTED,
@@ -130,6 +131,24 @@ class FriendService(friend_pb2_grpc.FriendServicer):
         mine = and_(friends.c.user_id == request.user_id, friends.c.status == NORMAL)
         rows, total = await self._page(friends, mine, request)
         return friend_pb2.GetFriendListResp(list=map(_friend_info, rows), total=total)
+
+    async def GetFriendLists(
+        self, request: friend_pb2.GetFriendListsReq, context: object
+    ) -> friend_pb2.GetFriendListsResp:
+        """List the friends of many users, without those whom they have blocked."""
+        check_asked(request.user_ids)
+        found = await self._database.run_read(
+            lambda connection: lists_of(
+                connection,
+                select(friends.c.user_id, friends.c.friend_id),
+                friends.c.user_id,
+                request.user_ids,
+                friends.c.status == NORMAL,
+            )
+        )
+        return friend_pb2.GetFriendListsResp(
+            lists=[friend_pb2.FriendIds(user_id=u, friend_ids=ids) for u, ids in found.items()]
+        )
 
     async def GetBlacklist(
         self, request: friend_pb2.GetBlacklistReq, context: object

@@ -11,6 +11,7 @@ from skyeim_ws.services.checks import check_users, page_of
 from skyeim_ws.services.db import Database
 from skyeim_ws.services.errors import denied, invalid
 from skyeim_ws.services.events import Events, to_group, to_user, to_users
+from skyeim_ws.services.lists import check_asked, lists_of
 from skyeim_ws.services.members import (
     add_members,
     find_group,
@@ -189,6 +190,27 @@ class MemberRpcs:
         # Each login asks for this: on one thread, not on four for each statement.
         rows = await self._database.run_read(lambda connection: connection.execute(seats).all())
         return group_pb2.GetJoinedGroupsResp(list=map(member_info, rows))
+
+    async def GetJoinedGroupsOf(
+        self, request: group_pb2.GetJoinedGroupsOfReq, context: object
+    ) -> group_pb2.GetJoinedGroupsOfResp:
+        """List the groups of many users that are not dismissed."""
+        check_asked(request.user_ids)
+        seats = select(group_members.c.user_id, group_members.c.group_id).join(
+            groups, groups.c.group_id == group_members.c.group_id
+        )
+        found = await self._database.run_read(
+            lambda connection: lists_of(
+                connection,
+                seats,
+                group_members.c.user_id,
+                request.user_ids,
+                groups.c.status == ACTIVE,
+            )
+        )
+        return group_pb2.GetJoinedGroupsOfResp(
+            lists=[group_pb2.JoinedGroups(user_id=u, group_ids=ids) for u, ids in found.items()]
+        )
 
 
 def _member_update(operator: int, member: Row[Any], **changed: int) -> Push:

@@ -65,6 +65,9 @@ friend.HandleFriendRequestReq: 1 user_id i64, 2 request_id i64, 3 action i64
 friend.HandleFriendRequestResp:
 friend.GetFriendListReq: 1 user_id i64, 2 page i64, 3 page_size i64
 friend.GetFriendListResp: 1 list []FriendInfo, 2 total i64
+friend.GetFriendListsReq: 1 user_ids []i64
+friend.FriendIds: 1 user_id i64, 2 friend_ids []i64
+friend.GetFriendListsResp: 1 lists []FriendIds
 friend.GetBlacklistReq: 1 user_id i64, 2 page i64, 3 page_size i64
 friend.GetBlacklistResp: 1 list []FriendInfo, 2 total i64
 friend.DeleteFriendReq: 1 user_id i64, 2 friend_id i64
@@ -114,6 +117,9 @@ group.UpdateGroupReadSeqReq: 1 group_id str, 2 user_id i64, 3 read_seq u64
 group.UpdateGroupReadSeqResp: 1 success bool
 group.GetJoinedGroupsReq: 1 user_id i64
 group.GetJoinedGroupsResp: 1 list []MemberInfo
+group.GetJoinedGroupsOfReq: 1 user_ids []i64
+group.JoinedGroups: 1 user_id i64, 2 group_ids []str
+group.GetJoinedGroupsOfResp: 1 lists []JoinedGroups
 group.SendGroupInvitationReq: 1 group_id str, 2 inviter_id i64, 3 invitee_id i64, 4 message str
 group.SendGroupInvitationResp: 1 invitation_id i64
 group.HandleGroupInvitationReq: 1 user_id i64, 2 invitation_id i64, 3 action i64

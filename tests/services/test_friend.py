@@ -8,7 +8,9 @@ import grpc
 import pytest
 from sqlalchemy import insert
 
+from skyeim_ws.contract.names import MAX_USERS
 from skyeim_ws.contract.pb import friend_pb2 as pb
+from skyeim_ws.services import lists
 from skyeim_ws.services.tables import friend_requests, friends
 from tests.services.conftest import Services
 from tests.services.peers import running_gateway
@@ -235,3 +237,29 @@ async def test_lists_come_in_pages_newest_first(tmp_path: Path) -> None:
         for number, size in ((-1, 0), (1, -1), (2**62, 0)):
             with refused(*INVALID):
                 await page(number, size)
+
+
+async def friend_lists(services: Services, *user_ids: int) -> dict[int, list[int]]:
+    response = await services.friend.GetFriendLists(pb.GetFriendListsReq(user_ids=user_ids))
+    return {each.user_id: sorted(each.friend_ids) for each in response.lists}
+
+
+@pytest.mark.gen_test
+async def test_the_friends_of_many_are_listed_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(tmp_path) as services:
+        await make_friends(services, 1, 2)
+        await make_friends(services, 1, 3)
+        await make_friends(services, 2, 3)
+        await services.friend.SetBlacklist(
+            pb.SetBlacklistReq(user_id=3, friend_id=1, is_black=True)
+        )
+        expected = {1: [2, 3], 2: [1, 3], 3: [2], 4: []}
+        assert await friend_lists(services, 4, 3, 2, 1, 1) == expected
+        # What was cut off in the middle is not told, nor what would come behind.
+        monkeypatch.setattr(lists, "MAX_ROWS", 3)
+        assert await friend_lists(services, 1, 2, 3) == {1: [2, 3]}
+        for bad in ([], [0], range(1, MAX_USERS + 2)):
+            with refused(*INVALID):
+                await friend_lists(services, *bad)

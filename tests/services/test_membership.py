@@ -233,3 +233,19 @@ async def test_cached_members_go_when_the_fate_of_a_commit_is_unknown(
                 await kick(services, group_id, 1, 2)
             assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
             await until(lambda: not client.exists(cache))
+
+
+@pytest.mark.gen_test
+async def test_the_groups_of_many_are_listed_together(tmp_path: Path) -> None:
+    async with serving(tmp_path) as services:
+        both, first, over = [
+            await make_group(services, *members) for members in ((1, 2), (1,), (1, 2))
+        ]
+        await services.group.DismissGroup(pb.DismissGroupReq(group_id=over, operator_id=1))
+        response = await services.group.GetJoinedGroupsOf(
+            pb.GetJoinedGroupsOfReq(user_ids=[1, 2, 3])
+        )
+        found = {each.user_id: set(each.group_ids) for each in response.lists}
+        assert found == {1: {both, first}, 2: {both}, 3: set()}
+        with refused(*INVALID):
+            await services.group.GetJoinedGroupsOf(pb.GetJoinedGroupsOfReq())

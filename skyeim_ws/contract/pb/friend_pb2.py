@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"skyeim_ws/contract/pb/friend.proto\x12\x06\x66riend\"_\n\nFriendInfo\x12\n\n\x02id\x18\x01 \x01(\x03\x12\x11\n\tfriend_id\x18\x02 \x01(\x03\x12\x0e\n\x06remark\x18\x03 \x01(\t\x12\x0e\n\x06status\x18\x04 \x01(\x03\x12\x12\n\ncreated_at\x18\x05 \x01(\x03\"~\n\x11\x46riendRequestInfo\x12\n\n\x02id\x18\x01 \x01(\x03\x12\x14\n\x0c\x66rom_user_id\x18\x02 \x01(\x03\x12\x12\n\nto_user_id\x18\x03 \x01(\x03\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x0e\n\x06status\x18\x05 \x01(\x03\x12\x12\n\ncreated_at\x18\x06 \x01(\x03\"P\n\x13\x41\x64\x64\x46riendRequestReq\x12\x14\n\x0c\x66rom_user_id\x18\x01 \x01(\x03\x12\x12\n\nto_user_id\x18\x02 \x01(\x03\x12\x0f\n\x07message\x18\x03 \x01(\t\"*\n\x14\x41\x64\x64\x46riendRequestResp\x12\x12\n\nrequest_id\x18\x01 \x01(\x03\"K\n\x17GetFriendRequestListReq\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x0c\n\x04page\x18\x02 \x01(\x03\x12\x11\n\tpage_size\x18\x03 \x01(\x03\"R\n\x18GetFriendRequestListResp\x12\'\n\x04list\x18\x01 \x03(\x0b\x32\x19.friend.FriendRequestInfo\x12\r\n\x05total\x18\x02 \x01(\x03\"I\n\x15GetSentRequestListReq\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x0c\n\x04page\x18\x02 \x01(\x03\x12\x11\n\tpage_size\x18\x03 \x01(\x03\"P\n\x16GetSentRequestListResp\x12\'\n\x04list\x18\x01 \x03(\x0b\x32\x19.friend.FriendRequestInfo\x12\r\n\x05total\x18\x02 \x01(\x03\"M\n\x16HandleFriendRequestReq\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x12\n\nrequest_id\x18\x02 \x01(\x03\x12\x0e\n\x06\x61\x63tion\x18\x03 \x01(\x03\"\x19\n\x17HandleFriendRequestResp\"D\n\x10GetFriendListReq\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x0c\n\x04page\x18\x02 \x01(\x03\x12\x11\n\tpage_size\x18\x03 \x01(\x03\"D\n\x11GetFriendListResp\x12 \n\x04list\x18\x01 \x03(\x0b\x32\x12.friend.FriendInfo\x12\r\n\x05total\x18\x02 \x01(\x03\"C\n\x0fGetBlacklistReq\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x0c\n\x04page\x18\x02 \x01(\x03\x12\x11\n\tpage_size\x18\x03 \x01(\x03\"C\n\x10GetBlacklistResp\x12 \n\x04list\x18\x01 \x03(\x0b\x32\x12.friend.FriendInfo\x12\r\n\x05total\x18\x02 \x01(\x03\"5\n\x0f\x44\x65leteFriendReq\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x11\n\tfriend_id\x18\x02 \x01(\x03\"\x12\n\x10\x44\x65leteFriendResp\"K\n\x15UpdateFriendRemarkReq\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x11\n\tfriend_id\x18\x02 \x01(\x03\x12\x0e\n\x06remark\x18\x03 \x01(\t\"\x18\n\x16UpdateFriendRemarkResp\"G\n\x0fSetBlacklistReq\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x11\n\tfriend_id\x18\x02 \x01(\x03\x12\x10\n\x08is_black\x18\x03 \x01(\x08\"\x12\n\x10SetBlacklistResp\"1\n\x0bIsFriendReq\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x11\n\tfriend_id\x18\x02 \x01(\x03\"1\n\x0cIsFriendResp\x12\x11\n\tis_friend\x18\x01 \x01(\x08\x12\x0e\n\x06status\x18\x02 \x01(\x03\x32\xfa\x05\n\x06\x46riend\x12M\n\x10\x41\x64\x64\x46riendRequest\x12\x1b.friend.AddFriendRequestReq\x1a\x1c.friend.AddFriendRequestResp\x12Y\n\x14GetFriendRequestList\x12\x1f.friend.GetFriendRequestListReq\x1a .friend.GetFriendRequestListResp\x12S\n\x12GetSentRequestList\x12\x1d.friend.GetSentRequestListReq\x1a\x1e.friend.GetSentRequestListResp\x12V\n\x13HandleFriendRequest\x12\x1e.friend.HandleFriendRequestReq\x1a\x1f.friend.HandleFriendRequestResp\x12\x44\n\rGetFriendList\x12\x18.friend.GetFriendListReq\x1a\x19.friend.GetFriendListResp\x12\x41\n\x0cGetBlacklist\x12\x17.friend.GetBlacklistReq\x1a\x18.friend.GetBlacklistResp\x12\x41\n\x0c\x44\x65leteFriend\x12\x17.friend.DeleteFriendReq\x1a\x18.friend.DeleteFriendResp\x12S\n\x12UpdateFriendRemark\x12\x1d.friend.UpdateFriendRemarkReq\x1a\x1e.friend.UpdateFriendRemarkResp\x12\x41\n\x0cSetBlacklist\x12\x17.friend.SetBlacklistReq\x1a\x18.friend.SetBlacklistResp\x12\x35\n\x08IsFriend\x12\x13.friend.IsFriendReq\x1a\x14.friend.IsFriendRespB\nZ\x08./friendb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"skyeim_ws/contract/pb/friend.proto\x12\x06\x66riend\"_\n\nFriendInfo\x12\n\n\x02id\x18\x01 \x01(\x03\x12\x11\n\tfriend_id\x18\x02 \x01(\x03\x12\x0e\n\x06remark\x18\x03 \x01(\t\x12\x0e\n\x06status\x18\x04 \x01(\x03\x12\x12\n\ncreated_at\x18\x05 \x01(\x03\"~\n\x11\x46riendRequestInfo\x12\n\n\x02id\x18\x01 \x01(\x03\x12\x14\n\x0c\x66rom_user_id\x18\x02 \x01(\x03\x12\x12\n\nto_user_id\x18\x03 \x01(\x03\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x0e\n\x06status\x18\x05 \x01(\x03\x12\x12\n\ncreated_at\x18\x06 \x01(\x03\"P\n\x13\x41\x64\x64\x46riendRequestReq\x12\x14\n\x0c\x66rom_user_id\x18\x01 \x01(\x03\x12\x12\n\nto_user_id\x18\x02 \x01(\x03\x12\x0f\n\x07message\x18\x03 \x01(\t\"*\n\x14\x41\x64\x64\x46riendRequestResp\x12\x12\n\nrequest_id\x18\x01 \x01(\x03\"K\n\x17GetFriendRequestListReq\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x0c\n\x04page\x18\x02 \x01(\x03\x12\x11\n\tpage_size\x18\x03 \x01(\x03\"R\n\x18GetFriendRequestListResp\x12\'\n\x04list\x18\x01 \x03(\x0b\x32\x19.friend.FriendRequestInfo\x12\r\n\x05total\x18\x02 \x01(\x03\"I\n\x15GetSentRequestListReq\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x0c\n\x04page\x18\x02 \x01(\x03\x12\x11\n\tpage_size\x18\x03 \x01(\x03\"P\n\x16GetSentRequestListResp\x12\'\n\x04list\x18\x01 \x03(\x0b\x32\x19.friend.FriendRequestInfo\x12\r\n\x05total\x18\x02 \x01(\x03\"M\n\x16HandleFriendRequestReq\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x12\n\nrequest_id\x18\x02 \x01(\x03\x12\x0e\n\x06\x61\x63tion\x18\x03 \x01(\x03\"\x19\n\x17HandleFriendRequestResp\"D\n\x10GetFriendListReq\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x0c\n\x04page\x18\x02 \x01(\x03\x12\x11\n\tpage_size\x18\x03 \x01(\x03\"D\n\x11GetFriendListResp\x12 \n\x04list\x18\x01 \x03(\x0b\x32\x12.friend.FriendInfo\x12\r\n\x05total\x18\x02 \x01(\x03\"%\n\x11GetFriendListsReq\x12\x10\n\x08user_ids\x18\x01 \x03(\x03\"0\n\tFriendIds\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x12\n\nfriend_ids\x18\x02 \x03(\x03\"6\n\x12GetFriendListsResp\x12 \n\x05lists\x18\x01 \x03(\x0b\x32\x11.friend.FriendIds\"C\n\x0fGetBlacklistReq\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x0c\n\x04page\x18\x02 \x01(\x03\x12\x11\n\tpage_size\x18\x03 \x01(\x03\"C\n\x10GetBlacklistResp\x12 \n\x04list\x18\x01 \x03(\x0b\x32\x12.friend.FriendInfo\x12\r\n\x05total\x18\x02 \x01(\x03\"5\n\x0f\x44\x65leteFriendReq\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x11\n\tfriend_id\x18\x02 \x01(\x03\"\x12\n\x10\x44\x65leteFriendResp\"K\n\x15UpdateFriendRemarkReq\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x11\n\tfriend_id\x18\x02 \x01(\x03\x12\x0e\n\x06remark\x18\x03 \x01(\t\"\x18\n\x16UpdateFriendRemarkResp\"G\n\x0fSetBlacklistReq\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x11\n\tfriend_id\x18\x02 \x01(\x03\x12\x10\n\x08is_black\x18\x03 \x01(\x08\"\x12\n\x10SetBlacklistResp\"1\n\x0bIsFriendReq\x12\x0f\n\x07user_id\x18\x01 \x01(\x03\x12\x11\n\tfriend_id\x18\x02 \x01(\x03\"1\n\x0cIsFriendResp\x12\x11\n\tis_friend\x18\x01 \x01(\x08\x12\x0e\n\x06status\x18\x02 \x01(\x03\x32\xc3\x06\n\x06\x46riend\x12M\n\x10\x41\x64\x64\x46riendRequest\x12\x1b.friend.AddFriendRequestReq\x1a\x1c.friend.AddFriendRequestResp\x12Y\n\x14GetFriendRequestList\x12\x1f.friend.GetFriendRequestListReq\x1a .friend.GetFriendRequestListResp\x12S\n\x12GetSentRequestList\x12\x1d.friend.GetSentRequestListReq\x1a\x1e.friend.GetSentRequestListResp\x12V\n\x13HandleFriendRequest\x12\x1e.friend.HandleFriendRequestReq\x1a\x1f.friend.HandleFriendRequestResp\x12\x44\n\rGetFriendList\x12\x18.friend.GetFriendListReq\x1a\x19.friend.GetFriendListResp\x12\x41\n\x0cGetBlacklist\x12\x17.friend.GetBlacklistReq\x1a\x18.friend.GetBlacklistResp\x12\x41\n\x0c\x44\x65leteFriend\x12\x17.friend.DeleteFriendReq\x1a\x18.friend.DeleteFriendResp\x12S\n\x12UpdateFriendRemark\x12\x1d.friend.UpdateFriendRemarkReq\x1a\x1e.friend.UpdateFriendRemarkResp\x12\x41\n\x0cSetBlacklist\x12\x17.friend.SetBlacklistReq\x1a\x18.friend.SetBlacklistResp\x12\x35\n\x08IsFriend\x12\x13.friend.IsFriendReq\x1a\x14.friend.IsFriendResp\x12G\n\x0eGetFriendLists\x12\x19.friend.GetFriendListsReq\x1a\x1a.friend.GetFriendListsRespB\nZ\x08./friendb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -56,26 +56,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETFRIENDLISTREQ']._serialized_end=889
   _globals['_GETFRIENDLISTRESP']._serialized_start=891
   _globals['_GETFRIENDLISTRESP']._serialized_end=959
-  _globals['_GETBLACKLISTREQ']._serialized_start=961
-  _globals['_GETBLACKLISTREQ']._serialized_end=1028
-  _globals['_GETBLACKLISTRESP']._serialized_start=1030
-  _globals['_GETBLACKLISTRESP']._serialized_end=1097
-  _globals['_DELETEFRIENDREQ']._serialized_start=1099
-  _globals['_DELETEFRIENDREQ']._serialized_end=1152
-  _globals['_DELETEFRIENDRESP']._serialized_start=1154
-  _globals['_DELETEFRIENDRESP']._serialized_end=1172
-  _globals['_UPDATEFRIENDREMARKREQ']._serialized_start=1174
-  _globals['_UPDATEFRIENDREMARKREQ']._serialized_end=1249
-  _globals['_UPDATEFRIENDREMARKRESP']._serialized_start=1251
-  _globals['_UPDATEFRIENDREMARKRESP']._serialized_end=1275
-  _globals['_SETBLACKLISTREQ']._serialized_start=1277
-  _globals['_SETBLACKLISTREQ']._serialized_end=1348
-  _globals['_SETBLACKLISTRESP']._serialized_start=1350
-  _globals['_SETBLACKLISTRESP']._serialized_end=1368
-  _globals['_ISFRIENDREQ']._serialized_start=1370
-  _globals['_ISFRIENDREQ']._serialized_end=1419
-  _globals['_ISFRIENDRESP']._serialized_start=1421
-  _globals['_ISFRIENDRESP']._serialized_end=1470
-  _globals['_FRIEND']._serialized_start=1473
-  _globals['_FRIEND']._serialized_end=2235
+  _globals['_GETFRIENDLISTSREQ']._serialized_start=961
+  _globals['_GETFRIENDLISTSREQ']._serialized_end=998
+  _globals['_FRIENDIDS']._serialized_start=1000
+  _globals['_FRIENDIDS']._serialized_end=1048
+  _globals['_GETFRIENDLISTSRESP']._serialized_start=1050
+  _globals['_GETFRIENDLISTSRESP']._serialized_end=1104
+  _globals['_GETBLACKLISTREQ']._serialized_start=1106
+  _globals['_GETBLACKLISTREQ']._serialized_end=1173
+  _globals['_GETBLACKLISTRESP']._serialized_start=1175
+  _globals['_GETBLACKLISTRESP']._serialized_end=1242
+  _globals['_DELETEFRIENDREQ']._serialized_start=1244
+  _globals['_DELETEFRIENDREQ']._serialized_end=1297
+  _globals['_DELETEFRIENDRESP']._serialized_start=1299
+  _globals['_DELETEFRIENDRESP']._serialized_end=1317
+  _globals['_UPDATEFRIENDREMARKREQ']._serialized_start=1319
+  _globals['_UPDATEFRIENDREMARKREQ']._serialized_end=1394
+  _globals['_UPDATEFRIENDREMARKRESP']._serialized_start=1396
+  _globals['_UPDATEFRIENDREMARKRESP']._serialized_end=1420
+  _globals['_SETBLACKLISTREQ']._serialized_start=1422
+  _globals['_SETBLACKLISTREQ']._serialized_end=1493
+  _globals['_SETBLACKLISTRESP']._serialized_start=1495
+  _globals['_SETBLACKLISTRESP']._serialized_end=1513
+  _globals['_ISFRIENDREQ']._serialized_start=1515
+  _globals['_ISFRIENDREQ']._serialized_end=1564
+  _globals['_ISFRIENDRESP']._serialized_start=1566
+  _globals['_ISFRIENDRESP']._serialized_end=1615
+  _globals['_FRIEND']._serialized_start=1618
+  _globals['_FRIEND']._serialized_end=2453
 # @@protoc_insertion_point(module_scope)

@@ -316,6 +316,73 @@ class GetFriendListResp(_message.Message):
 Global___GetFriendListResp: _TypeAlias = GetFriendListResp  # noqa: Y015
 
 @_typing.final
+class GetFriendListsReq(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def user_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        user_ids: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["user_ids", b"user_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetFriendListsReq: _TypeAlias = GetFriendListsReq  # noqa: Y015
+
+@_typing.final
+class FriendIds(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: _builtins.int
+    FRIEND_IDS_FIELD_NUMBER: _builtins.int
+    user_id: _builtins.int
+    @_builtins.property
+    def friend_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """without those whom the user has blocked"""
+
+    def __init__(
+        self,
+        *,
+        user_id: _builtins.int = ...,
+        friend_ids: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["friend_ids", b"friend_ids", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FriendIds: _TypeAlias = FriendIds  # noqa: Y015
+
+@_typing.final
+class GetFriendListsResp(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LISTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def lists(self) -> _containers.RepeatedCompositeFieldContainer[Global___FriendIds]:
+        """who does not fit in is missing: ask for them alone"""
+
+    def __init__(
+        self,
+        *,
+        lists: _abc.Iterable[Global___FriendIds] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lists", b"lists"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetFriendListsResp: _TypeAlias = GetFriendListsResp  # noqa: Y015
+
+@_typing.final
 class GetBlacklistReq(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

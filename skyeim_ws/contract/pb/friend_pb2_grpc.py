@@ -84,6 +84,11 @@ class FriendStub:
                 request_serializer=skyeim__ws_dot_contract_dot_pb_dot_friend__pb2.IsFriendReq.SerializeToString,
                 response_deserializer=skyeim__ws_dot_contract_dot_pb_dot_friend__pb2.IsFriendResp.FromString,
                 _registered_method=True)
+        self.GetFriendLists = channel.unary_unary(
+                '/friend.Friend/GetFriendLists',
+                request_serializer=skyeim__ws_dot_contract_dot_pb_dot_friend__pb2.GetFriendListsReq.SerializeToString,
+                response_deserializer=skyeim__ws_dot_contract_dot_pb_dot_friend__pb2.GetFriendListsResp.FromString,
+                _registered_method=True)
 
 
 class FriendServicer:
@@ -149,6 +154,12 @@ class FriendServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetFriendLists(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_FriendServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -201,6 +212,11 @@ def add_FriendServicer_to_server(servicer, server):
                     servicer.IsFriend,
                     request_deserializer=skyeim__ws_dot_contract_dot_pb_dot_friend__pb2.IsFriendReq.FromString,
                     response_serializer=skyeim__ws_dot_contract_dot_pb_dot_friend__pb2.IsFriendResp.SerializeToString,
+            ),
+            'GetFriendLists': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetFriendLists,
+                    request_deserializer=skyeim__ws_dot_contract_dot_pb_dot_friend__pb2.GetFriendListsReq.FromString,
+                    response_serializer=skyeim__ws_dot_contract_dot_pb_dot_friend__pb2.GetFriendListsResp.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -473,6 +489,33 @@ class Friend:
             '/friend.Friend/IsFriend',
             skyeim__ws_dot_contract_dot_pb_dot_friend__pb2.IsFriendReq.SerializeToString,
             skyeim__ws_dot_contract_dot_pb_dot_friend__pb2.IsFriendResp.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetFriendLists(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/friend.Friend/GetFriendLists',
+            skyeim__ws_dot_contract_dot_pb_dot_friend__pb2.GetFriendListsReq.SerializeToString,
+            skyeim__ws_dot_contract_dot_pb_dot_friend__pb2.GetFriendListsResp.FromString,
             options,
             channel_credentials,
             insecure,

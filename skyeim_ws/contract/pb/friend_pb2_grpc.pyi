@@ -41,6 +41,7 @@ class FriendStub:
     UpdateFriendRemark: _grpc.UnaryUnaryMultiCallable[_friend_pb2.UpdateFriendRemarkReq, _friend_pb2.UpdateFriendRemarkResp]
     SetBlacklist: _grpc.UnaryUnaryMultiCallable[_friend_pb2.SetBlacklistReq, _friend_pb2.SetBlacklistResp]
     IsFriend: _grpc.UnaryUnaryMultiCallable[_friend_pb2.IsFriendReq, _friend_pb2.IsFriendResp]
+    GetFriendLists: _grpc.UnaryUnaryMultiCallable[_friend_pb2.GetFriendListsReq, _friend_pb2.GetFriendListsResp]
 
 @_typing.type_check_only
 class FriendAsyncStub(FriendStub):
@@ -55,6 +56,7 @@ class FriendAsyncStub(FriendStub):
     UpdateFriendRemark: _aio.UnaryUnaryMultiCallable[_friend_pb2.UpdateFriendRemarkReq, _friend_pb2.UpdateFriendRemarkResp]  # type: ignore[assignment]
     SetBlacklist: _aio.UnaryUnaryMultiCallable[_friend_pb2.SetBlacklistReq, _friend_pb2.SetBlacklistResp]  # type: ignore[assignment]
     IsFriend: _aio.UnaryUnaryMultiCallable[_friend_pb2.IsFriendReq, _friend_pb2.IsFriendResp]  # type: ignore[assignment]
+    GetFriendLists: _aio.UnaryUnaryMultiCallable[_friend_pb2.GetFriendListsReq, _friend_pb2.GetFriendListsResp]  # type: ignore[assignment]
 
 class FriendServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -126,5 +128,12 @@ class FriendServicer(metaclass=_abc_1.ABCMeta):
         request: _friend_pb2.IsFriendReq,
         context: _ServicerContext,
     ) -> _typing.Union[_friend_pb2.IsFriendResp, _abc.Awaitable[_friend_pb2.IsFriendResp]]: ...
+
+    @_abc_1.abstractmethod
+    def GetFriendLists(
+        self,
+        request: _friend_pb2.GetFriendListsReq,
+        context: _ServicerContext,
+    ) -> _typing.Union[_friend_pb2.GetFriendListsResp, _abc.Awaitable[_friend_pb2.GetFriendListsResp]]: ...
 
 def add_FriendServicer_to_server(servicer: FriendServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -154,6 +154,11 @@ class GroupStub:
                 request_serializer=skyeim__ws_dot_contract_dot_pb_dot_group__pb2.SearchGroupReq.SerializeToString,
                 response_deserializer=skyeim__ws_dot_contract_dot_pb_dot_group__pb2.SearchGroupResp.FromString,
                 _registered_method=True)
+        self.GetJoinedGroupsOf = channel.unary_unary(
+                '/group.Group/GetJoinedGroupsOf',
+                request_serializer=skyeim__ws_dot_contract_dot_pb_dot_group__pb2.GetJoinedGroupsOfReq.SerializeToString,
+                response_deserializer=skyeim__ws_dot_contract_dot_pb_dot_group__pb2.GetJoinedGroupsOfResp.FromString,
+                _registered_method=True)
 
 
 class GroupServicer:
@@ -303,6 +308,12 @@ class GroupServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetJoinedGroupsOf(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GroupServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -425,6 +436,11 @@ def add_GroupServicer_to_server(servicer, server):
                     servicer.SearchGroup,
                     request_deserializer=skyeim__ws_dot_contract_dot_pb_dot_group__pb2.SearchGroupReq.FromString,
                     response_serializer=skyeim__ws_dot_contract_dot_pb_dot_group__pb2.SearchGroupResp.SerializeToString,
+            ),
+            'GetJoinedGroupsOf': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetJoinedGroupsOf,
+                    request_deserializer=skyeim__ws_dot_contract_dot_pb_dot_group__pb2.GetJoinedGroupsOfReq.FromString,
+                    response_serializer=skyeim__ws_dot_contract_dot_pb_dot_group__pb2.GetJoinedGroupsOfResp.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1075,6 +1091,33 @@ class Group:
             '/group.Group/SearchGroup',
             skyeim__ws_dot_contract_dot_pb_dot_group__pb2.SearchGroupReq.SerializeToString,
             skyeim__ws_dot_contract_dot_pb_dot_group__pb2.SearchGroupResp.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetJoinedGroupsOf(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/group.Group/GetJoinedGroupsOf',
+            skyeim__ws_dot_contract_dot_pb_dot_group__pb2.GetJoinedGroupsOfReq.SerializeToString,
+            skyeim__ws_dot_contract_dot_pb_dot_group__pb2.GetJoinedGroupsOfResp.FromString,
             options,
             channel_credentials,
             insecure,

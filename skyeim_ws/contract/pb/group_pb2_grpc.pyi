@@ -55,6 +55,7 @@ class GroupStub:
     GetSentJoinRequests: _grpc.UnaryUnaryMultiCallable[_group_pb2.GetSentJoinRequestsReq, _group_pb2.GetSentJoinRequestsResp]
     GetAllManagedGroupJoinRequests: _grpc.UnaryUnaryMultiCallable[_group_pb2.GetAllManagedGroupJoinRequestsReq, _group_pb2.GetAllManagedGroupJoinRequestsResp]
     SearchGroup: _grpc.UnaryUnaryMultiCallable[_group_pb2.SearchGroupReq, _group_pb2.SearchGroupResp]
+    GetJoinedGroupsOf: _grpc.UnaryUnaryMultiCallable[_group_pb2.GetJoinedGroupsOfReq, _group_pb2.GetJoinedGroupsOfResp]
 
 @_typing.type_check_only
 class GroupAsyncStub(GroupStub):
@@ -83,6 +84,7 @@ class GroupAsyncStub(GroupStub):
     GetSentJoinRequests: _aio.UnaryUnaryMultiCallable[_group_pb2.GetSentJoinRequestsReq, _group_pb2.GetSentJoinRequestsResp]  # type: ignore[assignment]
     GetAllManagedGroupJoinRequests: _aio.UnaryUnaryMultiCallable[_group_pb2.GetAllManagedGroupJoinRequestsReq, _group_pb2.GetAllManagedGroupJoinRequestsResp]  # type: ignore[assignment]
     SearchGroup: _aio.UnaryUnaryMultiCallable[_group_pb2.SearchGroupReq, _group_pb2.SearchGroupResp]  # type: ignore[assignment]
+    GetJoinedGroupsOf: _aio.UnaryUnaryMultiCallable[_group_pb2.GetJoinedGroupsOfReq, _group_pb2.GetJoinedGroupsOfResp]  # type: ignore[assignment]
 
 class GroupServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -252,5 +254,12 @@ class GroupServicer(metaclass=_abc_1.ABCMeta):
         request: _group_pb2.SearchGroupReq,
         context: _ServicerContext,
     ) -> _typing.Union[_group_pb2.SearchGroupResp, _abc.Awaitable[_group_pb2.SearchGroupResp]]: ...
+
+    @_abc_1.abstractmethod
+    def GetJoinedGroupsOf(
+        self,
+        request: _group_pb2.GetJoinedGroupsOfReq,
+        context: _ServicerContext,
+    ) -> _typing.Union[_group_pb2.GetJoinedGroupsOfResp, _abc.Awaitable[_group_pb2.GetJoinedGroupsOfResp]]: ...
 
 def add_GroupServicer_to_server(servicer: GroupServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
