@@ -236,6 +236,35 @@ def redis_socket() -> Iterator[Path]:
 
 
 @pytest.mark.gen_test
+async def test_the_bot_answers(redis_socket: Path, tmp_path: Path) -> None:
+    """The example of the client in Python, until a newer login takes its place."""
+    [source] = re.findall(
+        r"```python\n(.*?)```", (ROOT / "docs/python-client.md").read_text(), re.S
+    )
+    script = tmp_path / "bot.py"
+    script.write_text(source)
+    me, peer, _ = DEMO_USERS
+    async with world(redis_socket, tmp_path) as chat:
+        bot = await asyncio.create_subprocess_exec(
+            *(sys.executable, script, f"ws://127.0.0.1:{chat.port}/ws", chat.token(me)),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            friend = await chat.login(peer)
+            await friend.chat(me, "Lunch?")
+            await friend.expect("chat", fromUserId=me, content="You said: Lunch?")
+            await chat.login(me)
+            async with asyncio.timeout(DEADLINE):
+                said, errors = await bot.communicate()
+        finally:
+            if bot.returncode is None:
+                bot.kill()
+    assert said.decode().split() == ["token", "connecting", "open", "stopped"]
+    assert (errors.decode().strip(), bot.returncode) == ("stopped: kicked", 1)
+
+
+@pytest.mark.gen_test
 async def test_the_python_example_chats(redis_socket: Path, tmp_path: Path) -> None:
     """It sends its message, is told that it was delivered, and shows the answer once."""
     [source] = re.findall(r"```python\n(.*?)```", section(PROTOCOL, "A client in Python"), re.S)

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import json
+import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -25,7 +26,15 @@ def javascript(settings: str) -> tuple[str | Path, ...]:
     return (node(), *flags, Path(__file__).with_name("person.mjs"), SDK, settings)
 
 
-SDKS: dict[str, Callable[[str], tuple[str | Path, ...]]] = {"javascript": javascript}
+def python(settings: str) -> tuple[str | Path, ...]:
+    """Return the command that runs the SDK in Python for a user."""
+    return (sys.executable, "-X", "dev", "-W", "error", "-m", "tests.sdk.person", settings)
+
+
+SDKS: dict[str, Callable[[str], tuple[str | Path, ...]]] = {
+    "javascript": javascript,
+    "python": python,
+}
 """Each takes commands and tells events as `person.mjs` does, and so is put to the same tests."""
 
 
@@ -98,7 +107,8 @@ async def person(
 ) -> AsyncIterator[Person]:
     """Run an SDK for the user of the tokens: each fresh one is the next, the last for ever."""
     settings = json.dumps({"url": url, "tokens": tokens, "pingInterval": 1000} | options)
-    process = await asyncio.create_subprocess_exec(*SDKS[sdk](settings), stdin=PIPE, stdout=PIPE)
+    command = SDKS[sdk](settings)
+    process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, cwd=ROOT)
     someone = Person(process)
     reader = asyncio.create_task(someone.read())
     try:
