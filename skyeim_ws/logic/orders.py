@@ -46,6 +46,8 @@ def of_users(hub: Hub, sessions: Sessions, catch_up: CatchUp) -> Orders:
         return {
             "conn": client.conn_id,
             "device": client.device,
+            "remote": client.remote,
+            "userAgent": client.user_agent,
             "connectedAt": client.connected_at,
             "state": client.state.name.lower(),
             "secondsSilent": round(client.context.clock() - client.last_seen, 1),

@@ -1,6 +1,10 @@
 """The arguments of the admin commands: what is refused, and the examples that help shows."""
 
+import argparse
+import re
 import shlex
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -55,3 +59,20 @@ def test_all_examples_are_right(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(examples) > 5
     for line in examples:
         parser.parse_args(shlex.split(line)[1:])
+
+
+def leaves(parser: argparse.ArgumentParser, *words: str) -> Iterator[str]:
+    """Give the commands of a parser that have none below them."""
+    below = [each for each in parser._actions if isinstance(each, argparse._SubParsersAction)]  # noqa: SLF001 - argparse has no other way
+    for each in below:
+        for name, made in each.choices.items():
+            yield from leaves(made, *words, name)
+    if not below:
+        yield " ".join(words)
+
+
+def test_the_page_for_operators_has_every_command_and_no_other() -> None:
+    page = (Path(__file__).parents[2] / "docs/operations.md").read_text()
+    told = set(re.findall(r"`(admin(?: [a-z]+)+)(?=[` ])", page))
+    known = {each for each in leaves(cli.make_parser()) if each.startswith("admin ")}
+    assert told == known

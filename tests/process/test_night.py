@@ -1,0 +1,272 @@
+"""The tickets of docs/night.md, each with its fault made by real processes.
+
+Then only what an operator has is asked, logs, metrics and admin commands, and the cause has to be
+found by its name.
+"""
+
+import asyncio
+import contextlib
+import io
+import json
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+from tornado.testing import bind_unused_port
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+
+from skyeim_ws.cli import main as cli
+from skyeim_ws.cli.admin.commands import execute
+from skyeim_ws.config.check import load
+from tests.process.conftest import Program, running, skyeim, token, user
+from tests.store.servers import Server
+from tests.waiting import until, until_async
+from tests.world import PUSH_SECRET, SECRET
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs/night.md").read_text()
+
+
+def free_port() -> int:
+    listener, port = bind_unused_port()
+    listener.close()
+    return port
+
+
+@dataclass
+class Night:
+    """Two gateways and the services, each a process, and the operator's file for them."""
+
+    folder: Path
+    server: Server
+    gateways: list[Program]
+    ports: list[int]
+    services: Program
+
+    def redis(self) -> Redis:
+        """Return a client of the Redis, with which faults are made."""
+        return Redis(unix_socket_path=str(self.server.socket))
+
+    async def ask(self, *words: str) -> dict[str, Any]:
+        """Return what an admin command says; without a process, which takes a second to start."""
+        words = ("admin", *words, "--json", "-f", str(self.folder / "ws.yaml"))
+        arguments = cli.make_parser().parse_args(words)
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            assert await execute(load(arguments.file, env=True).config, arguments) == 0
+        answer: dict[str, Any] = json.loads(out.getvalue())
+        return answer
+
+    async def run(self, *words: str, code: int = 0) -> str:
+        """Return all that a command says on either stream, run in some other folder."""
+        file, secrets = self.folder / "ws.yaml", self.folder / "secrets.env"
+        command = (sys.executable, "-m", "skyeim_ws", *words, "-f", str(file))
+        async with running(Path("/"), *command, "--env-file", str(secrets)) as program:
+            ended = await program.exit_code()
+        said = "\n".join(program.lines + program.errors)
+        assert ended == code, said
+        return said
+
+    async def finding(self, name: str, *words: str) -> dict[str, Any]:
+        """Ask until the answer has the finding; return the answer."""
+        answer: dict[str, Any] = {}
+
+        async def found() -> bool:
+            answer.update(await self.ask(*words))
+            return name in names(answer)
+
+        await until_async(found)
+        return answer
+
+
+def names(answer: dict[str, Any]) -> list[str]:
+    """Return the names of the findings of an answer."""
+    return [each["name"] for each in answer["findings"]]
+
+
+@asynccontextmanager
+async def night(folder: Path, server: Server) -> AsyncIterator[Night]:
+    """Run it all; 1001 and 1002 are friends."""
+    services_port, ports = free_port(), [free_port(), free_port()]
+    rpc = f"{{Endpoints: ['127.0.0.1:{services_port}'], Timeout: 5000}}"
+    (folder / "secrets.env").write_text(f'NIGHT_SECRET="{SECRET}"\n')
+
+    def text(name: str, port: int) -> str:
+        return f"""
+Name: {name}
+Host: 127.0.0.1
+Port: {port}
+Mode: test
+Auth: {{AccessSecret: "${{NIGHT_SECRET}}"}}
+Redis: {{Host: {server.socket}}}
+MessageRpc: {rpc}
+FriendRpc: {rpc}
+GroupRpc: {rpc}
+PushEvent: {{Secret: "{PUSH_SECRET}"}}
+DevServer: {{Enabled: true, Port: {free_port()}}}
+Database: {{DataSource: {folder}/im.db}}
+Shutdown: {{WrapUpTime: 200ms, WaitTime: 2s}}
+"""
+
+    async with AsyncExitStack() as stack:
+
+        async def start(command: str, name: str, port: int) -> Program:
+            file = folder / name
+            file.mkdir()
+            (file / "ws.yaml").write_text(text(name, port))
+            (folder / "ws.yaml").write_text(text(name, port))
+            words = (*skyeim(command), "--env-file", str(folder / "secrets.env"))
+            return await stack.enter_async_context(running(file, *words))
+
+        services = await start("services", "services", ports[0])
+        gateways = [await start("serve", f"ws-{i}", port) for i, port in enumerate(ports, 1)]
+        for gateway in gateways:
+            await gateway.port()
+        here = Night(folder, server, gateways, ports, services)
+
+        async def ready() -> bool:
+            nodes = (await here.ask("node", "list"))["nodes"]
+            return [node["state"] for node in nodes] == ["ready", "ready"]
+
+        await until_async(ready)
+        await here.ask("friend", "add", "1001", "1002")
+        yield here
+
+
+async def my_message_did_not_arrive(here: Night) -> None:
+    """My message did not arrive."""
+    # The phone of the receiver is frozen: its connection stands, and nobody is behind it.
+    async with user(here.ports[0], 1001) as alice:
+        async with user(here.ports[1], 1002) as bob:
+            await bob.expect("connected")
+            bob.connection.transport.pause_reading()
+            await alice.chat(1002, "hello", msgId="m-lost")
+            answer = await here.finding("client_does_not_answer", "message", "show", "m-lost")
+            assert names(answer) == ["not_confirmed", "online", "client_does_not_answer"]
+            await here.ask("user", "disconnect", "1002")
+            bob.connection.transport.resume_reading()
+            assert await bob.close_code() == 1001
+        answer = await here.finding("queued", "message", "show", "m-lost")
+        assert names(answer) == ["queued", "offline", "waits_in_queue"]
+        async with user(here.ports[0], 1002) as bob:
+            await bob.expect("chat", msgId="m-lost")
+            await alice.expect("ack", msgId="m-lost", status="delivered")
+    refused = await here.run("admin", "message", "show", "m-never", code=1)
+    assert "no message with this msgId is stored" in refused
+
+
+async def he_is_kicked_all_the_time(here: Night) -> None:
+    """He is kicked all the time."""
+
+    # Two devices of one person come back each time, against the rule of the protocol.
+    async def device(name: str, port: int) -> None:
+        url = f"ws://127.0.0.1:{port}/ws?token={token(1002)}&device={name}"
+        while True:
+            async with connect(url, ping_interval=None) as connection:
+                with contextlib.suppress(ConnectionClosed):
+                    while True:
+                        await connection.recv()
+
+    names = ("phone", "tablet")
+    devices = [
+        asyncio.create_task(device(name, port))
+        for name, port in zip(names, here.ports, strict=True)
+    ]
+    for gateway, name in zip(here.gateways, names, strict=True):
+        ended = await gateway.event("connection_closed", 2, user=1002, code=4001)
+        assert (ended["by"], ended["device"]) == ("gateway", name)
+        assert ended["reason"] == "a newer login took this place"
+        assert ended["new_remote"] == "127.0.0.1"
+    for each in devices:
+        each.cancel()
+    await asyncio.gather(*devices, return_exceptions=True)
+
+
+async def slow_since_two_o_clock(here: Night) -> None:
+    """Slow since 14:00."""
+    # The services stand still, as with a database that is locked.
+    async with user(here.ports[0], 1001) as alice:
+        await alice.expect("connected")
+        here.services.process.send_signal(signal.SIGSTOP)
+        try:
+            await alice.send("chat", toUserId=1002, content="hello", msgId="m-slow")
+
+            async def held_up() -> bool:
+                shown = await here.ask("node", "show", "ws-1")
+                return bool(shown["gauges"]["sends_under_way"] and shown["loopLag"] < 1)
+
+            await until_async(held_up)
+        finally:
+            here.services.process.send_signal(signal.SIGCONT)
+        await alice.expect("ack", msgId="m-slow", status="sent")
+
+
+async def the_online_count_is_wrong(here: Night) -> None:
+    """The online count is wrong."""
+    # Redis has lost a write, and another program has made one of its own.
+    async with user(here.ports[0], 1001) as alice, here.redis() as redis:
+        await alice.expect("connected")
+        await here.finding("online", "user", "show", "1001")
+        await redis.srem("online:users", 1001)
+        await redis.sadd("online:users", 1002, 7)
+        answer = await here.ask("presence", "check")
+        assert answer["shown_online_without_session"] == [7, 1002]
+        assert answer["shown_offline_wrongly"] == [1001]
+        assert (answer["shownOnline"], answer["connected"]) == (2, 1)
+        answer = await here.ask("user", "show", "1002")
+        assert "shown_online_wrongly" in names(answer)
+        assert (await here.ask("presence", "repair"))["asked"] == 2
+
+        async def right() -> bool:
+            answer = await here.ask("presence", "check")
+            return (answer["shownOnline"], answer["shown_offline_wrongly"]) == (1, [])
+
+        await until_async(right)
+        await until(lambda: sum(len(each.events("orphans_removed")) for each in here.gateways))
+
+
+async def nothing_works_after_the_redis_failover(here: Night) -> None:
+    """Nothing works after the Redis failover."""
+    # The address leads to what is a replica now, which takes no writes.
+    async with here.redis() as redis:
+        await redis.replicaof("127.0.0.1", "1")
+        for gateway in here.gateways:
+            await gateway.event("redis_lost")
+        said = await here.run("check", "--connect", code=1)
+        assert "Redis: refuses SREM online:users: " in said
+        assert "read only replica" in said
+        await redis.replicaof("NO", "ONE")
+        for gateway in here.gateways:
+            await gateway.event("redis_recovered")
+        assert "Redis: answers" in await here.run("check", "--connect")
+
+
+TICKETS = (
+    my_message_did_not_arrive,
+    he_is_kicked_all_the_time,
+    slow_since_two_o_clock,
+    the_online_count_is_wrong,
+    nothing_works_after_the_redis_failover,
+)
+
+
+@pytest.mark.gen_test
+async def test_the_cause_of_each_ticket_is_found_by_its_name(
+    folder: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # One after the other, in one deployment: to start it takes longer than a ticket.
+    monkeypatch.setenv("NIGHT_SECRET", SECRET)
+    async with night(folder, server) as here:
+        for ticket in TICKETS:
+            await ticket(here)
+
+
+def test_the_page_has_the_tickets_that_are_replayed() -> None:
+    headings = re.findall(r"^## (.+)$", PAGE, re.MULTILINE)
+    assert headings == [str(ticket.__doc__).removesuffix(".") for ticket in TICKETS]
