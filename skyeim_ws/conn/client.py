@@ -83,6 +83,8 @@ class Client(WebSocketHandler, ClientFields):
         except Exception:
             log.exception("session_setup_failed", user=self.user_id, conn=self.conn_id)
             self.disconnect(CloseCode.INTERNAL_ERROR, Text.INTERNAL_ERROR())
+        took = self.context.clock() - now
+        self.stats.timings.note("slow_login", took, user=self.user_id, conn=self.conn_id)
 
     # What the wire calls.
 

@@ -7,7 +7,7 @@ import structlog
 from skyeim_ws.conn.stats import Stats
 from skyeim_ws.conn.tcp_info import Traffic
 from skyeim_ws.contract.codes import CloseCode
-from skyeim_ws.contract.slow import duration
+from skyeim_ws.contract.timing import duration
 
 log = structlog.get_logger()
 

@@ -3,6 +3,8 @@
 from collections import Counter
 from dataclasses import dataclass, field, fields
 
+from skyeim_ws.contract.timing import Timings
+
 
 @dataclass(slots=True)
 class Stats:
@@ -26,6 +28,7 @@ class Stats:
     busy: int = 0
     deliveries_confirmed: int = 0
     deliveries_returned: int = 0
+    offline_pushed: int = 0
     group_routed: int = 0
     group_dropped: int = 0
     groups_refused: int = 0
@@ -33,6 +36,7 @@ class Stats:
     typing_refused: int = 0
     closes: Counter[int] = field(default_factory=Counter)
     """The connections that have ended, by close code."""
+    timings: Timings = field(default_factory=Timings)
 
     def counters(self) -> dict[str, int]:
         """Return those that are plain numbers, by name."""

@@ -28,6 +28,7 @@ from skyeim_ws.gateway.ports import Ports
 from skyeim_ws.gateway.presence import presence_keeping
 from skyeim_ws.gateway.readiness import Readiness
 from skyeim_ws.gateway.settings import lifetime, limits, max_connections, take
+from skyeim_ws.gateway.stat import tell_minutes
 from skyeim_ws.gateway.supervisor import Supervisor
 from skyeim_ws.gateway.waits import joined
 from skyeim_ws.gateway.webhook import start_webhook
@@ -48,6 +49,7 @@ from skyeim_ws.logic.tasks import Tasks
 from skyeim_ws.logic.typing_notices import TypingNotices
 from skyeim_ws.logic.user_router import UserRouter
 from skyeim_ws.ops import build, metrics
+from skyeim_ws.ops.loop_watch import watching
 from skyeim_ws.rpc.batcher import Batcher
 from skyeim_ws.store.bus import RedisBus
 from skyeim_ws.store.pipeline import Pipeline
@@ -95,13 +97,18 @@ async def gateway(
     """
     async with AsyncExitStack() as stack:
         ws = config.web_socket
-        stats, tasks, supervisor, made = Stats(), Tasks(), Supervisor(stack), build.build()
+        stats, tasks, supervisor, made = (
+            Stats(timings=stack.enter_context(watching(config.log.slow_threshold))),
+            Tasks(),
+            Supervisor(stack),
+            build.build(),
+        )
         flusher = Flusher(asyncio.get_running_loop().call_soon, stats)
         hub = Hub(flusher)
         if where.private_redis:
             await forget_everyone(config, where)
-        store = open_store(stack, config, where, supervisor)
-        services = open_services(config, where, supervisor, flusher)
+        store = open_store(stack, config, where, supervisor, stats.timings)
+        services = open_services(config, where, supervisor, flusher, stats.timings)
         messages, groups, friends = services.messages, services.groups, services.friends
 
         members, router = group_routing(ws, store, services, hub, stats)
@@ -285,6 +292,9 @@ async def gateway(
             reload=partial(take, ports, context, renewal, sessions),
             drain=drain,
             failed=supervisor.failed,
+        )
+        tasks.spawn(
+            tell_minutes(config.log, stats, lambda: measured(gate=ports.gate), services.writer)
         )
         cluster.orders = orders(
             hub=hub,

@@ -7,6 +7,7 @@ from functools import partial
 
 from skyeim_ws.config.tree import Backends, Config, RpcConf, RpcTlsConf
 from skyeim_ws.contract.grpc_tls import ClientTls, client_tls
+from skyeim_ws.contract.timing import Timings
 from skyeim_ws.discovery.names import fixed, resolved
 from skyeim_ws.discovery.watch import watched
 from skyeim_ws.gateway.supervisor import Supervisor
@@ -66,7 +67,11 @@ async def forget_everyone(config: Config, where: Backends) -> None:
 
 
 def open_store(
-    stack: AsyncExitStack, config: Config, where: Backends, supervisor: Supervisor
+    stack: AsyncExitStack,
+    config: Config,
+    where: Backends,
+    supervisor: Supervisor,
+    timings: Timings | None = None,
 ) -> Store:
     """Connect to Redis; at the end, what is still to be written gets a moment.
 
@@ -75,7 +80,7 @@ def open_store(
     ws = config.web_socket
     redis = connect(where.redis.address)
     stack.push_async_callback(redis.aclose)
-    pipeline = Pipeline(redis, buffer_size=ws.offline_buffer_size)
+    pipeline = Pipeline(redis, buffer_size=ws.offline_buffer_size, timings=timings)
     supervisor.keep("redis_pipeline", pipeline.start(), lambda: pipeline.close(_FLUSH_SECONDS))
     node = unique_node(config.name)
     webhook = config.offline.webhook
@@ -127,14 +132,15 @@ def open_services(
     where: Backends,
     supervisor: Supervisor,
     together: AbstractContextManager[None] | None = None,
+    timings: Timings | None = None,
 ) -> Services:
     """Open the channels to the business services, wherever they are and move to.
 
     Inside of `together` the messages that were stored together are answered.
     """
-    message_pool = open_pool(supervisor, "message", where.message_rpc)
-    friend_pool = open_pool(supervisor, "friend", where.friend_rpc)
-    group_pool = open_pool(supervisor, "group", where.group_rpc)
+    message_pool = open_pool(supervisor, "message", where.message_rpc, timings)
+    friend_pool = open_pool(supervisor, "friend", where.friend_rpc, timings)
+    group_pool = open_pool(supervisor, "group", where.group_rpc, timings)
     friends, groups = FriendClient(friend_pool), GroupClient(group_pool)
     writer = Batcher(
         message_pool,
@@ -156,9 +162,12 @@ def open_services(
     )
 
 
-def open_pool(supervisor: Supervisor, name: str, rpc: RpcConf) -> Pool:
+def open_pool(
+    supervisor: Supervisor, name: str, rpc: RpcConf, timings: Timings | None = None
+) -> Pool:
     """Open the channels to one service, wherever it is and moves to."""
-    pool = Pool(name, (), rpc.timeout / 1000, None if rpc.tls is None else _tls(rpc.tls))
+    tls = None if rpc.tls is None else _tls(rpc.tls)
+    pool = Pool(name, (), rpc.timeout / 1000, tls, timings)
     registry = rpc.registry
     source = resolved(watched(registry) if registry is not None else fixed(rpc.targets))
     supervisor.keep(f"{name}_endpoints", pool.follow(source), pool.close)

@@ -25,6 +25,7 @@ def group_routing(
         capacity=ws.member_cache_size,
         refused_ttl=ws.member_refusal_ttl,
         max_loads=ws.member_look_ups,
+        timings=stats.timings,
     )
     return members, GroupRouter(
         hub,

@@ -9,8 +9,8 @@ from tornado.httputil import HTTPServerRequest
 from tornado.web import Application, RequestHandler
 
 from skyeim_ws.conn.fields import MAX_USER_AGENT
-from skyeim_ws.contract.slow import duration
 from skyeim_ws.contract.texts import Text
+from skyeim_ws.contract.timing import duration
 from skyeim_ws.handler.base import JsonHandler, notes
 from skyeim_ws.handler.gate import Gate
 

@@ -58,6 +58,7 @@ class OfflineMessages:
             first = window.entries[0].id
             session = session_of(client)
             session.oldest_pushed = min(first, session.oldest_pushed or first)
+            client.context.stats.offline_pushed += len(window.entries)
         return [
             Delivery(
                 data=entry.raw,

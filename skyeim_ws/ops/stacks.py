@@ -2,6 +2,7 @@
 
 import asyncio
 import faulthandler
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from typing import Any
 import structlog
 
 log = structlog.get_logger()
+
+_PLACE = re.compile(r'File "(.+)", (line \d+) in (.+)')
 
 
 def log_stacks() -> None:
@@ -22,7 +25,7 @@ def log_stacks() -> None:
     places = Counter("\n".join(_places(task)) for task in asyncio.all_tasks())
     for stack, count in places.most_common():
         log.warning("task_stack", count=count, stack=stack)
-    log.warning("thread_stacks", stacks=_threads())
+    log.warning("thread_stacks", stacks=_stacks())
 
 
 def _places(task: asyncio.Task[Any]) -> Iterator[str]:
@@ -47,7 +50,15 @@ def _frame(waiting: object) -> FrameType | None:
     return next((frame for frame in frames if isinstance(frame, FrameType)), None)
 
 
-def _threads() -> str:
+def thread_places(ident: int, most: int) -> list[str]:
+    """Return the innermost places in the code at which a thread is, `most` of them."""
+    for stack in _stacks().split("\n\n"):
+        if f"0x{ident:016x}" in stack.partition("\n")[0]:
+            return [" ".join(place) for place in _PLACE.findall(stack)[:most]]
+    return []
+
+
+def _stacks() -> str:
     """Return the stacks of all threads; faulthandler writes to files alone."""
     with tempfile.TemporaryFile() as file:
         faulthandler.dump_traceback(file, all_threads=True)

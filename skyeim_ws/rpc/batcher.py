@@ -12,7 +12,7 @@ from skyeim_ws.contract.codes import Reason
 from skyeim_ws.contract.names import EVERYONE, MAX_BATCH
 from skyeim_ws.contract.pb import message_pb2 as pb
 from skyeim_ws.contract.pb.message_pb2_grpc import MessageStub
-from skyeim_ws.logic.outgoing import Outgoing, SendOutcome
+from skyeim_ws.logic.outgoing import Outgoing, SendOutcome, Stored
 from skyeim_ws.logic.ports import Refused, Unavailable
 from skyeim_ws.rpc import sending
 from skyeim_ws.rpc.errors import RpcFailed, classify, is_refusal, status_code
@@ -52,7 +52,8 @@ class Batcher:
     has its `timeout` from then on, as long as the server answers at all. The messages of a batch
     are answered inside of `together`.
 
-    `batches` counts the batches sent, `pending` the messages not yet answered.
+    `batches` counts the batches sent, `stored` the messages that are stored, repeats included,
+    `pending` those not yet answered.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Batcher:
         together: AbstractContextManager[None] | None = None,
     ) -> None:
         self.batches = 0
+        self.stored = 0
         self.pending = 0
         self.batching = True
         # Whether the last single call has found no server that works.
@@ -189,6 +191,11 @@ class Batcher:
         except Exception:  # whatever it is, the messages behind this batch must go on
             log.exception("send_batch_failed", items=len(messages))
             return [Unavailable("internal error")] * len(messages)
+        finally:
+            took = loop.time() - started
+            self._pool.timings.note(
+                "slow_batch", took, messages=len(messages), waiting=self.pending - len(messages)
+            )
         results = answer.results
         if len(results) != len(messages) or not all(map(sending.answers, messages, results)):
             log.error("send_batch_mismatch", items=len(messages), results=len(results))
@@ -305,6 +312,7 @@ class Batcher:
 
     def _answer(self, item: Item, outcome: SendOutcome) -> None:
         self.pending -= 1
+        self.stored += isinstance(outcome, Stored)
         try:
             item.done(item.message, outcome)
         except Exception:  # a fault in one receiver of answers must not stop the others

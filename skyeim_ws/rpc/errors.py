@@ -9,7 +9,7 @@ import structlog
 from grpc import StatusCode
 
 from skyeim_ws.contract.codes import Reason
-from skyeim_ws.contract.slow import duration
+from skyeim_ws.contract.timing import duration
 from skyeim_ws.logic.ports import Refused, Unavailable
 
 LOG_INTERVAL = 10.0

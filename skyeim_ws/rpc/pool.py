@@ -10,6 +10,7 @@ from grpc import StatusCode
 
 from skyeim_ws import __version__
 from skyeim_ws.contract.grpc_tls import ClientTls
+from skyeim_ws.contract.timing import Timings
 from skyeim_ws.rpc.balance import Load, choose
 from skyeim_ws.rpc.breaker import Breaker
 from skyeim_ws.rpc.channel import MAX_MESSAGE_BYTES, Channel
@@ -104,9 +105,15 @@ class Pool:
     """
 
     def __init__(
-        self, name: str, endpoints: Iterable[str], timeout: float, tls: ClientTls | None = None
+        self,
+        name: str,
+        endpoints: Iterable[str],
+        timeout: float,
+        tls: ClientTls | None = None,
+        timings: Timings | None = None,
     ) -> None:
         self.name = name
+        self.timings = timings or Timings()
         self.serving = True
         self._tls = tls
         self.timeout = timeout

@@ -99,6 +99,14 @@ class Service(Generic[Stub]):
             if not is_refusal(failed.code) and not lacking:
                 self._pool.failures.note(name, failed.code, loop.time() - started)
             raise
+        finally:
+            self._pool.timings.note(
+                "slow_rpc",
+                loop.time() - started,
+                f"{self._pool.name}.{name}",
+                callee=self._pool.name,
+                method=name,
+            )
 
     async def ask(
         self,

@@ -1,5 +1,6 @@
 """How a servicer says no, and how what it raises becomes a gRPC status."""
 
+import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -10,6 +11,7 @@ from sqlalchemy.exc import DataError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from skyeim_ws.contract.codes import Reason
+from skyeim_ws.contract.timing import Timings
 from skyeim_ws.services.mysql import is_lost
 from skyeim_ws.services.retry import with_retries
 
@@ -65,9 +67,10 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     traceback.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, timings: Timings | None = None) -> None:
         self._handlers: dict[str, _Handler] = {}
         self._database_lost = False
+        self._timings = timings or Timings()
 
     async def intercept_service(
         self,
@@ -93,6 +96,7 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
 
     def _wrap(self, method: str, behaviour: _Behaviour) -> _Behaviour:
         async def call(request: Any, context: Any) -> Any:
+            began = time.monotonic()
             try:
                 response = await with_retries(method, partial(behaviour, request, context))
             except RefusedError as refusal:
@@ -113,6 +117,8 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
                 await context.abort(
                     grpc.StatusCode.UNAVAILABLE, "the database is not available; try again"
                 )
+            finally:
+                self._timings.note("slow_call", time.monotonic() - began, method, method=method)
             self._note_success()
             return response
 

@@ -23,8 +23,9 @@ from skyeim_ws.contract.pb.friend_pb2_grpc import add_FriendServicer_to_server
 from skyeim_ws.contract.pb.group_pb2_grpc import add_GroupServicer_to_server
 from skyeim_ws.contract.pb.message_pb2_grpc import add_MessageServicer_to_server
 from skyeim_ws.contract.redis_address import RedisAddress
+from skyeim_ws.contract.timing import Timings
 from skyeim_ws.discovery.announce import announcing, decode
-from skyeim_ws.ops import logs
+from skyeim_ws.ops import logs, minute
 from skyeim_ws.ops.stacks import log_stacks
 from skyeim_ws.services.db import Database, DataSourceError, open_database
 from skyeim_ws.services.demo import seed_demo
@@ -71,6 +72,7 @@ async def serve_services(
     tls: grpc.ServerCredentials | None = None,
     grace: float = GRACE,
     reflection: bool = False,
+    timings: Timings | None = None,
 ) -> AsyncIterator[list[str]]:
     """Serve on all addresses inside the block; gives the addresses with their real ports.
 
@@ -79,7 +81,7 @@ async def serve_services(
     calls are refused, and those under way get `grace` seconds. Raises ListenError.
     """
     server = grpc.aio.server(
-        interceptors=[StatusInterceptor()],
+        interceptors=[StatusInterceptor(timings)],
         options=_OPTIONS,
         maximum_concurrent_rpcs=MAX_CALLS,
     )
@@ -130,6 +132,9 @@ async def _serve(arguments: argparse.Namespace) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reopen, arguments.log)
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, log_stacks)
+    conf = logs.decode(arguments.log)
+    timings = Timings(conf.slow_threshold)
+    told = asyncio.create_task(minute.tell(minute.Usage(timings).fields)) if conf.stat else None
     database = await open_database(arguments.data_source)
     try:
         if arguments.demo:
@@ -150,6 +155,7 @@ async def _serve(arguments: argparse.Namespace) -> None:
                     arguments.listen,
                     tls=_tls(arguments),
                     reflection=arguments.reflection,
+                    timings=timings,
                 ),
                 announcing(decode(arguments.announce) if arguments.announce else []),
             ):
@@ -158,6 +164,8 @@ async def _serve(arguments: argparse.Namespace) -> None:
         finally:
             await events.close()
     finally:
+        if told is not None:
+            told.cancel()
         await database.close()
 
 

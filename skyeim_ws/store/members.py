@@ -12,6 +12,7 @@ import structlog
 from redis.asyncio import Redis
 
 from skyeim_ws.contract.codes import Reason
+from skyeim_ws.contract.timing import Timings
 from skyeim_ws.logic.ports import Refused, Unavailable
 from skyeim_ws.store.cancellation import cancel_and_wait
 from skyeim_ws.store.client import Client
@@ -74,6 +75,7 @@ class MemberCache:
         max_loads: int = MAX_LOADS,
         on_filled: Callable[[str, frozenset[int]], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        timings: Timings | None = None,
     ) -> None:
         self.tracking = False
         self._pipeline = pipeline
@@ -85,6 +87,7 @@ class MemberCache:
         self._seats = Seats(capacity)
         self._loads = asyncio.Semaphore(max_loads)
         self.on_filled = on_filled
+        self._timings = timings or Timings()
         self._clock = clock
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._look_ups: dict[str, asyncio.Task[frozenset[int]]] = {}
@@ -197,6 +200,7 @@ class MemberCache:
 
     async def _look_up(self, group_id: str, asker_id: int) -> frozenset[int]:
         this = asyncio.current_task()
+        began = time.monotonic()
         try:
             members = await self._read(group_id)
             until = inf if self.tracking else self._clock() + UNTRACKED_TTL
@@ -211,6 +215,7 @@ class MemberCache:
             # than the change. Those who wait already get it, nobody else; and whoever follows the
             # members gets the list that comes after the change, without another message.
             unchanged = self._look_ups.get(group_id) is this
+            self._timings.note("slow_members", time.monotonic() - began, group=group_id)
             if unchanged:
                 del self._look_ups[group_id]
         if unchanged:

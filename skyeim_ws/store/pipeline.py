@@ -15,6 +15,7 @@ from typing import Any
 
 import structlog
 
+from skyeim_ws.contract.timing import Timings
 from skyeim_ws.logic.ports import Unavailable
 from skyeim_ws.store.cancellation import cancel_and_wait
 from skyeim_ws.store.client import Client, link
@@ -35,7 +36,6 @@ PING_INTERVAL, BACKOFF_FIRST, BACKOFF_LIMIT = 1.0, 0.1, 2.0
 REFUSED_LIMIT = 0.5
 """The longest pause while only a part of Redis is away: the other parts wait meanwhile."""
 
-
 DENIED_SECONDS = 30.0
 """How long it is remembered that Redis has refused a command for want of a right."""
 
@@ -53,8 +53,14 @@ class Pipeline:
     """
 
     def __init__(
-        self, client: Client, *, buffer_size: int = BUFFER_SIZE, timeout: float = 2.0
+        self,
+        client: Client,
+        *,
+        buffer_size: int = BUFFER_SIZE,
+        timeout: float = 2.0,
+        timings: Timings | None = None,
     ) -> None:
+        self._timings = timings or Timings()
         self.healthy = True
         self.dropped = 0
         self.failed = 0
@@ -224,6 +230,7 @@ class Pipeline:
         ask = not batch or not self.healthy
         if ask:
             commands.append(("PING",))
+        began = (loop := asyncio.get_running_loop()).time()
         try:
             async with asyncio.timeout(self._timeout):
                 answers = await self._link.send(commands, durable=durable)
@@ -234,6 +241,10 @@ class Pipeline:
         except asyncio.CancelledError:
             self._put_back(batch)
             raise
+        finally:
+            self._timings.note(
+                "slow_redis", loop.time() - began, commands=len(commands), waiting=self.waiting
+            )
         self._away = False
         pong = answers.pop() if ask else None
         refusal = self._dispatch(batch, answers)

@@ -22,6 +22,7 @@ from skyeim_ws.contract.pb import message_pb2 as pb
 from skyeim_ws.contract.pb.friend_pb2_grpc import FriendStub
 from skyeim_ws.contract.pb.group_pb2_grpc import GroupStub
 from skyeim_ws.contract.pb.message_pb2_grpc import MessageStub
+from skyeim_ws.contract.timing import Timings
 from skyeim_ws.services.db import open_database
 from skyeim_ws.services.events import Events
 from skyeim_ws.services.server import ListenError, serve_services
@@ -128,6 +129,26 @@ async def test_a_lost_database_is_unavailable_and_logged_once_until_it_is_back(
         assert (await ask(pb.GetUnreadCountReq(user_id=1))).count == 0
     assert [entry["event"] for entry in logs] == ["database_lost", "database_recovered"]
     assert logs[0]["method"] == "/message.Message/GetUnreadCount"
+
+
+@pytest.mark.gen_test
+async def test_a_slow_call_is_logged(tmp_path: Path) -> None:
+    database = await open_database(str(tmp_path / "im.db"))
+    events = Events(database)
+    address = f"unix:{tmp_path / 's.sock'}"
+    try:
+        async with (
+            serve_services(database, events, [address], timings=Timings(1e-6)),
+            connected(address) as channel,
+        ):
+            with capture_logs() as logs:
+                await MessageStub(channel).GetUnreadCount(pb.GetUnreadCountReq(user_id=1))
+    finally:
+        await events.close()
+        await database.close()
+    [line] = logs
+    assert (line["event"], line["method"]) == ("slow_call", "/message.Message/GetUnreadCount")
+    assert line["duration"].endswith("ms")
 
 
 @pytest.mark.gen_test
