@@ -29,6 +29,7 @@ from skyeim_ws.gateway.presence import presence_keeping
 from skyeim_ws.gateway.readiness import Readiness
 from skyeim_ws.gateway.settings import lifetime, limits, max_connections, take
 from skyeim_ws.gateway.stat import tell_minutes
+from skyeim_ws.gateway.status import Status
 from skyeim_ws.gateway.supervisor import Supervisor
 from skyeim_ws.gateway.waits import joined
 from skyeim_ws.gateway.webhook import start_webhook
@@ -75,6 +76,7 @@ class Gateway:
     reload: Callable[[Config], None]
     """Takes what may change of the configuration; raises OSError before it takes anything."""
     drain: Drain
+    status: Status
     failed: asyncio.Event
     """Set once the gateway has to be stopped: a permanent task has ended by itself."""
 
@@ -291,6 +293,7 @@ async def gateway(
             stats=stats,
             reload=partial(take, ports, context, renewal, sessions),
             drain=drain,
+            status=Status(hub, stats, drain, asyncio.get_running_loop().time),
             failed=supervisor.failed,
         )
         tasks.spawn(

@@ -149,9 +149,11 @@ class Listener:
         self._accept_on()
 
     def close(self) -> None:
-        """Accept no more; safe to call again."""
+        """Accept those whom the kernel has let in already, then no more; safe to call again."""
         if self._closed:
             return
+        if self._timer is None:
+            self._readable(None, 0)
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()

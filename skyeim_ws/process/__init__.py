@@ -1,1 +1,1 @@
-"""What runs as a process: the daemon, its workers and children, and systemd."""
+"""What runs as a process: the daemon, its sockets, workers and children."""

@@ -33,7 +33,8 @@ class Child:
 
     `ready` is asked until it says yes, for at most `ready_timeout` seconds after each start.
     The output goes to this program's own, or is appended to the file `output`; `environment` is
-    added to this program's own, for what must not be seen in a list of processes. The child dies
+    added to this program's own, for what must not be seen in a list of processes. It inherits the
+    files `pass_fds`. The child dies
     with the thread that started it (see `process.pdeathsig`), so `start` belongs on the main
     thread; a restart runs on the same loop.
     """
@@ -47,6 +48,7 @@ class Child:
         ready_timeout: float = READY_TIMEOUT,
         output: Path | None = None,
         environment: Mapping[str, str] | None = None,
+        pass_fds: Sequence[int] = (),
     ) -> None:
         self.name = name
         self._command = command
@@ -54,6 +56,7 @@ class Child:
         self._ready_timeout = ready_timeout
         self._output = output
         self._environment = environment
+        self._pass_fds = pass_fds
         self._process: asyncio.subprocess.Process | None = None
         self._supervisor: asyncio.Task[None] | None = None
 
@@ -107,6 +110,7 @@ class Child:
                 # A Ctrl-C at the terminal reaches all processes of the session. Children must
                 # not end before those who need them.
                 start_new_session=True,
+                pass_fds=self._pass_fds,
             )
         self._process = process
         await self._wait_ready(process)

@@ -22,11 +22,13 @@ from skyeim_ws.gateway.backends import forget_everyone
 from skyeim_ws.gateway.http import tls
 from skyeim_ws.gateway.probe import redis_reached
 from skyeim_ws.logic.ports import Unavailable
+from skyeim_ws.ops import systemd
 from skyeim_ws.ops.logs import configure
-from skyeim_ws.process import signals, systemd, valkey, workers
+from skyeim_ws.process import signals, valkey, workers
 from skyeim_ws.process.children import Child, ChildError
 from skyeim_ws.process.descriptors import raise_limit
 from skyeim_ws.process.embedded import (
+    STOP_GRACE,
     backends,
     services_address,
     services_announcements,
@@ -35,7 +37,9 @@ from skyeim_ws.process.embedded import (
 )
 from skyeim_ws.process.listening import (
     StartError,
+    adopted,
     bound,
+    inherited,
     local_host,
     port_of,
     push_url,
@@ -53,20 +57,23 @@ class Started:
     """Something that runs: the port that it listens on, and an event that says it has to end.
 
     `reload` says whether it went well, and `children` hear of the signals then. `ready` returns
-    when it can do all its work; None if that is not waited for.
+    when it can do all its work; None if that is not waited for. `status` says how it does, and a
+    stop may take `stop_seconds`.
     """
 
     port: int
     failed: asyncio.Event
     reload: Callable[[], bool]
+    stop_seconds: float
     children: Sequence[Child] = ()
     ready: Callable[[], Awaitable[None]] | None = None
+    status: Callable[[], str] | None = None
 
 
 def serve(config: Config) -> int:
     """Run the gateway until SIGTERM or SIGINT; return the exit code."""
     reread = partial(reread_file, config)
-    return _run(run_gateway(config, reread, demo=False, announce=lambda port_of: None))
+    return _run(run_gateway(config, reread, demo=False, announce=lambda _port: None))
 
 
 def demo(config: Config, port: int | None, data_dir: str | None) -> int:
@@ -92,16 +99,16 @@ def work(told: workers.Assignment) -> int:
     config, name = told.config, f"worker-{told.index}"
 
     async def start(stack: AsyncExitStack) -> Started:
-        listeners = bound(stack, config.host, config.port, shared=True)
+        listeners = adopted(stack, told.sockets) or bound(
+            stack, config.host, config.port, shared=True
+        )
         pushes = bound(stack, "127.0.0.1", told.push_port, shared=True) if told.push_port else []
         where, _ = await stack.enter_async_context(backends(config, "", demo=False))
         running = await stack.enter_async_context(gateway(config, where, listeners, pushes))
         reload = reloader(config, partial(reread_file, config), running.reload, process=name)
-        return Started(running.port, running.failed, reload)
+        return Started(running.port, running.failed, reload, _stop_seconds(config))
 
-    return _run(
-        _until_stopped(lambda: _prepare(config, name), start, announce=lambda port_of: None)
-    )
+    return _run(_until_stopped(lambda: _prepare(config, name), start, announce=lambda _port: None))
 
 
 def run_services(config: Config) -> int:
@@ -200,7 +207,8 @@ async def _until_stopped(
     """Run what is started until a signal comes or it fails; return the exit code."""
     stop = signals.stop_on_signals()
     signals.survive_signals()
-    async with AsyncExitStack() as stack:
+    # What systemd hears goes on until everything has stopped.
+    async with AsyncExitStack() as heard, AsyncExitStack() as stack:
         try:
             prepare()
             started = await start(stack)
@@ -208,8 +216,9 @@ async def _until_stopped(
             raise StartError(str(error)) from error
         signals.reload_on_signal(started.reload, started.children)
         announce(started.port)
-        async with systemd.running(started.ready):
-            await _any_of(stop, started.failed)
+        await heard.enter_async_context(systemd.running(started.ready, started.status))
+        await _any_of(stop, started.failed)
+        systemd.notify(systemd.stopping(started.stop_seconds))
     return int(started.failed.is_set())
 
 
@@ -226,7 +235,7 @@ async def _start(
     stack: AsyncExitStack, config: Config, reread: Callable[[], Config], *, demo: bool
 ) -> Started:
     """Start everything, to be stopped by the stack."""
-    listeners = bound(stack, config.host, config.port)
+    listeners = inherited(stack, os.environ) or bound(stack, config.host, config.port)
     # The services' pushes come over loopback; with TLS on, by a listener of their own, since no
     # certificate names 127.0.0.1.
     pushes = bound(stack, "127.0.0.1", 0) if config.cert_file else []
@@ -236,7 +245,22 @@ async def _start(
     await _announce(stack, config, running.port)
     reload = reloader(config, reread, running.reload)
     ready = partial(redis_reached, where.redis)
-    return Started(running.port, running.failed, reload, children, ready)
+    return Started(
+        running.port,
+        running.failed,
+        reload,
+        _stop_seconds(config),
+        children,
+        ready,
+        running.status,
+    )
+
+
+def _stop_seconds(config: Config) -> float:
+    """Return how long a stop may take: until clients, workers and both children are gone."""
+    told = config.shutdown
+    own = told.pre_stop + told.wrap_up_time + told.wait_time
+    return own + workers.STOP_MARGIN + 2 * STOP_GRACE
 
 
 async def _announce(stack: AsyncExitStack, config: Config, port: int) -> None:
@@ -250,13 +274,20 @@ async def _start_workers(
     stack: AsyncExitStack, config: Config, reread: Callable[[], Config], *, demo: bool
 ) -> Started:
     """Start everything, the gateway as several processes on one port."""
-    shared = reserved(stack, config.host, config.port)
+    given = inherited(stack, os.environ)
+    shared = given or reserved(stack, config.host, config.port)
     pushes = reserved(stack, "127.0.0.1", 0) if config.cert_file else []
     pushed_to = push_url(config.host, shared, pushes)
     where, children = await stack.enter_async_context(backends(config, pushed_to, demo=demo))
     if where.private_redis:
         await forget_everyone(config, where)
-    told = workers.assignments(config, where, port_of(shared), port_of(pushes) if pushes else 0)
+    told = workers.assignments(
+        config,
+        where,
+        port_of(shared),
+        port_of(pushes) if pushes else 0,
+        [each.fileno() for each in given],
+    )
     children += await stack.enter_async_context(workers.running(told))
     await _announce(stack, config, port_of(shared))
     log.info("workers_listening", host=config.host, port=port_of(shared), workers=len(told))
@@ -264,4 +295,12 @@ async def _start_workers(
     # They also take what is new; here the files are tried, before any of them hears of it.
     reload = reloader(config, reread, tls, process="parent")
     ready = partial(redis_reached, where.redis)
-    return Started(port_of(shared), asyncio.Event(), reload, children, ready)
+    return Started(
+        port_of(shared),
+        asyncio.Event(),
+        reload,
+        _stop_seconds(config),
+        children,
+        ready,
+        lambda: f"{len(told)} workers",
+    )

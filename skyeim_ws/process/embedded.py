@@ -11,7 +11,7 @@ import grpc
 from skyeim_ws.config.redis import RedisConf
 from skyeim_ws.config.tree import Backends, Config, RpcConf, ServicesConf
 from skyeim_ws.discovery.announce import Announcement, encode, reached_at
-from skyeim_ws.ops import logs
+from skyeim_ws.ops import logs, systemd
 from skyeim_ws.process import valkey
 from skyeim_ws.process.children import Child, ChildError
 
@@ -149,7 +149,8 @@ def _services_child(
         services_command([address], push_url, demo=demo, reflection=config.is_dev),
         ready=ready,
         ready_timeout=_READY_TIMEOUT,
-        environment=services_environment(config, redis),
+        # It is not the process of which systemd wants to hear.
+        environment=services_environment(config, redis) | systemd.UNHEARD,
     )
 
 

@@ -8,8 +8,7 @@ from skyeim_ws.config.changes import differences, with_live
 from skyeim_ws.config.check import check, load
 from skyeim_ws.config.errors import ConfigError
 from skyeim_ws.config.tree import Config
-from skyeim_ws.ops import logs
-from skyeim_ws.process import systemd
+from skyeim_ws.ops import logs, systemd
 
 log = structlog.get_logger()
 

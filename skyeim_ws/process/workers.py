@@ -6,7 +6,7 @@ import os
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator, MutableMapping
+from collections.abc import AsyncIterator, Iterator, MutableMapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +15,7 @@ import msgspec
 
 from skyeim_ws.config.tree import Backends, Config
 from skyeim_ws.gateway.listener import host_to_bind
-from skyeim_ws.process import systemd
+from skyeim_ws.ops import systemd
 from skyeim_ws.process.children import Child, Ready
 
 READY_TIMEOUT = 60.0
@@ -33,12 +33,14 @@ _VARIABLE = "SKYEIM_WORKER"
 class Assignment:
     """What a worker is told: its number, and a configuration that leaves nothing to be started.
 
-    `push_port` is where it takes pushes without TLS, on loopback; 0 for nowhere.
+    `push_port` is where it takes pushes without TLS, on loopback; 0 for nowhere. `sockets` are the
+    numbers of those that listen already, for all workers; without them it binds the port itself.
     """
 
     index: int
     config: Config
     push_port: int = 0
+    sockets: tuple[int, ...] = ()
 
 
 def count(config: Config) -> int:
@@ -90,7 +92,13 @@ def _bound(family: int, kind: int, protocol: int, address: tuple[object, ...]) -
     return result
 
 
-def assignments(config: Config, where: Backends, port: int, push_port: int) -> list[Assignment]:
+def assignments(
+    config: Config,
+    where: Backends,
+    port: int,
+    push_port: int,
+    sockets: Sequence[int] = (),
+) -> list[Assignment]:
     """Return what each worker is told.
 
     The ports for operators are those configured, plus the number of the worker. Raises OSError if
@@ -113,7 +121,7 @@ def assignments(config: Config, where: Backends, port: int, push_port: int) -> l
             dev_server=replace(config.dev_server, port=_own(config.dev_server.port, index)),
             prometheus=replace(config.prometheus, port=_own(config.prometheus.port, index)),
         )
-        told.append(Assignment(index, own, push_port))
+        told.append(Assignment(index, own, push_port, tuple(sockets)))
     return told
 
 
@@ -168,6 +176,7 @@ def _worker(assignment: Assignment) -> Iterator[Child]:
             ready=ready,
             ready_timeout=READY_TIMEOUT,
             environment=environment(assignment) | supervisor,
+            pass_fds=assignment.sockets,
         )
 
 

@@ -25,7 +25,7 @@ from skyeim_ws.contract.pb.message_pb2_grpc import add_MessageServicer_to_server
 from skyeim_ws.contract.redis_address import RedisAddress
 from skyeim_ws.contract.timing import Timings
 from skyeim_ws.discovery.announce import announcing, decode
-from skyeim_ws.ops import logs, minute
+from skyeim_ws.ops import logs, minute, systemd
 from skyeim_ws.ops.stacks import log_stacks
 from skyeim_ws.services.db import Database, DataSourceError, open_database
 from skyeim_ws.services.demo import seed_demo
@@ -38,6 +38,9 @@ from skyeim_ws.services.migrations import SchemaError
 
 GRACE = 5.0
 """Seconds that calls under way may take to end when the server stops."""
+
+STOP_SECONDS = GRACE + 5.0
+"""Seconds that a stop may take: after the calls the last events are brought to the gateway."""
 
 MAX_CALLS = 2_000
 """Calls under way, those that wait for the database included; more get RESOURCE_EXHAUSTED."""
@@ -158,9 +161,11 @@ async def _serve(arguments: argparse.Namespace) -> None:
                     timings=timings,
                 ),
                 announcing(decode(arguments.announce) if arguments.announce else []),
+                systemd.running(),
             ):
                 await stop.wait()
                 log.info("services_stopping")
+                systemd.notify(systemd.stopping(STOP_SECONDS))
         finally:
             await events.close()
     finally:

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
+from tornado.iostream import IOStream
 
+from skyeim_ws.conn.stats import Stats
+from skyeim_ws.gateway.listener import Listener, bind
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.http_raw import ask, exchange
 from tests.gateway.raw import raw_user
@@ -226,3 +229,15 @@ async def test_calls_of_a_user_are_limited(make_world: MakeWorld) -> None:
         assert last.headers["retry-after"] == "1"
         assert (await ask(world, path, user_id=1002)).status == 200
         assert world.gateway.stats.calls_limited == 1
+
+
+@pytest.mark.gen_test
+async def test_who_is_in_the_backlog_when_a_listener_closes_is_served() -> None:
+    """The kernel has told such a client that it is connected; closing would reset it."""
+    [listening] = bind("127.0.0.1", 0)
+    served: list[IOStream] = []
+    listener = Listener(listening, lambda stream, _: served.append(stream), Stats())
+    with socket.create_connection(listening.getsockname()):
+        listener.close()
+        assert len(served) == 1
+        served[0].close()

@@ -4,10 +4,11 @@ import asyncio
 import contextlib
 import json
 import os
+import socket
 import sys
 import tempfile
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -116,10 +117,18 @@ async def _read(stream: asyncio.StreamReader | None, lines: list[str]) -> None:
 
 
 @asynccontextmanager
-async def running(folder: Path, *command: str, **environment: str) -> AsyncIterator[Program]:
+async def running(
+    folder: Path, *command: str, pass_fds: Sequence[int] = (), **environment: str
+) -> AsyncIterator[Program]:
     """Run a command in a folder; killed on leaving, if it still runs."""
     process = await asyncio.create_subprocess_exec(
-        *command, cwd=folder, env=os.environ | environment, stdin=PIPE, stdout=PIPE, stderr=PIPE
+        *command,
+        cwd=folder,
+        env=os.environ | environment,
+        stdin=PIPE,
+        stdout=PIPE,
+        stderr=PIPE,
+        pass_fds=pass_fds,
     )
     program = Program(process)
     try:
@@ -131,6 +140,15 @@ async def running(folder: Path, *command: str, **environment: str) -> AsyncItera
         if process.stdin is not None:
             process.stdin.close()
         await asyncio.gather(*program.readers)
+
+
+async def hear(supervisor: socket.socket) -> bytes:
+    """Return what systemd is told next, but for how it goes, which is told again and again."""
+    while (said := await asyncio.get_running_loop().sock_recv(supervisor, 200)).startswith(
+        b"STATUS="
+    ):
+        pass
+    return said
 
 
 def skyeim(*arguments: str) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from skyeim_ws.config.redis import RedisConf
 from skyeim_ws.config.tree import Auth, Config, EmbeddedConf, RpcConf, ShutdownConf
 from skyeim_ws.handler import tokens
 from skyeim_ws.process import daemon, valkey, welcome
+from tests.process.conftest import hear
 from tests.waiting import DEADLINE
 
 SECRET = "a secret for tests, longer than 32 bytes"
@@ -66,16 +67,15 @@ async def test_it_serves_until_a_signal_and_its_supervisor_hears_of_it(
         process = asyncio.create_task(
             daemon.run_gateway(config, lambda: config, demo=True, announce=ports.append)
         )
-        loop = asyncio.get_running_loop()
         async with asyncio.timeout(DEADLINE):
-            assert await loop.sock_recv(supervisor, 100) == b"READY=1"
+            assert await hear(supervisor) == b"READY=1"
             token = tokens.issue(SECRET, 1001, ttl=60)
             async with connect(f"ws://127.0.0.1:{ports[0]}/ws?token={token}") as connection:
                 await connection.recv()
                 os.kill(os.getpid(), signal.SIGTERM)
                 await connection.wait_closed()
                 assert connection.close_code == 1001
-            assert await loop.sock_recv(supervisor, 100) == b"STOPPING=1"
+            assert (await hear(supervisor)).startswith(b"STOPPING=1\n")
             await process
     assert [entry["signal"] for entry in logs if entry["event"] == "signal_received"] == ["SIGTERM"]
     assert [entry["child"] for entry in logs if entry["event"] == "child_stopped"] == [

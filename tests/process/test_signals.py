@@ -21,6 +21,7 @@ from tests.process.conftest import (
     Program,
     alive,
     children,
+    hear,
     offline,
     running,
     skyeim,
@@ -101,11 +102,10 @@ async def test_a_reload_takes_what_may_change_and_names_what_needs_a_restart(
         supervisor.bind(str(folder / "notify"))
         supervisor.setblocking(False)
         monkeypatch.setenv("NOTIFY_SOCKET", str(folder / "notify"))
-        hear = asyncio.get_running_loop().sock_recv
         async with running(folder, *skyeim("serve")) as program:
             listening = "gateway_listening" if workers == 1 else "workers_listening"
             port = (await program.event(listening))["port"]
-            assert await hear(supervisor, 100) == b"READY=1"
+            assert await hear(supervisor) == b"READY=1"
             assert await refused(port, SECRET, Origin="https://elsewhere.example") == 101
             async with user(port, 1001) as alice:
                 await offline(alice)
@@ -115,10 +115,10 @@ async def test_a_reload_takes_what_may_change_and_names_what_needs_a_restart(
                 with (folder / "ws.yaml").open("a") as file:
                     file.write("WebSocket: {Origins: ['https://chat.example'], PingInterval: 50}\n")
                 program.process.send_signal(signal.SIGHUP)
-                reloading = (await hear(supervisor, 100)).split(b"\n")
+                reloading = (await hear(supervisor)).split(b"\n")
                 assert reloading[0] == b"RELOADING=1"
                 assert re.fullmatch(rb"MONOTONIC_USEC=\d+", reloading[1])
-                assert await hear(supervisor, 100) == b"READY=1"
+                assert await hear(supervisor) == b"READY=1"
                 taken = ["Auth.AccessSecret", "WebSocket.Origins", "Log.Level"]
                 for worker in range(workers):
                     which: dict[str, Any] = {"process": f"worker-{worker}"} if workers > 1 else {}

@@ -1,6 +1,5 @@
 """One gateway of several processes: to a user they are one, and what dies comes back."""
 
-import asyncio
 import os
 import signal
 import socket
@@ -15,7 +14,17 @@ from websockets.asyncio.client import connect
 
 from skyeim_ws.contract.pb.friend_pb2 import AddFriendRequestReq
 from skyeim_ws.contract.pb.friend_pb2_grpc import FriendStub
-from tests.process.conftest import CONFIG, Program, children, gone, running, skyeim, token, user
+from tests.process.conftest import (
+    CONFIG,
+    Program,
+    children,
+    gone,
+    hear,
+    running,
+    skyeim,
+    token,
+    user,
+)
 from tests.world import User
 
 DEMO = skyeim("demo", "--port", "0", "--data-dir", "data")
@@ -70,10 +79,9 @@ async def test_users_of_two_workers_chat_and_all_are_sent_away_at_the_end(
         supervisor.bind(str(folder / "notify"))
         supervisor.setblocking(False)
         monkeypatch.setenv("NOTIFY_SOCKET", str(folder / "notify"))
-        hear = asyncio.get_running_loop().sock_recv
         async with running(folder, *DEMO) as program:
             port = await port_of(program)
-            assert await hear(supervisor, 100) == b"READY=1"
+            assert await hear(supervisor) == b"READY=1"
             assert {entry["process"] for entry in program.events("gateway_listening")} == {
                 "worker-0",
                 "worker-1",
@@ -91,7 +99,7 @@ async def test_users_of_two_workers_chat_and_all_are_sent_away_at_the_end(
                     program.process.send_signal(signal.SIGTERM)
                     assert (await alice.close_code(), await bob.close_code()) == (1001, 1001)
             assert await program.exit_code() == 0
-            assert await hear(supervisor, 100) == b"STOPPING=1"
+            assert (await hear(supervisor)).startswith(b"STOPPING=1\n")
         await gone(*pids)
     stopped = program.events("child_stopped")
     assert [entry["exit_code"] for entry in stopped] == [0, 0, 0, 0]

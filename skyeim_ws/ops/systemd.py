@@ -1,4 +1,4 @@
-"""What systemd wants to hear: ready, stopping, still alive (see sd_notify(3))."""
+"""What systemd wants to hear: ready, alive and how it goes, stopping (see sd_notify(3))."""
 
 import asyncio
 import os
@@ -16,9 +16,15 @@ STOPPING = "STOPPING=1"
 RELOADING = "RELOADING=1"
 ALIVE = "WATCHDOG=1"
 
+_STATUS_SECONDS = 5.0
+"""How often the status is told: it is what `systemctl status` shows."""
+
 SOCKET_VARIABLE = "NOTIFY_SOCKET"
 WATCHDOG_VARIABLE = "WATCHDOG_USEC"
 _WATCHDOG_PID_VARIABLE = "WATCHDOG_PID"
+
+UNHEARD = {SOCKET_VARIABLE: "", WATCHDOG_VARIABLE: ""}
+"""The environment of a child that has nothing to tell systemd."""
 
 
 def notify(state: str) -> None:
@@ -54,28 +60,43 @@ def watchdog_interval() -> float | None:
     return int(microseconds) / 2e6 or None
 
 
+def stopping(seconds: float) -> str:
+    """Return the state of a service that stops, and asks for so much time for it."""
+    return f"{STOPPING}\nEXTEND_TIMEOUT_USEC={round(1e6 * seconds)}"
+
+
 @asynccontextmanager
-async def running(ready: Callable[[], Awaitable[None]] | None = None) -> AsyncIterator[None]:
-    """Say that the service is ready, show signs of life inside the block, then say it stops.
+async def running(
+    ready: Callable[[], Awaitable[None]] | None = None, status: Callable[[], str] | None = None
+) -> AsyncIterator[None]:
+    """Say that the service is ready, then show signs of life and its status inside the block.
 
     If `ready` is given, that is said when it returns; systemd gives up after `TimeoutStartSec`.
     """
-    if ready is None or not os.environ.get(SOCKET_VARIABLE):
-        ready = None
+    if not os.environ.get(SOCKET_VARIABLE):
+        ready = status = None
+    if ready is None:
         notify(READY)
-    life = asyncio.create_task(_live(ready, watchdog_interval()))
+    life = asyncio.create_task(_live(ready, status, watchdog_interval()))
     try:
         yield
     finally:
         life.cancel()
         await asyncio.gather(life, return_exceptions=True)
-        notify(STOPPING)
 
 
-async def _live(ready: Callable[[], Awaitable[None]] | None, interval: float | None) -> None:
+async def _live(
+    ready: Callable[[], Awaitable[None]] | None,
+    status: Callable[[], str] | None,
+    alive: float | None,
+) -> None:
     if ready is not None:
         await ready()
         notify(READY)
-    while interval is not None:
-        notify(ALIVE)
-        await asyncio.sleep(interval)
+    if alive is None and status is None:
+        return
+    while True:
+        said = [ALIVE] if alive is not None else []
+        said += [f"STATUS={status()}"] if status is not None else []
+        notify("\n".join(said))
+        await asyncio.sleep(min(alive or _STATUS_SECONDS, _STATUS_SECONDS))
