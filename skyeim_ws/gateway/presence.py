@@ -31,7 +31,9 @@ class PresenceKeeping:
             if store.notices is not None:
                 store.notices.missed(gone)
 
-        lease = store.lease.start(on_lost=cluster.reclaim, on_reaped=reaped)
+        lease = store.lease.start(
+            on_lost=cluster.reclaim, on_reaped=reaped, on_refused=supervisor.failed.set
+        )
         supervisor.keep("lease", lease, store.lease.close)
         supervisor.keep("announcer", self.announcer.start(), self.announcer.close)
         supervisor.keep("reconciliation", self.reconciliation.start(), self.reconciliation.close)

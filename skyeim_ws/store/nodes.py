@@ -71,13 +71,20 @@ class NodeLease:
         self._task: asyncio.Task[None] | None = None
         self._reapers: dict[str, asyncio.Task[None]] = {}
 
-    def start(self, *, on_lost: Callable[[], None], on_reaped: OnReaped) -> asyncio.Task[None]:
+    def start(
+        self,
+        *,
+        on_lost: Callable[[], None],
+        on_reaped: OnReaped,
+        on_refused: Callable[[], None] = lambda: None,
+    ) -> asyncio.Task[None]:
         """Begin to renew; return the task, which ends at `close` alone, or by a fault.
 
         `on_lost` is called when the others have taken this node for dead; `on_reaped` with the
-        users that a dead node has left offline, and those who had moved to another one before.
+        users that a dead node has left offline, and those who had moved to another one before;
+        `on_refused` once, if this node may not join the others.
         """
-        self._task = asyncio.create_task(self._run(on_lost, on_reaped))
+        self._task = asyncio.create_task(self._run(on_lost, on_reaped, on_refused))
         return self._task
 
     @property
@@ -141,7 +148,12 @@ class NodeLease:
                 gone += (await self._reap(node.decode()))[0]
         return gone
 
-    async def _run(self, on_lost: Callable[[], None], on_reaped: OnReaped) -> None:
+    async def _run(
+        self,
+        on_lost: Callable[[], None],
+        on_reaped: OnReaped,
+        on_refused: Callable[[], None],
+    ) -> None:
         loop = asyncio.get_running_loop()
         leases = Leases(pause=self._renew_seconds, dead_after=self._dead_after)
         listed = False
@@ -150,7 +162,8 @@ class NodeLease:
             asked = loop.time()
             try:
                 if not listed and await self._may_not_join():
-                    return
+                    on_refused()
+                    await asyncio.Event().wait()
                 [known, signs], _, _, now_epoch = await self._pipeline.call(
                     ("EVAL", self._renew, 1, NODES_KEY, self._node),
                     ("HSET", RECORDS_KEY, self._node, encode(self._record)),
@@ -186,8 +199,7 @@ class NodeLease:
             if seen.silent < self._dead_after and not self._record.fits(other):
                 self.refused = (
                     f"the node {seen.node} (version {other.version}) uses the channel format "
-                    f"{other.format}, and this version {self._record.version} only knows "
-                    f"{self._record.oldest_format} to {self._record.format}: "
+                    f"{other.format}, which this version {self._record.version} does not know: "
                     "start the version of the others, or stop them first"
                 )
                 log.error("node_format_unknown", node=seen.node, format=other.format)

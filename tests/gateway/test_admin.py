@@ -362,12 +362,13 @@ async def test_a_node_does_not_join_others_of_an_unknown_format(make_world: Make
         for listener in listeners:
             listener.close()
         assert str(refused.value) == (
-            f"the node newer-0123 (version 9.9.9) uses the channel format {NEXT_FORMAT}, and this "
-            f"version {__version__} only knows {records.OLDEST_FORMAT} to {records.FORMAT}: "
+            f"the node newer-0123 (version 9.9.9) uses the channel format {NEXT_FORMAT}, which "
+            f"this version {__version__} does not know: "
             "start the version of the others, or stop them first"
         )
         [line] = [each for each in logs if each["event"] == "node_format_unknown"]
         assert (line["node"], line["format"]) == ("newer-0123", NEXT_FORMAT)
+        assert [each for each in logs if each["log_level"] == "error"] == [line]
         assert len(await world.redis.zrange(NODES_KEY, 0, -1)) == 2
         # The one that was here before goes on.
         assert not world.gateway.failed.is_set()
