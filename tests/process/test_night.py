@@ -213,11 +213,17 @@ async def the_online_count_is_wrong(here: Night) -> None:
     async with user(here.ports[0], 1001) as alice, here.redis() as redis:
         await alice.expect("connected")
         await here.finding("online", "user", "show", "1001")
-        await redis.srem("online:users", 1001)
         await redis.sadd("online:users", 1002, 7)
-        answer = await here.ask("presence", "check")
+        answer = {}
+
+        async def forgotten() -> bool:
+            # The login enters the user twice.
+            await redis.srem("online:users", 1001)
+            answer.update(await here.ask("presence", "check"))
+            return bool(answer["shown_offline_wrongly"] == [1001])
+
+        await until_async(forgotten)
         assert answer["shown_online_without_session"] == [7, 1002]
-        assert answer["shown_offline_wrongly"] == [1001]
         assert (answer["shownOnline"], answer["connected"]) == (2, 1)
         answer = await here.ask("user", "show", "1002")
         assert "shown_online_wrongly" in names(answer)
