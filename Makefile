@@ -18,7 +18,7 @@ KINDS := cluster sentinel
 KIND_TESTS := $(addprefix tests/gateway/test_, cluster.py groups.py offline.py order.py \
 	private.py receipts.py social.py)
 
-.PHONY: help run test chaos screenshots bench autobahn fuzz format lint proto clean
+.PHONY: help run test chaos screenshots bench autobahn fuzz format lint proto api clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,6 +82,9 @@ lint: $(STAMP) ## Check format, lint and types only
 proto: $(STAMP) ## Generate skyeim_ws/contract/pb from proto/
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -Iskyeim_ws/contract/pb=proto --python_out=. \
 		--grpc_python_out=. --mypy_out=. --mypy_grpc_out=. proto/*.proto
+
+api: $(STAMP) ## Generate docs/asyncapi.json and docs/openapi.json from the message types
+	$(BIN)/python -m tools.api
 
 clean: ## Remove what the other targets have made, but not the data folder
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* bench-results \

@@ -19,7 +19,6 @@ from skyeim_ws.config.changes import LIVE
 from skyeim_ws.config.loader import parse_duration
 from skyeim_ws.config.tree import Config
 from skyeim_ws.config.webhook import WebhookConf
-from skyeim_ws.conn import messages as wire
 from skyeim_ws.conn.stats import Stats
 from skyeim_ws.contract.codes import ERROR_CODES, UNKNOWN_TYPE, CloseCode
 from skyeim_ws.contract.names import DEMO_USERS
@@ -29,30 +28,15 @@ from skyeim_ws.gateway.webhook import start_webhook
 from tests.store.servers import running_server
 from tests.waiting import DEADLINE
 from tests.world import world
+from tools.api import frames
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 PROTOCOL = (ROOT / "docs/protocol.md").read_text()
 OPERATIONS = (ROOT / "docs/operations.md").read_text()
 
-INBOUND: dict[str, type[wire.Inbound] | None] = {
-    "chat": wire.Chat,
-    "group_chat": wire.GroupChat,
-    "ack": wire.ClientAck,
-    "read": wire.Read,
-    "group_read": wire.GroupRead,
-    "typing": wire.TypingNotice,
-    "presence": wire.PresenceQuery,
-    "offline_pull": wire.OfflinePull,
-    "token": wire.TokenRenewal,
-    "ping": None,
-}
-# The first line of each payload's docstring names its types.
-OUTBOUND = {
-    name: payload
-    for payload in wire.Outbound.__subclasses__()
-    for name in re.findall(r"`(\w+)`", (payload.__doc__ or "").partition("\n")[0])
-}
+INBOUND = frames.INBOUND
+OUTBOUND = frames.outbound()
 
 REQUIRED = object()
 Rows = dict[str, list[str]]

@@ -40,6 +40,7 @@ from skyeim_ws.services.shared_redis import open_redis
 from skyeim_ws.services.tables import group_members, groups
 from skyeim_ws.store.keys import session_key
 from skyeim_ws.store.sessions import CLEAN
+from tests.api.traffic import check_answer, check_received, check_sent
 from tests.waiting import DEADLINE, until
 
 if TYPE_CHECKING:
@@ -64,12 +65,14 @@ class User:
 
     async def send(self, kind: str, **data: Any) -> None:
         """Send a frame; names are as on the wire."""
+        check_sent(kind, data)
         await self.connection.send(json.dumps({"type": kind, "data": data}))
 
     async def receive(self) -> Frame:
         """Return the next frame."""
         async with asyncio.timeout(DEADLINE):
             frame: Frame = json.loads(await self.connection.recv())
+            check_received(frame)
             return frame
 
     async def expect(self, kind: str, **data: Any) -> dict[str, Any]:
@@ -118,7 +121,9 @@ class User:
         async with asyncio.timeout(DEADLINE):
             try:
                 while True:
-                    self.skipped.append(json.loads(await self.connection.recv()))
+                    frame = json.loads(await self.connection.recv())
+                    check_received(frame)
+                    self.skipped.append(frame)
             except ConnectionClosed:
                 return self.connection.close_code
 
@@ -233,7 +238,9 @@ class World:
     async def fetch(self, path: str, **options: Any) -> HTTPResponse:
         """Make an HTTP request to the gateway; never raises for a status."""
         request = HTTPRequest(f"http://127.0.0.1:{self.port}{path}", **options)
-        return await self.http.fetch(request, raise_error=False)
+        response = await self.http.fetch(request, raise_error=False)
+        check_answer(request.method, path, response.code, response.body)
+        return response
 
 
 @asynccontextmanager

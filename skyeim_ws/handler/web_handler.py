@@ -18,6 +18,7 @@ _TYPES = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
+    ".json": "application/json",
 }
 
 _HEADERS = {
@@ -46,7 +47,10 @@ class File:
 
 
 def page_files() -> dict[str, File]:
-    """Read the page and the client in JavaScript; returns path -> file, "" being the page."""
+    """Read the page, its client and the documents of the wire; returns path -> file.
+
+    "" is the page.
+    """
     found = [*ROOT.glob("*.*"), *ROOT.glob("skyeim/*.js")]
     files = {
         str(path.relative_to(ROOT)): File(path.read_bytes(), _TYPES[path.suffix]) for path in found

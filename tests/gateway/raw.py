@@ -11,6 +11,7 @@ from typing import Any
 
 from websockets.frames import Close, Frame, Opcode
 
+from tests.api.traffic import check_received
 from tests.waiting import DEADLINE
 from tests.world import World
 
@@ -60,6 +61,7 @@ class RawUser:
                 self.pings.append(payload)
             elif opcode is Opcode.TEXT:
                 frame = json.loads(payload)
+                check_received(frame)
                 found: dict[str, Any] = frame["data"]
                 if frame["type"] == kind and data.items() <= found.items():
                     return found

@@ -86,7 +86,7 @@ def test_the_types_declare_what_there_is() -> None:
 def test_the_gateways_package_has_the_same_files(tmp_path: Path) -> None:
     """The page's files are in a wheel, and those of the SDK are those that are published."""
     tree = tmp_path / "tree"
-    for name in ("skyeim_ws", "clients"):
+    for name in ("skyeim_ws", "clients", "docs"):
         ignored = shutil.ignore_patterns("__pycache__", "node_modules")
         shutil.copytree(ROOT / name, tree / name, symlinks=True, ignore=ignored)
     for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):

@@ -24,7 +24,10 @@ async def test_the_page_and_its_files(make_world: MakeWorld) -> None:
         script = await world.fetch("/web/skyeim/skyeim.js")
         assert script.headers["Content-Type"] == "text/javascript; charset=utf-8"
         assert script.body == SDK
-        for answer in (page, script):
+        described = await world.fetch("/web/asyncapi.json")
+        assert described.headers["Content-Type"] == "application/json"
+        assert described.body == (WEB / "asyncapi.json").read_bytes()
+        for answer in (page, script, described):
             assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
             assert "unsafe" not in answer.headers["Content-Security-Policy"]
             assert answer.headers["X-Content-Type-Options"] == "nosniff"
