@@ -72,7 +72,7 @@ def leaves(parser: argparse.ArgumentParser, *words: str) -> Iterator[str]:
 
 
 def test_the_page_for_operators_has_every_command_and_no_other() -> None:
-    page = (Path(__file__).parents[2] / "docs/operations.md").read_text()
+    page = (Path(__file__).parents[2] / "docs/admin.md").read_text()
     told = set(re.findall(r"`(admin(?: [a-z]+)+)(?=[` ])", page))
     known = {each for each in leaves(cli.make_parser()) if each.startswith("admin ")}
     assert told == known
