@@ -165,13 +165,6 @@ def test_every_metric_is_documented() -> None:
     assert {name for name in documented if name.startswith("skyeim_ws_")} == counters | measured
 
 
-def test_every_log_event_of_trouble_is_documented() -> None:
-    source = "\n".join(path.read_text() for path in ROOT.glob("skyeim_ws/**/*.py"))
-    events = set(re.findall(r'log\.(?:warning|error|exception|critical)\(\s*"(\w+)"', source))
-    documented = rows(section(OPERATIONS, "Logs"))
-    assert sorted(events - documented.keys()) == []
-
-
 def anchors(page: Path) -> set[str]:
     headings = re.findall(
         r"^#+ (.*)$", re.sub(r"```.*?```", "", page.read_text(), flags=re.S), re.M

@@ -88,7 +88,7 @@ class SeqCounters:
             results = await pipeline.execute(raise_on_error=False)
         for (group_id, seq), result in zip(some.items(), results, strict=True):
             if isinstance(result, ResponseError) and "WRONGTYPE" in str(result):
-                log.error("group_seq_is_no_counter", group_id=group_id)
+                log.error("group_seq_is_no_counter", group=group_id)
             elif isinstance(result, Exception):
                 raise result
             # A larger one may have been noted during the exchange.

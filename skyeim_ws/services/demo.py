@@ -45,4 +45,4 @@ async def seed_demo(db: Database) -> None:
                 for user_id in DEMO_USERS
             ],
         )
-    log.info("demo_seeded", users=DEMO_USERS, group_id=DEMO_GROUP)
+    log.info("demo_seeded", users=DEMO_USERS, group=DEMO_GROUP)

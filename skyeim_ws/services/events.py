@@ -125,7 +125,7 @@ class Events:
             log.warning("event_dropped", cause="outbox_full", pushes=[kind(p) for p in wanted])
             wanted = ()
         if stale and not wanted and self._rows >= 2 * outbox.LIMIT:
-            log.error("member_cache_left_stale", group_id=stale, cause="outbox_full")
+            log.error("member_cache_left_stale", group=stale, cause="outbox_full")
             return
         if wanted or stale:
             await outbox.add(connection, stale, wanted)

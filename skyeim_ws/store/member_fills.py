@@ -82,7 +82,7 @@ class MemberFills:
                 # Somebody may have read the stale list, and been told of it in the meantime.
                 self._on_corrected(group_id, now)
         except Unavailable as error:
-            log.info("member_fill_unfinished", group_id=group_id, error=str(error))
+            log.info("member_fill_unfinished", group=group_id, error=str(error))
 
     async def _reload(self, group_id: str, asker_id: int) -> frozenset[int] | None:
         try:

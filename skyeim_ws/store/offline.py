@@ -190,7 +190,7 @@ class RedisOfflineQueue:
     def discard(self, user_id: int, unreadable: Sequence[bytes]) -> None:
         """Take out entries that nobody can read, and say so."""
         if unreadable:
-            log.warning("offline_entries_unreadable", user_id=user_id, count=len(unreadable))
+            log.warning("offline_entries_unreadable", user=user_id, count=len(unreadable))
             self.remove(user_id, unreadable)
 
     def _queued(self, user_id: int, told: bytes, entries: Sequence[bytes]) -> Command:

@@ -92,7 +92,7 @@ async def test_a_key_of_another_type_holds_up_no_other(tmp_path: Path) -> None:
             async with running_events(tmp_path) as events:
                 events.reached({"odd": 1, "g": 1})
                 await until(lambda: client.get("group:seq:g"))
-        assert [(each["event"], each["group_id"]) for each in logs if "group_id" in each] == [
+        assert [(each["event"], each["group"]) for each in logs if "group" in each] == [
             ("group_seq_is_no_counter", "odd")
         ]
         assert client.type("group:seq:odd") == b"set"
