@@ -51,6 +51,20 @@ def test_without_services_it_says_how_to_start_them(
     assert unread(file, capsys) == f"error: no business services at {address}: {start}"
 
 
+def test_a_data_folder_of_the_unit_is_found_from_any_folder(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.write_text(file.read_text().replace(str(tmp_path / "data"), "data"))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    monkeypatch.setattr(admin_calls, "STATE_FOLDER", tmp_path)
+    assert unread(file, capsys).startswith(f"error: no business services at {elsewhere / 'data'}:")
+    (tmp_path / "data").mkdir()
+    address = services_address(tmp_path / "data")
+    assert unread(file, capsys).startswith(f"error: no business services at {address}:")
+
+
 def test_a_data_folder_that_cannot_be_used_is_named(
     file: Path,
     tmp_path: Path,

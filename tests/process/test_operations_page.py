@@ -90,15 +90,16 @@ async def test_the_commands_of_the_page_work_in_a_clean_clone(folder: Path) -> N
     assert "is valid" in run("pip install")
     if not LONG:
         (folder / "bin/python3").unlink()
-    run("systemctl daemon-reload")
+    run("/dev/null /etc/skyeim-ws/secrets.env")
+    secrets = folder / "etc/skyeim-ws/secrets.env"
+    names = set(re.findall(r"\$\{(\w+)\}", (folder / "etc/skyeim-ws/ws.yaml").read_text()))
+    secrets.write_text("".join(f'{name}="{SECRET}"\n' for name in sorted(names)))
+    assert "is valid" in run("systemctl daemon-reload")
     run("nginx -t")
     run("etcdctl")
 
     listener, port = bind_unused_port()
     listener.close()
-    secrets = folder / "etc/skyeim-ws/secrets.env"
-    names = set(re.findall(r"\$\{(\w+)\}", (folder / "etc/skyeim-ws/ws.yaml").read_text()))
-    secrets.write_text("".join(f'{name}="{SECRET}"\n' for name in sorted(names)))
     # The one that the page has installed names machines that are not here.
     text = (machine.clone / "etc/ws.yaml").read_text()
     text = text.replace("Port: 10300", f"Port: {port}")
