@@ -288,7 +288,8 @@ async def world(
         await result.start_services()
         stack.push_async_callback(result.stop_services)
         # The client of a cluster has the same methods.
-        result.redis = cast(Redis, open_redis(redis_conf.address))
+        owner = replace(redis_conf, user="", password="")
+        result.redis = cast(Redis, open_redis(owner.address))
         stack.push_async_callback(result.redis.aclose)
         if been_here:
             for user_id in DEMO_USERS:

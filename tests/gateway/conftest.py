@@ -4,6 +4,7 @@
 """
 
 import os
+import shlex
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from skyeim_ws.config.redis import RedisConf
 from tests.redis_kinds.servers import (
     ClusterServers,
     SentinelServers,
@@ -21,6 +23,12 @@ from tests.redis_kinds.servers import (
 )
 from tests.store.servers import Server, running_server
 from tests.world import World, world
+
+USER, PASSWORD = "skyeim", "a-long-password"
+"""As in docs/operations.md."""
+
+OPTIONAL = frozenset({"client|setinfo"})
+"""What redis-py tries, and does without; old servers do not know it."""
 
 KIND = os.environ.get("REDIS_KIND", "")
 
@@ -40,14 +48,32 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def shared_redis() -> Iterator[Server]:
-    with running_server() as server:
+    """A Redis with the user of the documents, by whom gateways and services log in."""
+    with running_server() as server, _admin(server) as client:
+        assert documented_user() is not None
+        client.execute_command(*documented_user())
         yield server
+
+
+@pytest.fixture(autouse=True)
+def within_the_documented_rights(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail where the user of the documents has tried what it may not do."""
+    yield
+    if "shared_redis" in request.fixturenames:
+        with _admin(request.getfixturevalue("shared_redis")) as client:
+            refused = [
+                (entry["reason"], entry["object"])
+                for entry in client.acl_log()
+                if entry["username"] == USER and entry["object"] not in OPTIONAL
+            ]
+            client.acl_log_reset()
+        assert refused == [], "docs/operations.md, Redis: the user skyeim lacks this right"
 
 
 @pytest.fixture
 def redis_server(shared_redis: Server) -> Server:
     """An empty Redis that the test must leave running."""
-    with redis.Redis(unix_socket_path=str(shared_redis.socket)) as client:
+    with _admin(shared_redis) as client:
         client.flushall()
     return shared_redis
 
@@ -78,4 +104,18 @@ def make_world(
         redis_kind.heal()
         return partial(world, redis_kind.conf, tmp_path)
     server: Server = request.getfixturevalue("redis_server")
-    return partial(world, server.socket, tmp_path)
+    return partial(
+        world, RedisConf(host=str(server.socket), user=USER, password=PASSWORD), tmp_path
+    )
+
+
+def documented_user() -> list[str]:
+    """Return the command that makes the user of docs/operations.md."""
+    text = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    start = text.index(f"redis-cli ACL SETUSER {USER}")
+    words = shlex.split(text[start : text.index("```", start)])
+    return [word for word in words[1:] if word != "\n"]
+
+
+def _admin(server: Server) -> redis.Redis:
+    return redis.Redis(unix_socket_path=str(server.socket))

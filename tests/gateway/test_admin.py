@@ -134,6 +134,8 @@ async def test_who_is_counted_wrongly_is_named_by_the_cause(make_world: MakeWorl
     async with make_world() as world, operator(world) as operators:
         await world.login(1001)
         await found(operators, 1001, "online")
+        # Written once more, when the groups are known.
+        await until_async(lambda: world.redis.sismember("group:online:g_demo", "1001"))
         right = await admin_presence.check(operators, Namespace())
         assert right.text == (
             "1 users are shown online, 1 are connected\n\nnobody is counted wrongly"
