@@ -137,9 +137,7 @@ async def test_who_is_counted_wrongly_is_named_by_the_cause(make_world: MakeWorl
         # Written once more, when the groups are known.
         await until_async(lambda: world.redis.sismember("group:online:g_demo", "1001"))
         right = await admin_presence.check(operators, Namespace())
-        assert right.text == (
-            "1 users are shown online, 1 are connected\n\nnobody is counted wrongly"
-        )
+        assert right.text == ("shown online: 1 user, connected: 1\n\nnobody is counted wrongly")
         await world.redis.sadd(USERS_KEY, 1002, 1003)
         await world.redis.set(session_key(1003), "dead-0123 0456")
         await forgotten(world, operators, 1001)

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import grpc
 
 from skyeim_ws.cli.admin.calls import AdminError, call
-from skyeim_ws.cli.admin.output import Answer, fields, local_time, printable, table
+from skyeim_ws.cli.admin.output import Answer, counted, fields, local_time, printable, table
 from skyeim_ws.contract.pb import group_pb2 as pb
 from skyeim_ws.contract.pb.group_pb2_grpc import GroupStub
 from skyeim_ws.store.operators import Operators
@@ -33,7 +33,7 @@ async def create(channel: grpc.aio.Channel, arguments: Namespace) -> Answer:
     return Answer(
         {"group": fields(group)},
         f"created group {group.group_id} with owner {group.owner_id}, "
-        f"{_count(group.member_count, 'member')}",
+        f"{counted(group.member_count, 'member')}",
     )
 
 
@@ -131,10 +131,10 @@ async def add(channel: grpc.aio.Channel, arguments: Namespace) -> Answer:
     added = [user for user in wanted if user not in failed]
     if missing := sorted(failed - set(already)):
         raise AdminError(
-            f"added {_count(len(added), 'user')} to {group_id}, but not {_names(missing)}: "
+            f"added {counted(len(added), 'user')} to {group_id}, but not {_names(missing)}: "
             f"`skyeim-ws admin group info {group_id}` shows whether there is room"
         )
-    text = f"added {_count(len(added), 'user')} to {printable(group_id)}"
+    text = f"added {counted(len(added), 'user')} to {printable(group_id)}"
     return Answer(
         {"groupId": group_id, "added": added, "already": already},
         f"{text}; already in it: {_names(already)}" if already else text,
@@ -203,10 +203,6 @@ async def _owner(channel: grpc.aio.Channel, group_id: str) -> int:
 async def _members(channel: grpc.aio.Channel, group_id: str) -> pb.GetMemberListResp:
     request = pb.GetMemberListReq(group_id=group_id, user_id=_SERVICE, page=1, page_size=_ALL)
     return await call(GroupStub(channel).GetMemberList, request)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _names(users: list[int]) -> str:

@@ -9,7 +9,7 @@ import msgspec
 
 from skyeim_ws.cli.admin.calls import AdminError
 from skyeim_ws.cli.admin.cluster import ANSWER_SECONDS, find, listed, order
-from skyeim_ws.cli.admin.output import Answer, local_time, table
+from skyeim_ws.cli.admin.output import Answer, cell, counted, local_time, table
 from skyeim_ws.store.operators import Operators
 from skyeim_ws.store.records import NodeRecord, Seen
 
@@ -50,7 +50,7 @@ async def show(operators: Operators, arguments: Namespace) -> Answer:
         *answer["gauges"].items(),
         *((name, f"{value} since the start") for name, value in answer["counters"].items()),
     ]
-    text = table(("node", seen.node), ((n, _shown(v)) for n, v in rows if n != "node"), empty="")
+    text = table(("node", seen.node), ((n, cell(n, v)) for n, v in rows if n != "node"), empty="")
     return Answer(described, text)
 
 
@@ -59,15 +59,17 @@ async def drain(operators: Operators, arguments: Namespace) -> Answer:
     seen = await find(operators, arguments.node)
     if arguments.cancel:
         answer = await order(operators, seen.node, "node.undrain", {})
-        text = f"{seen.node} takes clients again; {answer['clients']} are still there"
+        left = counted(answer["clients"], "client")
+        text = f"{seen.node} takes clients again; {left} had not left"
         return Answer({"node": seen.node, **answer}, text)
     if not arguments.force:
         await _others_take_over(operators, seen)
     answer = await order(operators, seen.node, "node.drain", {})
     return Answer(
         {"node": seen.node, **answer},
-        f"{answer['clients']} clients leave {seen.node} within {answer['seconds']:g} s, and no "
-        "others come: `skyeim-ws admin node list` shows how many are left, `--cancel` undoes it",
+        f"{seen.node} sends {counted(answer['clients'], 'client')} away within "
+        f"{answer['seconds']:g} s and takes no others: `skyeim-ws admin node list` shows how many "
+        "are left, `--cancel` undoes it",
     )
 
 
@@ -93,7 +95,7 @@ async def broadcast(operators: Operators, arguments: Namespace) -> Answer:
     if not told:
         raise AdminError("no gateway answers: see `skyeim-ws admin node list`, and their logs")
     missing = [node for node in nodes if node not in told]
-    text = f"{sum(told.values())} users were told, on {len(told)} gateways"
+    text = f"told {counted(sum(told.values()), 'user')} on {counted(len(told), 'gateway')}"
     if missing:
         text += f"\nnot told: the users of {', '.join(missing)}, which did not answer"
     return Answer({"users": sum(told.values()), "nodes": told, "silent": missing}, text)
@@ -120,7 +122,3 @@ def _state(answer: Mapping[str, Any] | None) -> str:
     if answer["draining"]:
         return "draining"
     return ", ".join(answer["problems"]) or "ready"
-
-
-def _shown(value: object) -> object:
-    return (", ".join(map(str, value)) or "none") if isinstance(value, list) else value

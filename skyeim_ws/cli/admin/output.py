@@ -62,6 +62,22 @@ def printable(text: str) -> str:
     )
 
 
+def counted(count: int, what: str) -> str:
+    """Return a number of things in words, such as `1 gateway` or `2 gateways`."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def cell(name: str, value: object) -> object:
+    """Return a value of JSON as people read it; what ends in `At` is a time."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    if name.endswith("At") and isinstance(value, int):
+        return local_time(value)
+    return "-" if value in ("", None) else value
+
+
 def local_time(seconds: int) -> str:
     """Return Unix seconds as local ISO time; `-` for 0."""
     if not seconds:

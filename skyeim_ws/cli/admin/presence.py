@@ -4,7 +4,7 @@ from argparse import Namespace
 
 from skyeim_ws.cli.admin.calls import AdminError
 from skyeim_ws.cli.admin.cluster import ANSWER_SECONDS, listed
-from skyeim_ws.cli.admin.output import Answer, table
+from skyeim_ws.cli.admin.output import Answer, counted, table
 from skyeim_ws.store.operators import Operators
 
 _SHOWN = 10
@@ -40,7 +40,7 @@ async def check(operators: Operators, _arguments: Namespace) -> Answer:
         text += "\n`skyeim-ws admin presence repair` mends it; the gateways do within minutes"
     return Answer(
         {"shownOnline": shown, "connected": connected, "silent": silent, **causes},
-        f"{shown} users are shown online, {connected} are connected\n\n{text}",
+        f"shown online: {counted(shown, 'user')}, connected: {connected}\n\n{text}",
     )
 
 
@@ -51,7 +51,7 @@ async def repair(operators: Operators, _arguments: Namespace) -> Answer:
     silent = [node for node in nodes if node not in answers]
     if len(silent) == len(nodes):
         raise AdminError("no gateway answers: see `skyeim-ws admin node list`, and their logs")
-    text = f"{len(answers)} gateways compare who is online with the truth: it takes seconds"
+    text = f"asked {counted(len(answers), 'gateway')}; it takes seconds"
     if silent:
         text += f"\nno answer from {', '.join(silent)}"
     return Answer({"asked": len(answers), "silent": silent}, text)

@@ -8,7 +8,7 @@ import msgspec
 
 from skyeim_ws.cli.admin.calls import AdminError
 from skyeim_ws.cli.admin.cluster import ANSWER_SECONDS, order
-from skyeim_ws.cli.admin.output import Answer, local_time, table
+from skyeim_ws.cli.admin.output import Answer, cell, counted, local_time, table
 from skyeim_ws.store.operators import Operators, UserState
 
 _REPAIR = "`skyeim-ws admin presence repair` mends it"
@@ -30,15 +30,13 @@ async def show(operators: Operators, arguments: Namespace) -> Answer:
     found = findings(state, connection)
     rows: list[tuple[object, object]] = [
         ("session", f"{state.node} {state.conn_id}" if state.node else "none"),
-        ("shown online", "yes" if state.online else "no"),
+        ("shown online", cell("", state.online)),
         ("friends told", "online" if state.told_online else "offline"),
         ("queued", state.queued),
     ]
     if connection is not None and connection["here"]:
-        rows += [
-            (name, value) for name, value in connection.items() if name not in ("here", "conn")
-        ]
-        rows = [(n, local_time(int(str(v))) if n == "connectedAt" else v) for n, v in rows]
+        left_out = ("here", "conn")
+        rows += [(n, cell(n, v)) for n, v in connection.items() if n not in left_out]
     text = table(("user", str(arguments.user)), rows, empty="")
     told = "\n".join(f"{each.name}: {each.text}" for each in found)
     return Answer(
@@ -102,7 +100,9 @@ def _without_session(state: UserState) -> Iterator[Finding]:
     if state.told_online:
         yield Finding("friends_believe_online", f"friends were not told of the end: {_REPAIR}")
     if state.queued:
-        yield Finding("waits_in_queue", f"{state.queued} messages wait for the next login")
+        yield Finding(
+            "waits_in_queue", f"{counted(state.queued, 'message')} in the queue, for the next login"
+        )
 
 
 def _of_session(state: UserState, connection: Mapping[str, Any] | None) -> Iterator[Finding]:
