@@ -37,7 +37,7 @@ class Transcript:
         """Write a line."""
         self.lines.append(line)
 
-    async def connects(self, user_id: int, expected: int, **query: str) -> User:
+    async def connects(self, user_id: int, expected: int, **query: Any) -> User:
         """Connect, and write down so many frames."""
         more = "".join(f"&{name}={value}" for name, value in query.items())
         self.note(f"{user_id} connects to /ws?token=<JWT>{more}")
