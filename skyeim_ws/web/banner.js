@@ -1,4 +1,4 @@
-// The state of the connection, as far as somebody wants to know it.
+// The state of the connection, as far as somebody wants to know it, and what operators say.
 
 import { h } from "./dom.js";
 
@@ -29,6 +29,11 @@ export class Banner {
       const text = this.#wasOpen ? "Reconnecting…" : "Connecting…";
       this.#timer = setTimeout(() => this.#set("calm", text), PATIENCE);
     }
+  }
+
+  /** Show what operators say, until somebody has read it or the connection changes. */
+  announce(text) {
+    this.#set("warn", text, null, ["Close", () => this.#set(null)]);
   }
 
   #waiting(retryAt, planned) {

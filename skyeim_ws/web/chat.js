@@ -101,7 +101,10 @@ export class Chat {
       this.#draw();
     });
     on("presence", () => this.#draw());
-    on("event", () => this.#reload());
+    on("event", ({ type, data }) => {
+      if (type === "maintenance") this.#banner.announce(data.message);
+      else this.#reload();
+    });
     on("group_lost", () => this.#reload());
     addEventListener("hashchange", () => this.#route());
     addEventListener("pagehide", () => this.#keep());

@@ -3,16 +3,20 @@
 import re
 import signal
 import socket
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 from playwright.async_api import expect
 from sqlalchemy import delete, insert
 
+from skyeim_ws.cli.admin.cluster import gateways
+from skyeim_ws.cli.admin.nodes import broadcast
 from skyeim_ws.services.tables import friends, messages
 from tests.process.conftest import running, skyeim
 from tests.sdk.conftest import MakeWorld
 from tests.sdk.network import network
+from tests.waiting import until
 from tests.web.windows import browser
 
 DEMO = {"settings": {"demo": True}}
@@ -84,6 +88,19 @@ async def test_the_gateway_restarts_between(folder: Path) -> None:
                 await expect(window.banner).to_be_hidden()
                 await window.expect_texts("before", "while away", "and more")
             await anna.expect_tick("and more", "Read")
+
+
+@pytest.mark.gen_test
+async def test_a_maintenance_is_shown_until_it_was_read(make_world: MakeWorld) -> None:
+    async with make_world(**DEMO) as world, browser() as chromium:
+        anna = await chromium.window(url(world.port), 1001)
+        await until(world.gateway.bus.ready.is_set)
+        notice = Namespace(message="Back at <b>02:30</b>", begins=None, lasts=None)
+        async with gateways(world.config) as operators:
+            await broadcast(operators, notice)
+        await expect(anna.banner).to_contain_text("Back at <b>02:30</b>")
+        await anna.page.get_by_role("button", name="Close").click()
+        await expect(anna.banner).to_be_hidden()
 
 
 @pytest.mark.gen_test
