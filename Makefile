@@ -11,6 +11,7 @@ JOBS ?= 2
 
 FAULT_TESTS := tests/chaos tests/redis_kinds tests/gateway/test_login_race.py \
 	tests/process/test_ghosts.py tests/process/test_half_open.py tests/process/test_workers.py \
+	tests/process/test_rolling_restart.py \
 	tests/discovery/test_moving.py
 FUZZ_TESTS := $(wildcard tests/*/test_fuzz*.py)
 # What a user sees of Redis; `make chaos` has the whole of tests/gateway run on these.
