@@ -21,7 +21,7 @@ _STATUS_SECONDS = 5.0
 
 SOCKET_VARIABLE = "NOTIFY_SOCKET"
 WATCHDOG_VARIABLE = "WATCHDOG_USEC"
-_WATCHDOG_PID_VARIABLE = "WATCHDOG_PID"
+WATCHDOG_PID_VARIABLE = "WATCHDOG_PID"
 
 UNHEARD = {SOCKET_VARIABLE: "", WATCHDOG_VARIABLE: ""}
 """The environment of a child that has nothing to tell systemd."""
@@ -53,7 +53,7 @@ def reloading() -> str:
 def watchdog_interval() -> float | None:
     """Return the seconds between two signs of life that systemd waits for, or None for no need."""
     microseconds = os.environ.get(WATCHDOG_VARIABLE, "")
-    meant_for = os.environ.get(_WATCHDOG_PID_VARIABLE, "") or str(os.getpid())
+    meant_for = os.environ.get(WATCHDOG_PID_VARIABLE, "") or str(os.getpid())
     if not (microseconds.isascii() and microseconds.isdigit()) or meant_for != str(os.getpid()):
         return None
     # Half of what is allowed, as sd_watchdog_enabled(3) recommends.
@@ -67,17 +67,20 @@ def stopping(seconds: float) -> str:
 
 @asynccontextmanager
 async def running(
-    ready: Callable[[], Awaitable[None]] | None = None, status: Callable[[], str] | None = None
+    ready: Callable[[], Awaitable[None]] | None = None,
+    status: Callable[[], str] | None = None,
+    alive: Callable[[], bool] | None = None,
 ) -> AsyncIterator[None]:
     """Say that the service is ready, then show signs of life and its status inside the block.
 
-    If `ready` is given, that is said when it returns; systemd gives up after `TimeoutStartSec`.
+    If `ready` is given, that is said when it returns; systemd gives up after `TimeoutStartSec`. If
+    `alive` is given, there are signs of life only while it says so.
     """
     if not os.environ.get(SOCKET_VARIABLE):
         ready = status = None
     if ready is None:
         notify(READY)
-    life = asyncio.create_task(_live(ready, status, watchdog_interval()))
+    life = asyncio.create_task(_live(ready, status, alive, watchdog_interval()))
     try:
         yield
     finally:
@@ -88,15 +91,17 @@ async def running(
 async def _live(
     ready: Callable[[], Awaitable[None]] | None,
     status: Callable[[], str] | None,
-    alive: float | None,
+    alive: Callable[[], bool] | None,
+    interval: float | None,
 ) -> None:
     if ready is not None:
         await ready()
         notify(READY)
-    if alive is None and status is None:
+    if interval is None and status is None:
         return
     while True:
-        said = [ALIVE] if alive is not None else []
+        said = [ALIVE] if interval is not None and (alive is None or alive()) else []
         said += [f"STATUS={status()}"] if status is not None else []
-        notify("\n".join(said))
-        await asyncio.sleep(min(alive or _STATUS_SECONDS, _STATUS_SECONDS))
+        if said:
+            notify("\n".join(said))
+        await asyncio.sleep(min(interval or _STATUS_SECONDS, _STATUS_SECONDS))

@@ -57,8 +57,8 @@ class Started:
     """Something that runs: the port that it listens on, and an event that says it has to end.
 
     `reload` says whether it went well, and `children` hear of the signals then. `ready` returns
-    when it can do all its work; None if that is not waited for. `status` says how it does, and a
-    stop may take `stop_seconds`.
+    when it can do all its work; None if that is not waited for. `status` says how it does, `alive`
+    whether it answers, and a stop may take `stop_seconds`.
     """
 
     port: int
@@ -68,6 +68,7 @@ class Started:
     children: Sequence[Child] = ()
     ready: Callable[[], Awaitable[None]] | None = None
     status: Callable[[], str] | None = None
+    alive: Callable[[], bool] | None = None
 
 
 def serve(config: Config) -> int:
@@ -216,7 +217,9 @@ async def _until_stopped(
             raise StartError(str(error)) from error
         signals.reload_on_signal(started.reload, started.children)
         announce(started.port)
-        await heard.enter_async_context(systemd.running(started.ready, started.status))
+        await heard.enter_async_context(
+            systemd.running(started.ready, started.status, started.alive)
+        )
         await _any_of(stop, started.failed)
         systemd.notify(systemd.stopping(started.stop_seconds))
     return int(started.failed.is_set())
@@ -288,7 +291,8 @@ async def _start_workers(
         port_of(pushes) if pushes else 0,
         [each.fileno() for each in given],
     )
-    children += await stack.enter_async_context(workers.running(told))
+    several, alive = await stack.enter_async_context(workers.running(told))
+    children += several
     await _announce(stack, config, port_of(shared))
     log.info("workers_listening", host=config.host, port=port_of(shared), workers=len(told))
     # A worker that fails is started again.
@@ -303,4 +307,5 @@ async def _start_workers(
         children,
         ready,
         lambda: f"{len(told)} workers",
+        alive,
     )

@@ -5,18 +5,17 @@ import errno
 import os
 import socket
 import sys
-import tempfile
-from collections.abc import AsyncIterator, Iterator, MutableMapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, MutableMapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import msgspec
 
 from skyeim_ws.config.tree import Backends, Config
 from skyeim_ws.gateway.listener import host_to_bind
 from skyeim_ws.ops import systemd
-from skyeim_ws.process.children import Child, Ready
+from skyeim_ws.process.children import Child
+from skyeim_ws.process.signs_of_life import SignsOfLife, patience, signs_of_life
 
 READY_TIMEOUT = 60.0
 """Seconds: a small machine takes long to import all this in several processes at once."""
@@ -142,14 +141,20 @@ def receive(environment: MutableMapping[str, str]) -> Assignment:
 
 
 @asynccontextmanager
-async def running(told: list[Assignment]) -> AsyncIterator[list[Child]]:
+async def running(told: list[Assignment]) -> AsyncIterator[tuple[list[Child], Callable[[], bool]]]:
     """Run workers, until the block ends; they listen when it begins.
 
-    One that dies is started again. At the end all are told at once to drain. Raises ChildError if
-    one of them does not start.
+    Gives them, and whether all of them answer. One that dies or hangs is started again. At the end
+    all are told at once to drain. Raises ChildError if one of them does not start.
     """
     async with AsyncExitStack() as stack:
-        workers = [stack.enter_context(_worker(assignment)) for assignment in told]
+        heard = [stack.enter_context(signs_of_life()) for _ in told]
+        workers = [_worker(*each) for each in zip(told, heard, strict=True)]
+        watches = [
+            asyncio.create_task(signs.watch(worker, patience()))
+            for signs, worker in zip(heard, workers, strict=True)
+        ]
+        stack.push_async_callback(_cancel, watches)
         shutdown = told[0].config.shutdown
         grace = shutdown.pre_stop + shutdown.wrap_up_time + shutdown.wait_time + STOP_MARGIN
         stack.push_async_callback(_stop, workers, grace)
@@ -159,46 +164,32 @@ async def running(told: list[Assignment]) -> AsyncIterator[list[Child]]:
                     starts.create_task(worker.start())
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from failures
-        yield workers
+        yield workers, lambda: all(signs.answers for signs in heard)
+
+
+async def _cancel(watches: list[asyncio.Task[None]]) -> None:
+    for watch in watches:
+        watch.cancel()
+    await asyncio.wait(watches)
 
 
 async def _stop(workers: list[Child], grace: float) -> None:
     await asyncio.gather(*(worker.stop(grace) for worker in workers))
 
 
-@contextmanager
-def _worker(assignment: Assignment) -> Iterator[Child]:
-    with _notifications() as (address, ready):
-        supervisor = {systemd.SOCKET_VARIABLE: address, systemd.WATCHDOG_VARIABLE: ""}
-        yield Child(
-            f"worker-{assignment.index}",
-            [sys.executable, "-m", "skyeim_ws.process.worker"],
-            ready=ready,
-            ready_timeout=READY_TIMEOUT,
-            environment=environment(assignment) | supervisor,
-            pass_fds=assignment.sockets,
-        )
-
-
-@contextmanager
-def _notifications() -> Iterator[tuple[str, Ready]]:
-    """Listen for what a process tells systemd; give where it has to send it, and if it is ready.
-
-    A connection to the port would say nothing: any of the workers may be the one that answers.
-    """
-    with (
-        # In a folder that nobody else may enter: a name in the abstract namespace is open to all.
-        tempfile.TemporaryDirectory(prefix="skyeim-ws-") as folder,
-        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener,
-    ):
-        address = str(Path(folder, "ready"))
-        listener.bind(address)
-        listener.setblocking(False)
-
-        async def ready() -> bool:
-            try:
-                return listener.recv(100) == systemd.READY.encode()
-            except BlockingIOError:
-                return False
-
-        yield address, ready
+def _worker(assignment: Assignment, signs: SignsOfLife) -> Child:
+    # It gives two signs in the time that `systemd` is told it has.
+    microseconds = round(1e6 * patience() / 2)
+    supervisor = {
+        systemd.SOCKET_VARIABLE: signs.address,
+        systemd.WATCHDOG_VARIABLE: str(microseconds),
+        systemd.WATCHDOG_PID_VARIABLE: "",
+    }
+    return Child(
+        f"worker-{assignment.index}",
+        [sys.executable, "-m", "skyeim_ws.process.worker"],
+        ready=signs.ready,
+        ready_timeout=READY_TIMEOUT,
+        environment=environment(assignment) | supervisor,
+        pass_fds=assignment.sockets,
+    )

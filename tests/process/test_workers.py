@@ -133,6 +133,24 @@ async def test_users_of_a_killed_worker_come_back_to_the_others_and_miss_nothing
 
 
 @pytest.mark.gen_test
+async def test_a_worker_that_hangs_is_replaced(folder: Path) -> None:
+    async with running(folder, *DEMO, WATCHDOG_USEC="12000000") as program:
+        port = await port_of(program)
+        async with user_on(port, 1001, WORKERS[1]) as alice:
+            pid = await program.child("worker-0")
+            os.kill(pid, signal.SIGSTOP)
+            hung = await program.event("worker_hangs")
+            assert (hung["child"], hung["pid"], hung["seconds"]) == ("worker-0", pid, 6)
+            assert await program.child("worker-0", 2) != pid
+            async with user_on(port, 1002, WORKERS[0]) as bob:
+                await chat_across(alice, bob, "both again")
+        died = [(each["child"], each["exit_code"]) for each in program.events("child_died")]
+        assert died == [("worker-0", -signal.SIGKILL)]
+        program.process.send_signal(signal.SIGTERM)
+        assert await program.exit_code() == 0
+
+
+@pytest.mark.gen_test
 async def test_a_killed_parent_leaves_no_process_and_no_ghost(folder: Path) -> None:
     async with running(folder, *DEMO) as program:
         port = await port_of(program)
