@@ -121,8 +121,8 @@ async def test_a_full_queue_drops_the_oldest_counts_and_says_so(server: Server) 
         for number in range(1, 6):
             notices.away(8, entry(number))
         with capture_logs() as logs:
-            async with receiving() as receiver, working(receiver, notices):
-                await until(lambda: len(receiver.taken) == 3)
+            async with receiving() as receiver, working(receiver, notices) as webhook:
+                await until(lambda: webhook.posted == 3)
         assert receiver.told == [(8, "m3"), (8, "m4"), (8, "m5")]
         assert notices.dropped == 2
     [dropped] = [each for each in logs if each["event"] == "webhook_notices_dropped"]
