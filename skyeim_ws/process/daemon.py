@@ -202,7 +202,7 @@ def _prepare(config: Config, name: str) -> None:
 
 async def _until_stopped(
     prepare: Callable[[], None],
-    start: Callable[[AsyncExitStack], Awaitable[Started]],
+    start: Callable[[AsyncExitStack], Coroutine[Any, Any, Started]],
     announce: Callable[[int], None],
 ) -> int:
     """Run what is started until a signal comes or it fails; return the exit code."""
@@ -212,9 +212,12 @@ async def _until_stopped(
     async with AsyncExitStack() as heard, AsyncExitStack() as stack:
         try:
             prepare()
-            started = await start(stack)
+            started = await _unless_stopped(start(stack), stop)
         except (EmbeddedError, ChildError, Unavailable, OSError, ImportError) as error:
             raise StartError(str(error)) from error
+        if started is None:
+            log.info("start_given_up")
+            return 0
         signals.reload_on_signal(started.reload, started.children)
         announce(started.port)
         await heard.enter_async_context(
@@ -223,6 +226,20 @@ async def _until_stopped(
         await _any_of(stop, started.failed)
         systemd.notify(systemd.stopping(started.stop_seconds))
     return int(started.failed.is_set())
+
+
+async def _unless_stopped(
+    start: Coroutine[Any, Any, Started], stop: asyncio.Event
+) -> Started | None:
+    """Return what is started, or None if a signal came first: the start may take a minute."""
+    starting, waiting = asyncio.create_task(start), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait((starting, waiting), return_when=asyncio.FIRST_COMPLETED)
+        return await starting if starting.done() else None
+    finally:
+        for task in (starting, waiting):
+            task.cancel()
+        await asyncio.gather(starting, waiting, return_exceptions=True)
 
 
 async def _any_of(*events: asyncio.Event) -> None:

@@ -368,3 +368,23 @@ async def test_a_look_up_of_members_may_fail_for_a_while(
         synced = await world.get("/message/group/sync?groupId=g_demo&seq=0", 1002)
         found = json.loads(synced.body)["data"]["list"]
         assert [message["seq"] for message in found] == [1, 2, 3]
+
+
+@pytest.mark.gen_test
+async def test_a_drain_while_redis_is_away_leaves_nobody_online(
+    make_mortal_world: MakeWorld, mortal_redis: Server
+) -> None:
+    async with make_mortal_world() as world:
+        alice, bob = await world.login(1001), await world.login(1002)
+        await kill(mortal_redis, world)
+        world.gateway.drain.begin()
+        assert (await alice.close_code(), await bob.close_code()) == (1001, 1001)
+        await until(lambda: len(world.gateway.hub) == 0)
+        await bring_back(mortal_redis, world)
+
+        async def nobody_is_online() -> bool:
+            return not await members_of(world, "online:users")
+
+        await until_async(nobody_is_online)
+        world.gateway.drain.end()
+        await world.login(1001)

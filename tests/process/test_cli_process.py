@@ -119,3 +119,18 @@ async def test_token_is_a_line_that_the_gateway_takes(folder: Path) -> None:
     (printed,) = program.lines
     assert tokens.verify(printed, [SECRET]).user_id == 1002
     assert program.errors == []
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.gen_test
+async def test_a_signal_during_the_start_gives_it_up(folder: Path, workers: int) -> None:
+    (folder / "ws.yaml").write_text(CONFIG + f"Workers: {workers}\n")
+    async with running(folder, *skyeim("serve")) as program:
+        await program.child("valkey")
+        pids = children(program.process.pid)
+        program.process.send_signal(signal.SIGTERM)
+        assert await program.exit_code() == 0
+        await gone(*pids)
+    assert program.events("start_given_up")
+    assert not program.events("child_started", child="services")
+    assert not [line for line in program.errors if "Traceback" in line]

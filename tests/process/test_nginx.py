@@ -139,6 +139,12 @@ async def test_two_nodes_behind_nginx_are_one(server: Server, folder: Path, tmp_
                     await receiver.expect("chat", content="hello")
             opened = one.events("connection_opened") + two.events("connection_opened")
             assert {entry["remote"] for entry in opened} == {CLIENT}
+            # Drained, the first one has the fewest connections, and nginx asks it before the other.
+            async with running(folders[0], *skyeim("admin", "node", "drain", "one")) as ordered:
+                assert await ordered.exit_code() == 0
+            for user_id in (1001, 1002, 1003):
+                async with user(here, port, user_id) as (_, server_name):
+                    assert server_name == "two"
         kept = (folder / "skyeim-ws.access.log").read_text() + (folder / "error.log").read_text()
         assert " GET /ws 101 " in kept
         assert "token" not in kept
