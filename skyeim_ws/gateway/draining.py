@@ -17,6 +17,9 @@ from skyeim_ws.logic.slots import Slots, slots
 log = structlog.get_logger()
 
 
+HANDSHAKE_SECONDS = 1.0
+
+
 class Drain:
     """Sends the clients of a node away, each in a slot of its own.
 
@@ -68,12 +71,18 @@ class Drain:
         self.idle = self._sessions.draining = False
         log.info("drain_ended", connections=len(self._hub))
 
-    async def stop(self, shutdown: ShutdownConf, close: Callable[[], None] = lambda: None) -> None:
+    async def stop(
+        self,
+        shutdown: ShutdownConf,
+        close: Callable[[], None] = lambda: None,
+        waiting: Callable[[], int] = lambda: 0,
+    ) -> None:
         """Empty the node before it stops; `close` closes its ports to users.
 
         For `pre_stop` nothing but its readiness says so, and clients come and stay. Sends under way
         have `wrap_up_time` to be answered, and the clients `wait_time` to leave, of which the
-        second half is left for those who are slow to go.
+        second half is left for those who are slow to go. Whom the kernel let in just before gets an
+        answer: `waiting` counts who has shown no token, and has a second for it.
         """
         self.stopping = True
         await asyncio.sleep(shutdown.pre_stop)
@@ -83,6 +92,8 @@ class Drain:
         self._sessions.draining = True
         ends = asyncio.get_running_loop().time() + shutdown.wait_time
         await self._send_away(self._slots(shutdown.wait_time / 2))
+        left = ends - asyncio.get_running_loop().time()
+        await until(lambda: not waiting(), min(left, HANDSHAKE_SECONDS))
         left = ends - asyncio.get_running_loop().time()
         await until(lambda: self._stats.connections_closed >= self._stats.connections_opened, left)
 

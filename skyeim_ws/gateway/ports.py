@@ -63,6 +63,11 @@ class Ports:
         self._users.take(users, secured)
         self._pushes.take(self._build_pushes(config, users.gate), None)
 
+    @property
+    def waiting(self) -> int:
+        """Count the connections that have not shown a token."""
+        return len(self._waiting)
+
     def close(self) -> None:
         """Accept no more users."""
         self._users.close()
