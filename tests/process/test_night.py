@@ -9,7 +9,9 @@ import contextlib
 import io
 import json
 import re
-import signal
+import shlex
+import sqlite3
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -31,7 +33,12 @@ from tests.store.servers import Server
 from tests.waiting import until, until_async
 from tests.world import PUSH_SECRET, SECRET
 
+SLOW = 0.4
+"""Seconds after which the log tells of something; more than a busy machine needs."""
+
 PAGE = (Path(__file__).resolve().parents[2] / "docs/night.md").read_text()
+
+COMMANDS: list[str] = re.findall(r"^```sh\n(.+)\n```$", PAGE, re.MULTILINE)
 
 
 def free_port() -> int:
@@ -73,6 +80,18 @@ class Night:
         assert ended == code, said
         return said
 
+    def journal(self, word: str) -> str:
+        """Return what the one command of the page with this word makes of all logs."""
+        [command] = [each for each in COMMANDS if each.startswith("journalctl") and word in each]
+        log = self.folder / "journal"
+        programs = [*self.gateways, self.services]
+        log.write_text("\n".join(line for each in programs for line in each.lines + each.errors))
+        stub = f"journalctl() {{ cat {log}; }}\n"
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", stub + command], capture_output=True, check=True
+        )
+        return done.stdout.decode()
+
     async def finding(self, name: str, *words: str) -> dict[str, Any]:
         """Ask until the answer has the finding; return the answer."""
         answer: dict[str, Any] = {}
@@ -112,6 +131,7 @@ PushEvent: {{Secret: "{PUSH_SECRET}"}}
 DevServer: {{Enabled: true, Port: {free_port()}}}
 Database: {{DataSource: {folder}/im.db}}
 Shutdown: {{WrapUpTime: 200ms, WaitTime: 2s}}
+Log: {{SlowThreshold: {SLOW}}}
 """
 
     async with AsyncExitStack() as stack:
@@ -183,6 +203,7 @@ async def he_is_kicked_all_the_time(here: Night) -> None:
         assert (ended["by"], ended["device"]) == ("gateway", name)
         assert ended["reason"] == "a newer login took this place"
         assert ended["new_remote"] == "127.0.0.1"
+    assert here.journal("connection_closed").count('"code": 4001') >= 4
     for each in devices:
         each.cancel()
     await asyncio.gather(*devices, return_exceptions=True)
@@ -190,21 +211,31 @@ async def he_is_kicked_all_the_time(here: Night) -> None:
 
 async def slow_since_two_o_clock(here: Night) -> None:
     """Slow since 14:00."""
-    # The services stand still, as with a database that is locked.
-    async with user(here.ports[0], 1001) as alice:
-        await alice.expect("connected")
-        here.services.process.send_signal(signal.SIGSTOP)
-        try:
+    # Somebody has left a transaction open in the database.
+    with sqlite3.connect(here.folder / "im.db", isolation_level=None) as database:
+        async with user(here.ports[0], 1001) as alice:
+            await alice.expect("connected")
+            database.execute("BEGIN IMMEDIATE")
             await alice.send("chat", toUserId=1002, content="hello", msgId="m-slow")
+            began = asyncio.get_running_loop().time()
 
             async def held_up() -> bool:
                 shown = await here.ask("node", "show", "ws-1")
-                return bool(shown["gauges"]["sends_under_way"] and shown["loopLag"] < 1)
+                enough = asyncio.get_running_loop().time() - began > 2 * SLOW
+                return bool(shown["gauges"]["sends_under_way"]) and enough
 
             await until_async(held_up)
-        finally:
-            here.services.process.send_signal(signal.SIGCONT)
-        await alice.expect("ack", msgId="m-slow", status="sent")
+            database.execute("ROLLBACK")
+            await alice.expect("ack", msgId="m-slow", status="sent")
+    database.close()
+    # Of all that is measured, the call of the service and what waits for it alone.
+    await here.gateways[0].event("slow_rpc", level="slow", callee="message", method="SendBatch")
+    await here.services.until(
+        lambda: any('"slow_call"' in each and "SendBatch" in each for each in here.services.errors)
+    )
+    counted = here.journal("slow")
+    for name in ("slow_rpc", "slow_call"):
+        assert f'"content": "{name}"' in counted
 
 
 async def the_online_count_is_wrong(here: Night) -> None:
@@ -276,3 +307,10 @@ async def test_the_cause_of_each_ticket_is_found_by_its_name(
 def test_the_page_has_the_tickets_that_are_replayed() -> None:
     headings = re.findall(r"^## (.+)$", PAGE, re.MULTILINE)
     assert headings == [str(ticket.__doc__).removesuffix(".") for ticket in TICKETS]
+
+
+def test_the_commands_of_the_page_are_those_of_the_program() -> None:
+    ours = [shlex.split(each)[1:] for each in COMMANDS if each.startswith("skyeim-ws ")]
+    assert len(ours) == 3
+    for words in ours:
+        assert cli.make_parser().parse_args(words)
