@@ -324,5 +324,10 @@ async def gateway(
         )
         log.info("gateway_listening", host=config.host, port=running.port, name=config.name, **made)
         yield running
-        await drain.stop(config.shutdown, ports.close, lambda: ports.waiting)
+        await drain.stop(
+            config.shutdown,
+            ports.close,
+            lambda: ports.waiting,
+            failed=supervisor.failed.is_set(),
+        )
         log.info("gateway_stopped", connections=len(hub))

@@ -17,7 +17,7 @@ from skyeim_ws.logic.slots import Slots, slots
 log = structlog.get_logger()
 
 
-HANDSHAKE_SECONDS = 1.0
+_HANDSHAKE_SECONDS = 1.0
 
 
 class Drain:
@@ -76,16 +76,18 @@ class Drain:
         shutdown: ShutdownConf,
         close: Callable[[], None] = lambda: None,
         waiting: Callable[[], int] = lambda: 0,
+        *,
+        failed: bool = False,
     ) -> None:
         """Empty the node before it stops; `close` closes its ports to users.
 
-        For `pre_stop` nothing but its readiness says so, and clients come and stay. Sends under way
-        have `wrap_up_time` to be answered, and the clients `wait_time` to leave, of which the
-        second half is left for those who are slow to go. Whom the kernel let in just before gets an
-        answer: `waiting` counts who has shown no token, and has a second for it.
+        For `pre_stop` nothing but its readiness says so, and clients come and stay, unless it has
+        `failed`. Sends under way have `wrap_up_time` to be answered, and the clients `wait_time` to
+        leave, of which the second half is left for those who are slow to go. Whom the kernel let in
+        just before has a second to get an answer: `waiting` counts who has shown no token.
         """
         self.stopping = True
-        await asyncio.sleep(shutdown.pre_stop)
+        await asyncio.sleep(0 if failed else shutdown.pre_stop)
         close()
         self._forget()
         await until(lambda: not self._sending.under_way, shutdown.wrap_up_time)
@@ -93,7 +95,7 @@ class Drain:
         ends = asyncio.get_running_loop().time() + shutdown.wait_time
         await self._send_away(self._slots(shutdown.wait_time / 2))
         left = ends - asyncio.get_running_loop().time()
-        await until(lambda: not waiting(), min(left, HANDSHAKE_SECONDS))
+        await until(lambda: not waiting(), min(left, _HANDSHAKE_SECONDS))
         left = ends - asyncio.get_running_loop().time()
         await until(lambda: self._stats.connections_closed >= self._stats.connections_opened, left)
 

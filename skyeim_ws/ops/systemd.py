@@ -15,6 +15,8 @@ READY = "READY=1"
 STOPPING = "STOPPING=1"
 RELOADING = "RELOADING=1"
 ALIVE = "WATCHDOG=1"
+STATUS = "STATUS="
+"""The status follows."""
 
 _STATUS_SECONDS = 5.0
 """How often the status is told: it is what `systemctl status` shows."""
@@ -101,7 +103,7 @@ async def _live(
         return
     while True:
         said = [ALIVE] if interval is not None and (alive is None or alive()) else []
-        said += [f"STATUS={status()}"] if status is not None else []
+        said += [STATUS + status()] if status is not None else []
         if said:
             notify("\n".join(said))
         await asyncio.sleep(min(interval or _STATUS_SECONDS, _STATUS_SECONDS))

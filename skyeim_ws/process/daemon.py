@@ -107,7 +107,9 @@ def work(told: workers.Assignment) -> int:
         where, _ = await stack.enter_async_context(backends(config, "", demo=False))
         running = await stack.enter_async_context(gateway(config, where, listeners, pushes))
         reload = reloader(config, partial(reread_file, config), running.reload, process=name)
-        return Started(running.port, running.failed, reload, _stop_seconds(config))
+        return Started(
+            running.port, running.failed, reload, _stop_seconds(config), status=running.status
+        )
 
     return _run(_until_stopped(lambda: _prepare(config, name), start, announce=lambda _port: None))
 
@@ -308,7 +310,7 @@ async def _start_workers(
         port_of(pushes) if pushes else 0,
         [each.fileno() for each in given],
     )
-    several, alive = await stack.enter_async_context(workers.running(told))
+    several, heard = await stack.enter_async_context(workers.running(told))
     children += several
     await _announce(stack, config, port_of(shared))
     log.info("workers_listening", host=config.host, port=port_of(shared), workers=len(told))
@@ -323,6 +325,6 @@ async def _start_workers(
         _stop_seconds(config),
         children,
         ready,
-        lambda: f"{len(told)} workers",
-        alive,
+        lambda: f"{len(heard)} workers: " + " | ".join(signs.status for signs in heard),
+        lambda: all(signs.answers for signs in heard),
     )

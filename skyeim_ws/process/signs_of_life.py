@@ -1,4 +1,4 @@
-"""What a parent hears of a worker: that it is ready, and alive; one that hangs is killed."""
+"""What a parent hears of a worker: that it is ready, alive, and how; one that hangs is killed."""
 
 import asyncio
 import signal
@@ -47,6 +47,8 @@ class SignsOfLife:
         self._told_ready = False
         self._watched = False
         self._silent_looks = 0
+        self.status = "not ready"
+        """How the worker does, in its own words."""
 
     @property
     def answers(self) -> bool:
@@ -80,6 +82,8 @@ class SignsOfLife:
             self._silent_looks = 0
             if said == systemd.READY.encode():
                 self._told_ready = True
+            _, found, status = said.decode().partition(systemd.STATUS)
+            self.status = status if found else self.status
 
 
 @contextmanager

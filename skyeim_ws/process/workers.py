@@ -5,7 +5,7 @@ import errno
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, MutableMapping, Sequence
+from collections.abc import AsyncIterator, MutableMapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -141,10 +141,12 @@ def receive(environment: MutableMapping[str, str]) -> Assignment:
 
 
 @asynccontextmanager
-async def running(told: list[Assignment]) -> AsyncIterator[tuple[list[Child], Callable[[], bool]]]:
+async def running(
+    told: list[Assignment],
+) -> AsyncIterator[tuple[list[Child], list[SignsOfLife]]]:
     """Run workers, until the block ends; they listen when it begins.
 
-    Gives them, and whether all of them answer. One that dies or hangs is started again. At the end
+    Gives them, and what is heard of them. One that dies or hangs is started again. At the end
     all are told at once to drain. Raises ChildError if one of them does not start.
     """
     async with AsyncExitStack() as stack:
@@ -164,7 +166,7 @@ async def running(told: list[Assignment]) -> AsyncIterator[tuple[list[Child], Ca
                     starts.create_task(worker.start())
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from failures
-        yield workers, lambda: all(signs.answers for signs in heard)
+        yield workers, heard
 
 
 async def _cancel(watches: list[asyncio.Task[None]]) -> None:

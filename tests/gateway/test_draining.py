@@ -157,6 +157,16 @@ async def test_clients_come_and_stay_while_a_stop_is_only_announced(make_world: 
 
 
 @pytest.mark.gen_test
+async def test_a_node_that_has_failed_does_not_announce_its_stop(make_world: MakeWorld) -> None:
+    async with make_world() as world:
+        alice = await world.login(1001)
+        shutdown = ShutdownConf(pre_stop=3600, wrap_up_time=0, wait_time=2)
+        leaving = asyncio.create_task(left(alice))
+        await world.gateway.drain.stop(shutdown, failed=True)
+        await leaving
+
+
+@pytest.mark.gen_test
 async def test_a_stop_ends_although_a_client_does_not(make_world: MakeWorld) -> None:
     async with make_world(close_timeout=60) as world, raw_user(world, 1001) as alice:
         await alice.expect("connected")

@@ -95,3 +95,16 @@ async def test_there_are_signs_of_life_only_while_all_are_well(
                 heard.recv(100)
             well = True
             assert await asyncio.get_running_loop().sock_recv(heard, 100) == b"WATCHDOG=1"
+
+
+@pytest.mark.gen_test
+async def test_the_status_of_a_worker_is_what_it_has_said_last() -> None:
+    with signs_of_life() as signs:
+        for said in (systemd.READY, f"{systemd.ALIVE}\n{systemd.STATUS}3 connections"):
+            say(signs, said)
+        assert signs.status == "not ready"
+        assert await signs.ready()
+        assert signs.status == "3 connections"
+        say(signs, systemd.ALIVE)
+        await signs.ready()
+        assert signs.status == "3 connections"
