@@ -111,11 +111,11 @@ async def activated(folder: Path, listening: socket.socket) -> AsyncIterator[Pro
         yield program
 
 
-async def knock(port: int, seen: list[str], stop: asyncio.Event) -> None:
+async def knock(port: int, user_id: int, seen: list[str], stop: asyncio.Event) -> None:
     """Log in again and again; note who answers, or what went wrong."""
     while not stop.is_set():
         try:
-            url = f"ws://127.0.0.1:{port}/ws?token={token(1003)}"
+            url = f"ws://127.0.0.1:{port}/ws?token={token(user_id)}"
             async with asyncio.timeout(DEADLINE):
                 async with connect(url, ping_interval=None, open_timeout=None) as connection:
                     await connection.recv()
@@ -134,7 +134,7 @@ def connect_ended_with(error: Exception, code: int) -> bool:
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.gen_test
 async def test_a_restart_on_an_inherited_socket_refuses_nobody(folder: Path, workers: int) -> None:
-    (folder / "ws.yaml").write_text(CONFIG + f"Workers: {workers}\n")
+    (folder / "ws.yaml").write_text(CONFIG + f"Workers: {workers}\nWebSocket: {{LoginBurst: 0}}\n")
     event = "gateway_listening" if workers == 1 else "workers_listening"
     with socket.create_server(("127.0.0.1", 0), backlog=1000) as listening:
         port = listening.getsockname()[1]
@@ -143,7 +143,9 @@ async def test_a_restart_on_an_inherited_socket_refuses_nobody(folder: Path, wor
         async with AsyncExitStack() as stack:
             program = await stack.enter_async_context(activated(folder, listening))
             assert (await program.event(event))["port"] == port
-            knocking = [asyncio.create_task(knock(port, seen, stop)) for _ in range(4)]
+            knocking = [
+                asyncio.create_task(knock(port, each, seen, stop)) for each in range(6001, 6005)
+            ]
             await until(lambda: len(seen) >= 20)
             program.process.send_signal(signal.SIGTERM)
             assert await program.exit_code() == 0
