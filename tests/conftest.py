@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+pytest_plugins = ("tests.log_secrets",)
+
 settings.register_profile(
     "any machine",
     # On a slow one an example takes its time, and so does making one.

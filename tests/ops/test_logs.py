@@ -17,14 +17,18 @@ from tornado.httputil import HTTPInputError
 
 from skyeim_ws.config.log import FieldKeysConf, LogConf
 from skyeim_ws.contract.names import SLOW_LOG, STAT_LOG
+from skyeim_ws.contract.timing import Timings
 from skyeim_ws.ops import logs
+from tests.log_capture.sitecustomize import FOLDER_VARIABLE
 
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJ1c2VySWQiOjF9.c2lnbmF0dXJl"
 
 
 @pytest.fixture(autouse=True)
-def _as_before() -> Iterator[None]:
+def _as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Give the process its own logging back."""
+    # These tests log secrets, and look themselves at what is written.
+    monkeypatch.delenv(FOLDER_VARIABLE)
     loggers = [logging.getLogger(name) for name in (None, "skyeim_ws", "tornado.access")]
     before = [(log, log.level, log.propagate, list(log.handlers)) for log in loggers]
     yield
@@ -295,6 +299,25 @@ def test_no_field_of_an_event_takes_the_place_of_one_of_all_lines(
         *("ws", "worker-3", "began", "y"),
     ]
     assert entry["caller"].startswith("ops/test_logs.py:")
+
+
+def test_what_is_slow_is_logged_by_whoever_was_slow(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Else the logger of the module would keep this configuration, also for the tests after this.
+    monkeypatch.setattr("skyeim_ws.contract.timing.log", structlog.get_logger(SLOW_LOG))
+    logs.configure(LogConf(), process="gateway", dev=False)
+    Timings(0.1).note("slow_rpc", 0.2, "label", method="Send")
+    (entry,) = lines(written(capsys))
+    assert entry.pop("@timestamp")
+    assert entry.pop("caller").startswith("ops/test_logs.py:")
+    assert entry == {
+        "level": "slow",
+        "content": "slow_rpc",
+        "duration": "200.0ms",
+        "process": "gateway",
+        "method": "Send",
+    }
 
 
 def test_fields_have_the_names_that_are_configured(capsys: pytest.CaptureFixture[str]) -> None:

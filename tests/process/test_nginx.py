@@ -11,6 +11,7 @@ import pytest
 from tornado.testing import bind_unused_port
 from websockets.asyncio.client import connect
 
+from tests import log_secrets
 from tests.process.conftest import Program, running, skyeim
 from tests.store.servers import Server
 from tests.waiting import until
@@ -87,11 +88,14 @@ async def proxy(folder: Path, nodes: list[int]) -> AsyncIterator[int]:
     )
     assert NGINX is not None
     command = (NGINX, "-p", str(folder), "-c", str(folder / "nginx.conf"))
-    async with running(folder, *command) as program:
-        await until((folder / "pid").exists)
-        yield port
-        program.process.send_signal(signal.SIGQUIT)
-        program.process.kill()
+    try:
+        async with running(folder, *command) as program:
+            await until((folder / "pid").exists)
+            yield port
+            program.process.send_signal(signal.SIGQUIT)
+            program.process.kill()
+    finally:
+        log_secrets.keep_files(folder)
 
 
 def trusting() -> ssl.SSLContext:
