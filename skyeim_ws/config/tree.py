@@ -303,7 +303,9 @@ class Config:
 
     @property
     def named_log(self) -> LogConf:
-        """The settings of the log, with the name of the service on its lines."""
+        """The settings of the log, with the name of the service on lines for machines."""
+        if self.log.encoding == "plain":
+            return self.log
         return replace(self.log, service_name=self.log.service_name or self.name)
 
     @property

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -13,6 +12,7 @@ from skyeim_ws.config.log import FieldKeysConf, LogConf
 from skyeim_ws.contract.names import SLOW_LOG, STAT_LOG
 from skyeim_ws.ops import time_layout
 from skyeim_ws.ops.masking import masked_field
+from skyeim_ws.ops.stacks import place
 
 _LEVELS = {"warning": "warn", "critical": "fatal"}
 """go-zero has a name of its own for the second; the first is that of `Log.Level`."""
@@ -32,7 +32,10 @@ def processors(log: LogConf, process: str) -> list[Processor]:
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         _name_level,
-        CallsiteParameterAdder({CallsiteParameter.PATHNAME, CallsiteParameter.LINENO}),
+        CallsiteParameterAdder(
+            {CallsiteParameter.PATHNAME, CallsiteParameter.LINENO},
+            additional_ignores=["skyeim_ws.contract.timing"],  # it logs for others
+        ),
         structlog.processors.StackInfoRenderer(),
         structlog.processors.format_exc_info,
         structlog.processors.UnicodeDecoder(),
@@ -94,7 +97,7 @@ def _arrange(
             keys.level_key: event.pop("level"),
             keys.content_key: event.pop("event"),
         }
-        origin = ours | {keys.caller_key: _caller(event.pop("pathname"), event.pop("lineno"))}
+        origin = ours | {keys.caller_key: place(event.pop("pathname"), event.pop("lineno"))}
         named = {key: event.pop(name) for name, key in optional.items() if name in event}
         fields = {
             name: value
@@ -104,11 +107,6 @@ def _arrange(
         return line | (fields | named | origin if for_people else named | origin | fields)
 
     return arrange
-
-
-def _caller(path: str, line: int) -> str:
-    """Return the place in the code as go-zero gives it, such as `store/bus.py:182`."""
-    return f"{'/'.join(Path(path).parts[-2:])}:{line}"
 
 
 def _shorten(limit: int, keys: FieldKeysConf) -> Processor:

@@ -67,6 +67,7 @@ def configure(log: LogConf, *, process: str, dev: bool) -> None:
     access.handlers = [logging.NullHandler()]
     # The driver repeats the server's warnings, which may quote what somebody wrote.
     logging.getLogger("asyncmy").setLevel(logging.CRITICAL)
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # our own lines say what it does
     structlog.configure(
         processors=[limiter, *lines, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=type("_OfThisProcess", (_Leveled,), {}),

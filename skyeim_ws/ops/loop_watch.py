@@ -1,6 +1,7 @@
 """What holds the event loop up: the place in the code at which a turn takes too long."""
 
 import asyncio
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from skyeim_ws.ops.stacks import thread_places
 
 INTERVAL = 0.1
 """Seconds between two looks, at most; a turn is measured to within that."""
+
+_LEAST = 0.02
 
 _PLACES = 6
 """Places in the code that are logged, the innermost first."""
@@ -33,6 +36,7 @@ def watching(slow_after: float) -> Iterator[Timings]:
     finally:
         watch.stop()
         thread.join()
+        watch.close()
 
 
 class _Watch:
@@ -42,12 +46,13 @@ class _Watch:
         self._loop = loop
         self._timings = timings
         self._slow_after = slow_after
-        self._interval = min(INTERVAL, slow_after / 2) if slow_after else INTERVAL
+        self._interval = max(_LEAST, min(INTERVAL, slow_after / 2)) if slow_after else INTERVAL
         self._watched = threading.get_ident()
         self._turned = time.monotonic()
         self._place = ""
         self._timer: asyncio.TimerHandle | None = None
         self._ended = threading.Event()
+        self._scratch = tempfile.TemporaryFile()  # noqa: SIM115 - see `close`
 
     def turn(self) -> None:
         """Note that the loop turns, on the loop."""
@@ -63,10 +68,14 @@ class _Watch:
         while self._slow_after and not self._ended.wait(self._interval):
             late = time.monotonic() - self._turned - self._interval
             if late >= self._slow_after / 2 and not self._place:
-                self._place = " < ".join(thread_places(self._watched, _PLACES))
+                self._place = " < ".join(thread_places(self._watched, _PLACES, self._scratch))
 
     def stop(self) -> None:
         """Look no more."""
         self._ended.set()
         if self._timer is not None:
             self._timer.cancel()
+
+    def close(self) -> None:
+        """Give up what the thread has used, once it has ended."""
+        self._scratch.close()
