@@ -35,6 +35,7 @@ from skyeim_ws.services.friend import FriendService
 from skyeim_ws.services.group import GroupService
 from skyeim_ws.services.message import MessageService
 from skyeim_ws.services.migrations import SchemaError
+from skyeim_ws.services.writable import watched
 
 GRACE = 5.0
 """Seconds that calls under way may take to end when the server stops."""
@@ -80,7 +81,8 @@ async def serve_services(
     """Serve on all addresses inside the block; gives the addresses with their real ports.
 
     An address is `unix:/path` or `host:port`, which speaks TLS if `tls` is given; with
-    `reflection` clients may ask for the services. On leaving, health turns to NOT_SERVING, new
+    `reflection` clients may ask for the services. While the database takes no writes, health is
+    NOT_SERVING. On leaving, health turns to NOT_SERVING, new
     calls are refused, and those under way get `grace` seconds. Raises ListenError.
     """
     server = grpc.aio.server(
@@ -99,12 +101,18 @@ async def serve_services(
     try:
         bound = [_bind(server, address, tls) for address in addresses]
         await server.start()
-        for name in HEALTH_NAMES:
-            await health.set(name, health_pb2.HealthCheckResponse.SERVING)
+
+        async def serving(writable: bool) -> None:
+            answer = health_pb2.HealthCheckResponse
+            for name in HEALTH_NAMES:
+                await health.set(name, answer.SERVING if writable else answer.NOT_SERVING)
+
+        await serving(True)
         log.info("services_listening", addresses=bound)
         if tls is None and (exposed := [each for each in bound if not _is_local(each)]):
             log.warning("services_without_tls", addresses=exposed)
-        yield bound
+        async with watched(database, serving):
+            yield bound
     finally:
         await health.enter_graceful_shutdown()
         await server.stop(grace)

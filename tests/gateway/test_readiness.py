@@ -4,12 +4,14 @@ import json
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
 from skyeim_ws.config.tree import DevServerConf, ShutdownConf
+from skyeim_ws.gateway.readiness import LOOP_LAG, Readiness
 from skyeim_ws.logic.ports import Unavailable
 from skyeim_ws.ops.build import build
 from tests.gateway.conftest import MakeWorld
@@ -139,3 +141,38 @@ async def test_a_node_that_stops(make_ready_world: MakeWorld) -> None:
         await becomes(world)
         await world.gateway.drain.stop(ShutdownConf(wrap_up_time=0, wait_time=5))
         assert await probed(world) == (RED, "stopping")
+
+
+def well(**parts: Any) -> Readiness:
+    """Return the readiness of a node of which all parts are well but for those given."""
+    store = {
+        "pipeline": SimpleNamespace(healthy=True, access_refused=False),
+        "lease": SimpleNamespace(renewed=True),
+        "bus": SimpleNamespace(ready=SimpleNamespace(is_set=lambda: True)),
+    }
+    quiet: dict[str, Any] = {
+        "supervisor": SimpleNamespace(failed=SimpleNamespace(is_set=lambda: False)),
+        "heartbeat": SimpleNamespace(lag=0.0),
+        "store": SimpleNamespace(**store),
+        "pools": (),
+        "drain": SimpleNamespace(idle=False, stopping=False),
+    }
+    return Readiness(**(quiet | parts))
+
+
+def test_a_loop_that_lags_is_named() -> None:
+    assert well()() == []
+    assert well(heartbeat=SimpleNamespace(lag=LOOP_LAG + 0.1))() == ["loop_lags"]
+
+
+def test_calls_that_fail_are_named_by_their_service() -> None:
+    pools = [
+        SimpleNamespace(name="message", ready=1, serving=True, throttled=1),
+        SimpleNamespace(name="friend", ready=1, serving=False, throttled=0),
+        SimpleNamespace(name="group", ready=0, serving=True, throttled=0),
+    ]
+    assert well(pools=pools)() == [
+        "message_calls_fail",
+        "friend_service_unhealthy",
+        "group_service_away",
+    ]
