@@ -103,6 +103,8 @@ class TurnedFile(logging.handlers.BaseRotatingHandler):
         now = time.time()
         if self.stream is not None:
             self.stream.close()
+            # Should the new one not open, the next line tries again.
+            self.stream = None
         try:
             self._path.rename(self._backup(now))
         except OSError as error:
@@ -110,7 +112,6 @@ class TurnedFile(logging.handlers.BaseRotatingHandler):
             _log.warning("log_file_not_turned", file=str(self._path), error=error.strerror)
         else:
             self._day, self._next_day = _date(now), _midnight_after(now)
-        # The name of a file may be taken by a folder meanwhile: then lines are counted as lost.
         self.stream = self._open()
         self._tidy_beside()
 

@@ -169,3 +169,23 @@ def test_a_file_that_cannot_be_turned_over_goes_on(tmp_path: Path, at: Any) -> N
     write(file, "four")
     file.close()
     assert contents(tmp_path)["access.log"] == "four\n"
+
+
+def test_a_folder_that_is_gone_for_a_while_costs_only_the_lines_of_that_time(
+    tmp_path: Path, at: Any
+) -> None:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    file = opened(folder)
+    lost: list[str] = []
+    file.handleError = lambda record: lost.append(record.msg)  # type: ignore[method-assign]
+    write(file, "one")
+    folder.rename(tmp_path / "moved")
+    at(NOON + DAY)
+    with capture_logs():
+        write(file, "two")
+        folder.mkdir()
+        write(file, "three")
+    file.close()
+    assert lost == ["two"]
+    assert contents(folder) == {"access.log": "three\n"}
