@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+RUN_STAMP := $(VENV)/.installed-run
 STAMP := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.installed-bench
 WEB_STAMP := $(VENV)/.installed-web
@@ -24,9 +25,14 @@ KIND_TESTS := $(addprefix tests/gateway/test_, cluster.py groups.py offline.py o
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(STAMP): setup.cfg pyproject.toml constraints.txt
+$(RUN_STAMP): setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info < (3, 14); sys.exit(0 if ok else "Python 3.11 to 3.13 is needed; set PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+# What developers need takes as long again; who tries the chat does not wait for it.
+$(STAMP): $(RUN_STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,mysql]'
 	@touch $@
 
@@ -40,7 +46,7 @@ $(WEB_STAMP): $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[web]'
 	@touch $@
 
-run: $(STAMP) ## Start the whole chat on this machine, from etc/ws.yaml
+run: $(RUN_STAMP) ## Start the whole chat on this machine, from etc/ws.yaml
 	@exec $(BIN)/skyeim-ws demo -f etc/ws.yaml
 
 test: $(WEB_STAMP) ## Check format, lint and types, run all tests with branch coverage

@@ -150,6 +150,7 @@ class Text(Enum):
     )
     MALFORMED_BODY = "the body is not the JSON that is wanted", "请求正文不是所需的 JSON"
     NO_BODY = "a body has no meaning here", "此请求不能带有正文"
+    HEAD_TOO_LARGE = "the head is larger than {most} bytes", "请求头超过 {most} 字节"
     BODY_TOO_LARGE = "the body is larger than {most} bytes", "请求正文超过 {most} 字节"
     CONTENT_LENGTH = "Content-Length is not a number", "Content-Length 不是数字"
     GROUP_BUSY = "the queue of this group is full; try again", "该群的队列已满，请重试"

@@ -19,6 +19,7 @@ from tornado.netutil import bind_sockets
 
 from skyeim_ws.conn.stats import Stats
 from skyeim_ws.conn.tornado_private import stream_of
+from skyeim_ws.contract.texts import Phrase, Text
 from skyeim_ws.handler.base import MAX_BODY_BYTES
 from skyeim_ws.handler.gate import Gate
 
@@ -37,8 +38,9 @@ _TORNADO_REFUSES = b"HTTP/1.1 400 Bad Request\r\n\r\n"
 """What Tornado writes, and closes, where there is no request that a handler could answer."""
 
 
-def _refusal(status: HTTPStatus) -> bytes:
-    body = msgspec.json.encode({"code": status, "message": status.phrase})
+def _refusal(status: HTTPStatus, phrase: Phrase) -> bytes:
+    # In English: which language the caller reads stands in the head that nobody could read.
+    body = msgspec.json.encode({"code": status, "message": str(phrase)})
     head = (
         f"HTTP/1.1 {status} {status.phrase}\r\nConnection: close\r\n"
         f"Content-Type: application/json; charset=utf-8\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -46,8 +48,10 @@ def _refusal(status: HTTPStatus) -> bytes:
     return head.encode() + body
 
 
-_TOO_LARGE = _refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
-_MALFORMED = _refusal(HTTPStatus.BAD_REQUEST)
+_TOO_LARGE = _refusal(
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, Text.HEAD_TOO_LARGE(most=MAX_HEADER_BYTES)
+)
+_MALFORMED = _refusal(HTTPStatus.BAD_REQUEST, Text.BAD_REQUEST())
 
 
 def bind(host: str, port: int, *, shared: bool = False) -> list[socket.socket]:

@@ -9,7 +9,13 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from skyeim_ws.conn.messages import Chat, Read
-from tests.api.traffic import UndocumentedError, check_answer, check_received, check_sent
+from tests.api.traffic import (
+    UndocumentedError,
+    check_answer,
+    check_received,
+    check_sent,
+    check_text,
+)
 from tests.gateway.conftest import MakeWorld
 from tools.api import frames, http
 from tools.api.__main__ import DOCS, DOCUMENTS, text
@@ -81,6 +87,16 @@ def test_a_wrong_frame_is_found(frame: dict[str, Any]) -> None:
     check_received(PONG)
     with pytest.raises(UndocumentedError):
         check_received(frame)
+
+
+def test_what_a_library_says_is_found() -> None:
+    check_text("content: missing, out of range or of the wrong type")
+    check_text("atUserIds[...]：缺失、超出范围或类型错误")
+    for message in ("Expected `int`, got `str` - at `$.toUserId`", "", "internal"):
+        with pytest.raises(UndocumentedError):
+            check_text(message)
+        with pytest.raises(UndocumentedError):
+            check_received({"type": "error", "data": {"code": 30001, "message": message}})
 
 
 def test_an_event_may_have_any_data() -> None:

@@ -5,14 +5,17 @@ field that stands in no document is a fault of one of the two.
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from functools import cache
+from string import Formatter
 from typing import Any
 
 import fastjsonschema
 import msgspec
 
 from skyeim_ws.conn.decoding import Decoding
+from skyeim_ws.contract.texts import Text
 from tools.api import frames, http
 
 Schema = dict[str, Any]
@@ -33,6 +36,8 @@ def check_received(frame: Mapping[str, Any]) -> None:
         data = {name: value for name, value in frame["data"].items() if name != "status"}
         frame = {**frame, "data": data}
     name = f"server.{frame.get('type')}"
+    if frame.get("type") == "error":
+        check_text(frame["data"].get("message", ""))
     _check(_frame(name if name in FRAMES["components"]["messages"] else "server.event"), frame)
 
 
@@ -62,7 +67,31 @@ def check_answer(method: str, path: str, status: int, body: bytes) -> None:
     plain = path.partition("?")[0].removeprefix(http.PREFIX)
     operation = CALLS["paths"].get(plain, {}).get(method.lower())
     if operation is not None and status != 304:
+        if status >= 400 and plain != "/health":
+            check_text(json.loads(body)["message"])
         _check(_answer(plain, method.lower(), str(status)), json.loads(body))
+
+
+def check_text(message: str) -> None:
+    """Check that what a person is told is a text of the table, and nothing that a library says."""
+    if not _texts().fullmatch(message):
+        raise UndocumentedError(f"no text of the table: {message}")
+
+
+@cache
+def _texts() -> re.Pattern[str]:
+    gaps = {"name": r"[\w\[\]. -]+", "kind": ".+"}
+    return re.compile(
+        "|".join(
+            "".join(
+                re.escape(said) + ("" if gap is None else gaps.get(gap, r"\d+"))
+                for said, gap, _, _ in Formatter().parse(written)
+            )
+            for text in Text
+            for written in text.value
+        ),
+        re.DOTALL,
+    )
 
 
 @cache

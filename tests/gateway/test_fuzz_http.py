@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 from tornado.ioloop import IOLoop
 
+from tests.api.traffic import check_text
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.test_fuzz import Errors, Served, json_texts
 from tests.long import examples
@@ -174,6 +175,8 @@ def test_any_request_gets_an_answer_that_is_no_fault_of_ours(hurried: Served) ->
             assert status != 500, data
             # What Tornado itself refuses as no HTTP has no body; the answers of ours are JSON.
             if status >= 400 and body and not data.startswith(b"HEAD"):
-                assert json.loads(body.partition(b"HTTP/1.1 ")[0])["code"], data
+                failure = json.loads(body.partition(b"HTTP/1.1 ")[0])
+                assert failure["code"], data
+                check_text(failure["message"])
 
     check()
