@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from tornado.simple_httpclient import SimpleAsyncHTTPClient
 from tornado.testing import bind_unused_port
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
@@ -55,6 +56,7 @@ class Night:
     server: Server
     gateways: list[Program]
     ports: list[int]
+    operators: list[int]
     services: Program
 
     def redis(self) -> Redis:
@@ -79,6 +81,18 @@ class Night:
         said = "\n".join(program.lines + program.errors)
         assert ended == code, said
         return said
+
+    async def metric(self, name: str) -> list[float]:
+        """Return what each gateway says of a metric."""
+        found = []
+        for port in self.operators:
+            client = SimpleAsyncHTTPClient(force_instance=True)
+            answer = await client.fetch(f"http://127.0.0.1:{port}/metrics")
+            client.close()
+            line = re.search(rf"^{name} (\S+)$", answer.body.decode(), re.MULTILINE)
+            assert line is not None, name
+            found.append(float(line[1]))
+        return found
 
     def journal(self, word: str) -> str:
         """Return what the one command of the page with this word makes of all logs."""
@@ -114,6 +128,7 @@ async def night(folder: Path, server: Server) -> AsyncIterator[Night]:
     """Run it all; 1001 and 1002 are friends."""
     services_port, ports = free_port(), [free_port(), free_port()]
     rpc = f"{{Endpoints: ['127.0.0.1:{services_port}'], Timeout: 5000}}"
+    operators = {port: free_port() for port in (services_port, *ports)}
     (folder / "secrets.env").write_text(f'NIGHT_SECRET="{SECRET}"\n')
 
     def text(name: str, port: int) -> str:
@@ -128,7 +143,7 @@ MessageRpc: {rpc}
 FriendRpc: {rpc}
 GroupRpc: {rpc}
 PushEvent: {{Secret: "{PUSH_SECRET}"}}
-DevServer: {{Enabled: true, Port: {free_port()}}}
+DevServer: {{Enabled: true, Port: {operators[port]}}}
 Database: {{DataSource: {folder}/im.db}}
 Shutdown: {{WrapUpTime: 200ms, WaitTime: 2s}}
 Log: {{SlowThreshold: {SLOW}}}
@@ -139,8 +154,8 @@ Log: {{SlowThreshold: {SLOW}}}
         async def start(command: str, name: str, port: int) -> Program:
             file = folder / name
             file.mkdir()
-            (file / "ws.yaml").write_text(text(name, port))
-            (folder / "ws.yaml").write_text(text(name, port))
+            for written in (file, folder):
+                (written / "ws.yaml").write_text(text(name, port))
             words = (*skyeim(command), "--env-file", str(folder / "secrets.env"))
             return await stack.enter_async_context(running(file, *words))
 
@@ -148,7 +163,7 @@ Log: {{SlowThreshold: {SLOW}}}
         gateways = [await start("serve", f"ws-{i}", port) for i, port in enumerate(ports, 1)]
         for gateway in gateways:
             await gateway.port()
-        here = Night(folder, server, gateways, ports, services)
+        here = Night(folder, server, gateways, ports, [operators[each] for each in ports], services)
 
         async def ready() -> bool:
             nodes = (await here.ask("node", "list"))["nodes"]
@@ -204,6 +219,7 @@ async def he_is_kicked_all_the_time(here: Night) -> None:
         assert ended["reason"] == "a newer login took this place"
         assert ended["new_remote"] == "127.0.0.1"
     assert here.journal("connection_closed").count('"code": 4001') >= 4
+    assert min(await here.metric("skyeim_ws_kicked_total")) >= 2
     for each in devices:
         each.cancel()
     await asyncio.gather(*devices, return_exceptions=True)
@@ -275,6 +291,12 @@ async def nothing_works_after_the_redis_failover(here: Night) -> None:
         await redis.replicaof("127.0.0.1", "1")
         for gateway in here.gateways:
             await gateway.event("redis_lost")
+
+        async def unhealthy() -> bool:
+            # They ask again and again, and the server answers, until there is something to write.
+            return 0 in await here.metric("skyeim_ws_redis_healthy")
+
+        await until_async(unhealthy)
         said = await here.run("check", "--connect", code=1)
         assert "Redis: refuses SREM online:users: " in said
         assert "read only replica" in said
