@@ -190,3 +190,28 @@ def test_a_dry_run_of_nothing_is_wrong_usage(
 ) -> None:
     assert cli.main(["services", "--dry-run", "-f", str(file)]) == 2
     assert "services migrate" in capsys.readouterr().err
+
+
+def test_without_a_file_in_this_folder_the_installed_one_is_read(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "INSTALLED_FILE", str(file))
+    file.write_text(VALID)
+    assert cli.main(["check"]) == 0
+    assert capsys.readouterr().out == f"config file {file} is valid\n"
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/ws.yaml").write_text(VALID)
+    assert cli.main(["check"]) == 0
+    assert capsys.readouterr().out == "config file etc/ws.yaml is valid\n"
+
+
+def test_a_file_of_the_environment_stands_for_env(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WS_PORT", "no number")
+    file.write_text(VALID.replace("10300", "${WS_PORT}"))
+    (tmp_path / "secrets.env").write_text("WS_PORT=10301\n")
+    assert cli.main(["check", "-f", str(file)]) == 1
+    assert cli.main(["check", "-f", str(file), "--env-file", str(tmp_path / "secrets.env")]) == 0
+    assert cli.main(["check", "-f", str(file), "--env-file", str(tmp_path / "none")]) == 1
