@@ -19,7 +19,9 @@ _TOGETHER = 500
 """Notices in one operation."""
 
 
-class _Message(msgspec.Struct, rename="camel"):
+class Message(msgspec.Struct, rename="camel"):
+    """What a notice says of a message; times in Unix seconds."""
+
     id: int
     msg_id: str
     from_user_id: int
@@ -28,7 +30,7 @@ class _Message(msgspec.Struct, rename="camel"):
     content: str | UnsetType = UNSET
 
 
-_message = msgspec.json.Decoder(_Message, strict=False)
+_message = msgspec.json.Decoder(Message, strict=False)
 
 
 class RedisNotices:

@@ -72,6 +72,17 @@ def check_answer(method: str, path: str, status: int, body: bytes) -> None:
         _check(_answer(plain, method.lower(), str(status)), json.loads(body))
 
 
+def check_posted(body: bytes) -> None:
+    """Check what a push service is told."""
+    _check(_posted(), json.loads(body))
+
+
+@cache
+def _posted() -> Check:
+    content = CALLS["webhooks"]["away"]["post"]["requestBody"]["content"]
+    return _compiled(content["application/json"]["schema"], CALLS, closed=True)
+
+
 def check_text(message: str) -> None:
     """Check that what a person is told is a text of the table, and nothing that a library says."""
     if not _texts().fullmatch(message):

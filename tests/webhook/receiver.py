@@ -13,6 +13,8 @@ from tornado.httputil import HTTPServerRequest
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
+from tests.api.traffic import check_posted
+
 SECRET = "what the push service knows us by"
 
 
@@ -44,6 +46,7 @@ class Receiver:
         signed = request.headers["X-Skyeim-Timestamp"].encode() + b"." + request.body
         expected = "v1=" + hmac.new(SECRET.encode(), signed, hashlib.sha256).hexdigest()
         assert request.headers["X-Skyeim-Signature"] == expected
+        check_posted(request.body)
         status = self.statuses.pop(0) if self.statuses else 204
         if status < 300:
             self.taken += json.loads(request.body)["notices"]

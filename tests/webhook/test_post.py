@@ -1,17 +1,21 @@
 """One POST to a push service: what is signed, and what each answer means."""
 
+import hashlib
+import hmac
 import json
+import re
 import socket
 import time
 from email.utils import formatdate
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from skyeim_ws.webhook.post import Answer, Post, Verdict, asked, body
 from tests.webhook.receiver import SECRET, receiving
 
-NOTICES = [(b"1-0", '{"userId":7,"kind":"private","ü":1}'.encode()), (b"2-0", b'{"userId":8}')]
+NOTICES = [(b"1-0", b'{"userId":7,"kind":"missed"}'), (b"2-0", b'{"userId":8,"kind":"missed"}')]
 
 
 async def answered(status: int, headers: dict[str, str] | None = None) -> Answer:
@@ -27,8 +31,8 @@ async def answered(status: int, headers: dict[str, str] | None = None) -> Answer
 def test_a_body_names_each_notice() -> None:
     assert json.loads(body(NOTICES)) == {
         "notices": [
-            {"id": "1-0", "userId": 7, "kind": "private", "ü": 1},
-            {"id": "2-0", "userId": 8},
+            {"id": "1-0", "userId": 7, "kind": "missed"},
+            {"id": "2-0", "userId": 8, "kind": "missed"},
         ]
     }
 
@@ -41,6 +45,25 @@ async def test_what_is_posted_is_signed_and_taken() -> None:
         post.close()
     assert [each["id"] for each in receiver.taken] == ["1-0", "2-0"]
     assert abs(int(receiver.posts[0].headers["X-Skyeim-Timestamp"]) - time.time()) < 60
+
+
+@pytest.mark.gen_test
+async def test_the_check_of_the_guide_knows_us_and_nobody_else() -> None:
+    guide = (Path(__file__).parent.parent.parent / "docs/webhook.md").read_text()
+    [source] = re.findall(r"```python\n(.*?)```", guide, re.S)
+    known: dict[str, Any] = {"hashlib": hashlib, "hmac": hmac, "time": time}
+    exec(source, known)
+    is_ours = known["is_ours"]
+    async with receiving() as receiver:
+        post = Post(receiver.url, SECRET, 5)
+        await post(NOTICES)
+        post.close()
+    [request] = receiver.posts
+    assert is_ours(SECRET.encode(), request.headers, request.body)
+    assert not is_ours(b"another", request.headers, request.body)
+    assert not is_ours(SECRET.encode(), request.headers, request.body + b" ")
+    old = {**request.headers, "X-Skyeim-Timestamp": "1795478606"}
+    assert not is_ours(SECRET.encode(), old, request.body)
 
 
 @pytest.mark.parametrize("status", [301, 400, 401, 404, 410, 413])

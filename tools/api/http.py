@@ -20,6 +20,7 @@ from skyeim_ws.handler.push_event_handler import (
 from skyeim_ws.logic.archive import Conversation
 from skyeim_ws.logic.contacts import Friend, Group, Member
 from skyeim_ws.logic.ports import HistoryMessage
+from skyeim_ws.store.notices import Message
 from tools.api.schemas import ERRORS, Schema, of_types
 
 PREFIX = "/api/v1"
@@ -198,7 +199,8 @@ def document() -> dict[str, Any]:
     answers = [kind for call in CALLS.values() for kind in call.answer.values()]
     bodies = [call.body for call in CALLS.values() if call.body is not None]
     pushed = [body for _, body in PUSHES.values()]
-    _, components = of_types([*answers, *bodies, *pushed])
+    _, components = of_types([*answers, *bodies, *pushed, Message])
+    components["Notice"] = _notice()
     return {
         "openapi": "3.1.0",
         "info": {
@@ -213,6 +215,7 @@ def document() -> dict[str, Any]:
             **{path: _push(*push) for path, push in PUSHES.items()},
             "/health": _health(),
         },
+        "webhooks": {"away": {"post": _notices()}},
         "components": {
             "schemas": components | {"Failure": _failure()},
             "responses": {
@@ -294,6 +297,36 @@ def _health() -> Schema:
             },
         }
     }
+
+
+def _notices() -> Schema:
+    notices = {"type": "array", "minItems": 1, "items": {"$ref": "#/components/schemas/Notice"}}
+    headers = {"X-Skyeim-Timestamp": r"^\d+$", "X-Skyeim-Signature": "^v1=[0-9a-f]{64}$"}
+    return {
+        "summary": "Tells a push service of messages for users who are away; see webhook.md.",
+        "security": [],
+        "parameters": [
+            {
+                "name": name,
+                "in": "header",
+                "required": True,
+                "schema": {"type": "string", "pattern": pattern},
+            }
+            for name, pattern in headers.items()
+        ],
+        "requestBody": {"required": True, **_content(_object(notices=notices))},
+        "responses": {"2XX": {"description": "The notices are done."}},
+    }
+
+
+def _notice() -> Schema:
+    found = _object(
+        id={"type": "string"},
+        userId={"type": "integer", "format": "int64"},
+        kind={"enum": ["private", "missed"]},
+    )
+    found["properties"]["message"] = {"$ref": "#/components/schemas/Message"}
+    return found
 
 
 def _failure() -> Schema:
