@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from skyeim_ws.cli.admin import arguments as admin
 from skyeim_ws.cli.chat import terminal as chat_client
-from skyeim_ws.cli.chat.conversation import Target
+from skyeim_ws.cli.chat.people import Target
 from skyeim_ws.config.check import Loaded, load, warnings
 from skyeim_ws.config.env_file import read_env_file
 from skyeim_ws.config.errors import ConfigError
@@ -40,9 +40,9 @@ skyeim-ws COMMAND --help says more about each command.
 """
 
 _CHAT_EPILOG = """\
-A line that you type is sent to the user or group chosen. Lines that begin with / are commands:
-  /to N     write to user N          /read   mark what came as read
-  /group G  write to group G         /quit   leave
+A line that you type is sent to the user or group chosen. Lines that begin with / are commands;
+/help lists them. With a pipe or a file as input each line is a message, and the exit code is 1
+when one of them was not stored.
 
 examples:
   skyeim-ws chat --user 1001 --to 1002
@@ -126,20 +126,17 @@ def _token(arguments: argparse.Namespace) -> int:
 
 def _chat(arguments: argparse.Namespace) -> int:
     target = Target(user_id=arguments.to or 0, group_id=arguments.group or "")
-    if arguments.token:
-        token, url = arguments.token, DEFAULT_URL
-
-        def make_token() -> str:
-            return str(token)
-
-    else:
+    if not target and not chat_client.is_terminal():
+        print("error: --to or --group is wanted: whom are the lines for?", file=sys.stderr)
+        return 2
+    token: chat_client.Token = arguments.token or ""
+    url = DEFAULT_URL
+    if not token:
         config = load(arguments.file, env=arguments.env).config
         secret, url = config.auth.access_secret, _own_url(config)
-
-        def make_token() -> str:
-            return tokens.issue(secret, arguments.user, ttl=CHAT_TOKEN_SECONDS)
-
-    return asyncio.run(chat_client.run_in_terminal(arguments.url or url, target, make_token))
+        token = lambda _: tokens.issue(secret, arguments.user, ttl=CHAT_TOKEN_SECONDS)  # noqa: E731
+    chat = chat_client.run_in_terminal(arguments.url or url, arguments.user, target, token)
+    return asyncio.run(chat)
 
 
 def _own_url(config: Config) -> str:

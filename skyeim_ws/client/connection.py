@@ -142,6 +142,11 @@ class SkyeIM:
             off()
         return self._core.stopped
 
+    async def until_sent(self) -> None:
+        """Wait until no message waits for its `sent`, whatever becomes of each."""
+        while self._sends:
+            await asyncio.wait(self._sends.values())
+
     def retry(self) -> None:
         """Try at once, unless the server has said when to come back."""
         self._run(self._core.wake)

@@ -166,14 +166,14 @@ def test_chat_finds_the_gateway_of_the_file(
     monkeypatch.setattr("skyeim_ws.cli.chat.terminal.run_in_terminal", record)
     file.write_text(VALID + more)
     assert cli.main(["chat", "-f", str(file), "--user", "1001", "--to", "1002"]) == 3
-    ((called, target, make_token),) = asked
-    assert (called, target.user_id) == (url, 1002)
-    assert tokens.verify(make_token(), [SECRET]).user_id == 1001
+    ((called, user_id, target, token),) = asked
+    assert (called, user_id, target.user_id) == (url, 1001, 1002)
+    assert tokens.verify(token(True), [SECRET]).user_id == 1001
     # With a token of one's own no file is read.
     arguments = ["chat", "-f", "none.yaml", "--user", "1", "--group", "g", "--token", "T"]
     assert cli.main([*arguments, "--url", "wss://h/ws"]) == 3
-    called, target, make_token = asked[1]
-    assert (called, target.group_id, make_token()) == ("wss://h/ws", "g", "T")
+    called, user_id, target, token = asked[1]
+    assert (called, user_id, target.group_id, token) == ("wss://h/ws", 1, "g", "T")
 
 
 def test_the_package_can_be_run() -> None:
