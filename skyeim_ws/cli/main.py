@@ -129,12 +129,16 @@ def _chat(arguments: argparse.Namespace) -> int:
     if not target and not chat_client.is_terminal():
         print("error: --to or --group is wanted: whom are the lines for?", file=sys.stderr)
         return 2
-    token: chat_client.Token = arguments.token or ""
-    url = DEFAULT_URL
-    if not token:
+    token: chat_client.Token
+    if arguments.token:
+        token, url = arguments.token, DEFAULT_URL
+    else:
         config = load(arguments.file, env=arguments.env).config
         secret, url = config.auth.access_secret, _own_url(config)
-        token = lambda _: tokens.issue(secret, arguments.user, ttl=CHAT_TOKEN_SECONDS)  # noqa: E731
+
+        def token(_: bool) -> str:
+            return tokens.issue(secret, arguments.user, ttl=CHAT_TOKEN_SECONDS)
+
     chat = chat_client.run_in_terminal(arguments.url or url, arguments.user, target, token)
     return asyncio.run(chat)
 

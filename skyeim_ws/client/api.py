@@ -130,8 +130,10 @@ class Api:
     async def _call(self, path: str, query: dict[str, Any], token: str) -> Any:
         named = urlencode({name: value for name, value in query.items() if value is not None})
         request = urllib.request.Request(  # noqa: S310 - the scheme is checked in `_base`
-            f"{self.base}/{path}?{named}", headers={"Authorization": f"Bearer {token}"}
+            f"{self.base}/{path}?{named}"
         )
+        # Not to be shown to wherever a redirect leads.
+        request.add_unredirected_header("Authorization", f"Bearer {token}")
         try:
             async with asyncio.timeout(CALL_DEADLINE):
                 status, body = await asyncio.to_thread(_exchange, request, self._ssl)

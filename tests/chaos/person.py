@@ -2,6 +2,9 @@
 
 Every second one stores what it gets, and resumes. The next message of a conversation is sent when
 the one before is acked, as a person does it.
+
+It speaks in frames, and not through `skyeim_ws.client`: that sorts what comes and fills gaps, and
+so would hide what the books here are kept for.
 """
 
 import asyncio
