@@ -15,6 +15,7 @@ import fastjsonschema
 import msgspec
 
 from skyeim_ws.conn.decoding import Decoding
+from skyeim_ws.conn.messages import Inbound
 from skyeim_ws.contract.texts import Text
 from tools.api import frames, http
 
@@ -51,9 +52,9 @@ def check_sent(kind: str, data: Mapping[str, Any]) -> None:
         return
     raw = json.dumps(data).encode()
     allowed = _allows(_frame(f"client.{kind}", closed=False), {"type": kind, "data": data})
-    if allowed and not _takes(Decoding(payload).decode, raw):
+    if allowed and not _takes(_decoding(payload).decode, raw):
         raise UndocumentedError(f"the document of {kind} allows {data}, and the gateway does not")
-    if not allowed and _takes(Decoding(payload).strict, raw):
+    if not allowed and _takes(_decoding(payload).strict, raw):
         given = {name: value for name, value in data.items() if value is not None}
         named = kind != "ack" or given.keys() & {"msgId", "msgIds"}
         if named and not _allows(
@@ -75,6 +76,11 @@ def check_answer(method: str, path: str, status: int, body: bytes) -> None:
 def check_posted(body: bytes) -> None:
     """Check what a push service is told."""
     _check(_posted(), json.loads(body))
+
+
+@cache
+def _decoding(payload: type[Inbound]) -> Decoding[Inbound]:
+    return Decoding(payload)
 
 
 @cache

@@ -18,6 +18,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from skyeim_ws.handler import tokens
+from tests.api.traffic import UndocumentedError, check_received
 from tests.chaos.book import Book, Message
 from tests.chaos.rig import GROUP, Rig
 from tests.world import SECRET
@@ -114,7 +115,12 @@ class Person:
                 answer.set()
             try:
                 while True:
-                    self._received(json.loads(await connection.recv()))
+                    frame = json.loads(await connection.recv())
+                    try:
+                        check_received(frame)
+                    except UndocumentedError as error:
+                        self._book.wrong.append(str(error))
+                    self._received(frame)
             except ConnectionClosed:
                 if connection.close_code == 4001:
                     self._book.wrong.append(f"{self.user_id} was kicked by nobody")
