@@ -63,9 +63,9 @@ chaos: $(STAMP) ## Kill everything while people chat, for minutes; all fault tes
 	LONG_TESTS=1 $(BIN)/python -m pytest --timeout=600 --async-test-timeout=600 $(FAULT_TESTS)
 	for kind in $(KINDS); do REDIS_KIND=$$kind $(BIN)/python -m pytest -n $(JOBS) tests/gateway || exit 1; done
 
-screenshots: $(WEB_STAMP) ## Take the pictures of the chat page anew, into docs/images
+screenshots: $(WEB_STAMP) ## Take the pictures of the chats anew, into docs/images
 	@tools/install-browser
-	SCREENSHOTS=1 $(BIN)/python -m pytest -q tests/web/test_screenshots.py
+	SCREENSHOTS=1 $(BIN)/python -m pytest -q tests/web/test_screenshots.py tests/cli/test_chat_picture.py
 
 bench: $(BENCH_STAMP) ## Measure against the goals, 10 minutes; with QUICK=1 a look of 3
 	$(BIN)/python -m bench $(if $(QUICK),--quick)

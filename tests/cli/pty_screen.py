@@ -7,8 +7,10 @@ import re
 import subprocess
 import sys
 import termios
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from itertools import groupby
+from typing import Any
 
 import pyte
 
@@ -55,6 +57,21 @@ class Terminal:
     @property
     def text(self) -> str:
         return "\n".join(self.lines)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Columns and rows."""
+        return self._rows.columns, self._rows.lines
+
+    def pieces(self) -> Iterator[list[tuple[int, str, Any]]]:
+        """Give each line as its pieces of one style: the column, the text, the style."""
+        for number in range(self._rows.lines):
+            cells = [self._rows.buffer[number][column] for column in range(self._rows.columns)]
+            row: list[tuple[int, str, Any]] = []
+            for _, run in groupby(enumerate(cells), key=lambda each: each[1]._replace(data="")):
+                same = list(run)
+                row.append((same[0][0], "".join(cell.data for _, cell in same), same[0][1]))
+            yield row
 
     def found(self, pattern: str) -> list[str]:
         """Return what a pattern finds on the screen, from the top."""
