@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import os
 import queue
 import threading
 import time
@@ -70,9 +71,27 @@ class QueuedHandler(logging.Handler):
 
     def _write(self) -> None:
         while (line := self._waiting.get()) is not None:
-            self.sink.handle(line)
+            # Without its lock, which `logging` asks for at the end of the process.
+            self.sink.emit(line)
             self._waiting.task_done()
         self.sink.close()
 
     def _not_written(self, record: logging.LogRecord) -> None:
         self.dropped += 1
+
+
+class Descriptor:
+    """A stream that writes to a descriptor of the process, and does not close it.
+
+    It has no lock, as Python's own streams have: a thread that waits for a reader would hold that,
+    and the process could not end.
+    """
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def write(self, text: str) -> None:
+        """Write all of a text; it may wait for whoever reads."""
+        rest = text.encode(errors="backslashreplace")
+        while rest:
+            rest = rest[os.write(self._number, rest) :]

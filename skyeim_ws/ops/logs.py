@@ -17,7 +17,7 @@ from skyeim_ws.contract.names import LOG_LEVELS, LogLevel
 from skyeim_ws.ops import log_lines
 from skyeim_ws.ops.line_limit import LineLimit
 from skyeim_ws.ops.log_files import GoZeroFiles
-from skyeim_ws.ops.log_queue import QueuedHandler
+from skyeim_ws.ops.log_queue import Descriptor, QueuedHandler
 
 _log = structlog.get_logger()
 
@@ -34,6 +34,7 @@ _ANYONE_CAUSES = frozenset(
     {"handshake_refused", "handshake_dropped", "call_refused", "push_refused", "request_failed"}
 )
 _SLOW = "slow_"
+_STDOUT, _STDERR = 1, 2
 _METHODS = ("debug", "info", "warning", "error", "critical", "exception")
 _TORNADO = "tornado."
 _QUOTED = re.compile("[:'\"]")
@@ -166,7 +167,7 @@ def _without_values(argument: object) -> object:
 def _sink(log: LogConf, process: str) -> logging.Handler:
     if log.mode == "console":
         # What is for people at a terminal is on stdout, and the services have none of it.
-        return logging.StreamHandler(sys.stderr if process == SERVICES else sys.stdout)
+        return logging.StreamHandler(Descriptor(_STDERR if process == SERVICES else _STDOUT))
     folder = Path(log.path)
     if log.mode == "volume":  # several hosts share one volume
         folder = folder / (log.service_name or "skyeim-ws") / socket.gethostname()

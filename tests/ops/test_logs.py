@@ -46,19 +46,19 @@ def flush() -> None:
         handler.flush()
 
 
-def written(capsys: pytest.CaptureFixture[str]) -> str:
+def written(capfd: pytest.CaptureFixture[str]) -> str:
     flush()
-    return capsys.readouterr().out
+    return capfd.readouterr().out
 
 
 def lines(captured: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in captured.splitlines()]
 
 
-def test_an_event_is_one_json_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_event_is_one_json_object_a_line(capfd: pytest.CaptureFixture[str]) -> None:
     logs.configure(LogConf(service_name="ws"), process="gateway", dev=False)
     structlog.get_logger("skyeim_ws.test").warning("redis_lost", error="gone\nfar", attempt=2)
-    (entry,) = lines(written(capsys))
+    (entry,) = lines(written(capfd))
     stamp, caller = entry.pop("@timestamp"), entry.pop("caller")
     assert datetime.fromisoformat(stamp).tzinfo is not None
     assert re.fullmatch(r"ops/test_logs\.py:\d+", caller)
@@ -73,23 +73,21 @@ def test_an_event_is_one_json_object_a_line(capsys: pytest.CaptureFixture[str]) 
 
 
 @pytest.mark.parametrize("name", ["tornado.application", "grpc", "asyncio"])
-def test_library_loggers_have_the_same_format(
-    name: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_library_loggers_have_the_same_format(name: str, capfd: pytest.CaptureFixture[str]) -> None:
     logs.configure(LogConf(service_name="ws"), process="gateway", dev=False)
     logging.getLogger(name).error("failed: %s", "why")
-    (entry,) = lines(written(capsys))
+    (entry,) = lines(written(capfd))
     assert (entry["content"], entry["level"], entry["service"]) == ("failed: why", "error", "ws")
 
 
-def test_an_exception_is_a_field(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_exception_is_a_field(capfd: pytest.CaptureFixture[str]) -> None:
     logs.configure(LogConf(), process="gateway", dev=False)
     for log in (structlog.get_logger("skyeim_ws.test"), logging.getLogger("tornado.general")):
         try:
             raise ValueError(f"bad ?token={TOKEN}")
         except ValueError:
             log.exception("turn_failed")
-    entries = lines(written(capsys))
+    entries = lines(written(capfd))
     assert [entry["content"] for entry in entries] == ["turn_failed", "turn_failed"]
     for entry in entries:
         assert "ValueError: bad ?token=***" in entry["exception"]
@@ -106,30 +104,30 @@ def test_an_exception_is_a_field(capsys: pytest.CaptureFixture[str]) -> None:
     ],
 )
 def test_levels_are_those_of_go_zero(
-    level: Any, shown: list[str], capsys: pytest.CaptureFixture[str]
+    level: Any, shown: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
     logs.configure(LogConf(level=level), process="gateway", dev=False)
     log = structlog.get_logger("skyeim_ws.test")
     for method in ("debug", "info", "warning", "error", "critical"):
         getattr(log, method)("something_happened")
-    assert [entry["level"] for entry in lines(written(capsys))] == shown
+    assert [entry["level"] for entry in lines(written(capfd))] == shown
 
 
-def test_libraries_never_log_at_debug(capsys: pytest.CaptureFixture[str]) -> None:
+def test_libraries_never_log_at_debug(capfd: pytest.CaptureFixture[str]) -> None:
     """A database driver's debug lines hold the rows, so the content of messages."""
     logs.configure(LogConf(level="debug"), process="gateway", dev=False)
     logging.getLogger("aiosqlite").debug("executing insert into im_message")
-    assert written(capsys) == ""
+    assert written(capfd) == ""
 
 
-def test_requests_are_not_logged(capsys: pytest.CaptureFixture[str]) -> None:
+def test_requests_are_not_logged(capfd: pytest.CaptureFixture[str]) -> None:
     logs.configure(LogConf(level="debug"), process="gateway", dev=False)
     logging.getLogger("tornado.access").error("500 GET /ws?token=x")
-    captured = capsys.readouterr()
+    captured = capfd.readouterr()
     assert (captured.out, captured.err) == ("", "")
 
 
-def test_secrets_are_masked_by_name_and_by_look(capsys: pytest.CaptureFixture[str]) -> None:
+def test_secrets_are_masked_by_name_and_by_look(capfd: pytest.CaptureFixture[str]) -> None:
     logs.configure(LogConf(), process="gateway", dev=False)
     structlog.get_logger("skyeim_ws.test").error(
         "refused",
@@ -141,7 +139,7 @@ def test_secrets_are_masked_by_name_and_by_look(capsys: pytest.CaptureFixture[st
         error=ValueError(f"Bearer {TOKEN}"),
         seen=[TOKEN, 3, None],
     )
-    captured = written(capsys)
+    captured = written(capfd)
     assert "hush" not in captured
     assert "eyJ" not in captured
     (entry,) = lines(captured)
@@ -151,23 +149,23 @@ def test_secrets_are_masked_by_name_and_by_look(capsys: pytest.CaptureFixture[st
     assert entry["password"] == "***"
 
 
-def test_a_status_is_a_number(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_status_is_a_number(capfd: pytest.CaptureFixture[str]) -> None:
     for encoding, wanted in (("plain", "status=503"), ("json", '"status": 503')):
         logs.configure(LogConf(encoding=encoding), process="gateway", dev=False)  # type: ignore[arg-type]
         structlog.get_logger("skyeim_ws.test").warning(
             "request_failed", status=HTTPStatus.SERVICE_UNAVAILABLE
         )
-        assert wanted in written(capsys)
+        assert wanted in written(capfd)
 
 
 @pytest.mark.parametrize("encoding", ["plain", "json"])
 def test_a_value_has_no_control_characters(
-    encoding: Any, capsys: pytest.CaptureFixture[str]
+    encoding: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:
     logs.configure(LogConf(encoding=encoding), process="gateway", dev=False)
     tricks = "a\x1b[31m\x00b\x85c\u202ed\u2066e\nforged line\r\x7f\u2028\ud800"
     structlog.get_logger("skyeim_ws.test").info("connection_opened", device=tricks)
-    said = written(capsys)
+    said = written(capfd)
     assert len(said.splitlines()) == 1
     for trick in (
         "\x1b",
@@ -184,18 +182,18 @@ def test_a_value_has_no_control_characters(
         assert trick not in said
 
 
-def test_a_line_of_tornado_quotes_no_header(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_line_of_tornado_quotes_no_header(capfd: pytest.CaptureFixture[str]) -> None:
     logs.configure(LogConf(), process="gateway", dev=False)
     log = logging.getLogger("tornado.general")
     log.info("Malformed HTTP message from %s: %s", "10.0.0.1", HTTPInputError("Malformed: 'hush'"))
     log.warning("SSL Error on %s %s: %s", 7, ("10.0.0.1", 5), ssl.SSLError("wrong version number"))
-    first, second = lines(written(capsys))
+    first, second = lines(written(capfd))
     assert first["content"] == "Malformed HTTP message from 10.0.0.1: Malformed"
     assert "wrong version number" in second["content"]
 
 
 def test_lines_that_anyone_can_cause_are_limited_and_counted(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 1_000.0
     monkeypatch.setattr("time.monotonic", lambda: now)
@@ -205,13 +203,13 @@ def test_lines_that_anyone_can_cause_are_limited_and_counted(
         ours.info("call_refused", number=number)
         theirs.info("Malformed HTTP message from %s: %s", "10.0.0.1", HTTPInputError("x"))
         ours.info("connection_opened", number=number)
-    said = [entry["content"] for entry in lines(written(capsys))]
+    said = [entry["content"] for entry in lines(written(capfd))]
     assert said.count("call_refused") == logs.LINES_PER_MINUTE
     assert len([event for event in said if event.startswith("Malformed")]) == logs.LINES_PER_MINUTE
     assert said.count("connection_opened") == logs.LINES_PER_MINUTE + 7
     now += 60
     ours.info("call_refused")
-    told = lines(written(capsys))
+    told = lines(written(capfd))
     assert [(line["content"], line.get("kind"), line.get("count")) for line in told] == [
         ("log_lines_left_out", "call_refused", 7),
         ("log_lines_left_out", "Malformed HTTP message from %s", 7),
@@ -219,32 +217,32 @@ def test_lines_that_anyone_can_cause_are_limited_and_counted(
     ]
 
 
-def test_plain_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+def test_plain_is_for_people(capfd: pytest.CaptureFixture[str]) -> None:
     """No colour codes, unless a person looks at a terminal."""
     logs.configure(LogConf(encoding="plain"), process="gateway", dev=True)
     try:
         raise ValueError("why")
     except ValueError:
         structlog.get_logger("skyeim_ws.test").exception("turn_failed", user_id=7)
-    captured = written(capsys)
+    captured = written(capfd)
     assert "turn_failed" in captured
     assert "user_id=7" in captured
     assert "ValueError: why" in captured
     assert "\x1b" not in captured
 
 
-def test_long_texts_are_cut_where_asked(capsys: pytest.CaptureFixture[str]) -> None:
+def test_long_texts_are_cut_where_asked(capfd: pytest.CaptureFixture[str]) -> None:
     logs.configure(LogConf(max_content_length=10), process="gateway", dev=False)
     structlog.get_logger("skyeim_ws.test").error("refused", error="x" * 100)
-    (entry,) = lines(written(capsys))
+    (entry,) = lines(written(capfd))
     assert entry["error"] == "x" * 10
 
 
-def test_a_second_call_replaces_the_first(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_second_call_replaces_the_first(capfd: pytest.CaptureFixture[str]) -> None:
     logs.configure(LogConf(service_name="one"), process="gateway", dev=False)
     logs.configure(LogConf(service_name="two"), process="gateway", dev=False)
     structlog.get_logger("skyeim_ws.test").error("once")
-    assert [entry["service"] for entry in lines(written(capsys))] == ["two"]
+    assert [entry["service"] for entry in lines(written(capfd))] == ["two"]
 
 
 @pytest.mark.parametrize("mode", ["file", "volume"])
@@ -288,13 +286,13 @@ def test_each_process_is_named_and_has_files_of_its_own(tmp_path: Path) -> None:
 
 
 def test_no_field_of_an_event_takes_the_place_of_one_of_all_lines(
-    capsys: pytest.CaptureFixture[str],
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     logs.configure(LogConf(service_name="ws"), process="worker-3", dev=False)
     structlog.get_logger("skyeim_ws.test").info(
         "began", service="x", process="x", content="x", caller="x", other="y"
     )
-    (entry,) = lines(written(capsys))
+    (entry,) = lines(written(capfd))
     assert [entry[key] for key in ("service", "process", "content", "other")] == [
         *("ws", "worker-3", "began", "y"),
     ]
@@ -302,13 +300,13 @@ def test_no_field_of_an_event_takes_the_place_of_one_of_all_lines(
 
 
 def test_what_is_slow_is_logged_by_whoever_was_slow(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Else the logger of the module would keep this configuration, also for the tests after this.
     monkeypatch.setattr("skyeim_ws.contract.timing.log", structlog.get_logger(SLOW_LOG))
     logs.configure(LogConf(), process="gateway", dev=False)
     Timings(0.1).note("slow_rpc", 0.2, "label", method="Send")
-    (entry,) = lines(written(capsys))
+    (entry,) = lines(written(capfd))
     assert entry.pop("@timestamp")
     assert entry.pop("caller").startswith("ops/test_logs.py:")
     assert entry == {
@@ -320,7 +318,7 @@ def test_what_is_slow_is_logged_by_whoever_was_slow(
     }
 
 
-def test_fields_have_the_names_that_are_configured(capsys: pytest.CaptureFixture[str]) -> None:
+def test_fields_have_the_names_that_are_configured(capfd: pytest.CaptureFixture[str]) -> None:
     keys = FieldKeysConf(
         **{f"{name}_key": name[0] for name in ("timestamp", "level", "content", "span")},
         caller_key="from",
@@ -333,7 +331,7 @@ def test_fields_have_the_names_that_are_configured(capsys: pytest.CaptureFixture
     structlog.get_logger("skyeim_ws.test").info(
         "began", duration="1.0ms", trace="a", span="b", error="x" * 9
     )
-    (entry,) = lines(written(capsys))
+    (entry,) = lines(written(capfd))
     assert re.fullmatch(r"\d\d/[A-Z][a-z]{2}/\d\d \d\dh", entry.pop("t"))
     assert entry.pop("from").startswith("ops/test_logs.py:")
     assert list(entry.items()) == [
