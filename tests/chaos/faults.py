@@ -2,9 +2,12 @@
 
 import asyncio
 import random
+import signal
 from collections.abc import Awaitable, Callable
 
 from tests.chaos.rig import Process, Rig
+
+STALL_SECONDS = (4.0, 6.0)
 
 Fault = Callable[[Rig, random.Random], Awaitable[None]]
 
@@ -56,6 +59,33 @@ async def disconnect_all(rig: Rig, chance: random.Random) -> None:
         client.cut()
 
 
+async def stall_gateway(rig: Rig, chance: random.Random) -> None:
+    """Have a gateway stand still, for so long that it is taken for dead."""
+    await _stall(chance.choice(rig.gateways), chance.uniform(*STALL_SECONDS))
+
+
+async def stall_valkey(rig: Rig, chance: random.Random) -> None:
+    """Have Valkey stand still, longer than a message may wait for it."""
+    await _stall(rig.valkey, chance.uniform(*STALL_SECONDS))
+
+
+async def step_clock(rig: Rig, chance: random.Random) -> None:
+    """Set the clock of the machine of Valkey, either way."""
+    rig.clock.set(chance.choice([-1, 1]) * chance.randint(2, 3_600))
+
+
+async def empty_valkey(rig: Rig, chance: random.Random) -> None:
+    """Have Valkey lose its data."""
+    await rig.empty()
+
+
+async def move_valkey(rig: Rig, chance: random.Random) -> None:
+    """Make another Valkey the master; its address moves with it."""
+    await rig.move()
+    await rig.healthy()
+    await rig.end_retired()
+
+
 SINGLE: tuple[Fault, ...] = (kill_gateway, kill_valkey, cut_subscriptions, kill_services)
 ALL: tuple[Fault, ...] = (
     *SINGLE,
@@ -64,6 +94,11 @@ ALL: tuple[Fault, ...] = (
     kill_gateway_and_services,
     kill_valkey_then_gateway,
     disconnect_all,
+    stall_gateway,
+    stall_valkey,
+    step_clock,
+    empty_valkey,
+    move_valkey,
 )
 
 
@@ -73,6 +108,14 @@ def plan(faults: int, chance: random.Random, kinds: tuple[Fault, ...]) -> list[F
     while len(planned) < faults:
         planned += chance.sample(kinds, len(kinds))
     return planned[:faults]
+
+
+async def _stall(process: Process, seconds: float) -> None:
+    process.signal(signal.SIGSTOP)
+    try:
+        await asyncio.sleep(seconds)
+    finally:
+        process.signal(signal.SIGCONT)
 
 
 async def _again(chance: random.Random, *processes: Process) -> None:

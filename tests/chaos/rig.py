@@ -4,7 +4,7 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from http import HTTPStatus
 from itertools import permutations
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 from sqlalchemy import insert, select
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
@@ -19,6 +20,7 @@ from skyeim_ws.process import valkey
 from skyeim_ws.services.db import open_database
 from skyeim_ws.services.tables import friends, group_members, groups, messages
 from skyeim_ws.store.announcements import TOLD_KEY
+from tests.faketime import LIBRARY, Clock
 from tests.waiting import until_async
 from tests.world import PUSH_SECRET, SECRET
 
@@ -29,9 +31,16 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 class Process:
     """A command that can be killed and started again; what it says goes to a file."""
 
-    def __init__(self, name: str, command: Sequence[str], folder: Path) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        folder: Path,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.name = name
         self._command = command
+        self._environment = os.environ | (environment or {})
         self._output = folder / f"{name}.out"
         self._process: asyncio.subprocess.Process | None = None
 
@@ -45,7 +54,13 @@ class Process:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
+                env=self._environment,
             )
+
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
 
     async def kill(self) -> None:
         """End it as a crash does."""
@@ -59,6 +74,30 @@ class Process:
         """Fail if it has ended by itself."""
         if self._process is not None and self._process.returncode is not None:
             raise AssertionError(f"{self.name} ended: {self._output.read_text()[-3000:]}")
+
+
+class Valkey(Process):
+    """A server with its data in a folder of its own."""
+
+    def __init__(self, data: Path, folder: Path, environment: Mapping[str, str]) -> None:
+        self.socket = str(data / "s")
+        command = valkey.command(valkey.find_server(), data, data / "s")
+        super().__init__(f"valkey-{data.name}", command, folder, environment)
+
+
+async def _answers(redis: Redis) -> bool:
+    try:
+        return bool(await redis.ping())
+    except RedisError:
+        return False
+
+
+async def _is_synced(replica: Redis) -> bool:
+    return bool((await replica.info("replication")).get("master_link_status") == "up")
+
+
+async def _has_read(replica: Redis, offset: int) -> bool:
+    return bool((await replica.info("replication"))["slave_repl_offset"] >= offset)
 
 
 class Client(Protocol):
@@ -76,11 +115,14 @@ class Rig:
         self.users = users
         self.clients: Sequence[Client] = ()
         self.ports = _free_ports(nodes)
+        self._retired: list[Process] = []
         self.socket = folder / "s"
         self.database = folder / "skyeim.db"
         self._http = SimpleAsyncHTTPClient(force_instance=True, max_clients=100)
-        server = valkey.command(valkey.find_server(), folder, self.socket)
-        self.valkey = Process("valkey", server, folder)
+        self.clock = Clock(folder / "clock")
+        self._valkeys = 0
+        self.valkey = self._new_valkey()
+        self._move_to(self.valkey)
         services = (sys.executable, "-m", "skyeim_ws", "services", "-f", str(self._config(0)))
         self.services = Process("services", services, folder)
         self.gateways = [
@@ -107,6 +149,7 @@ class Rig:
     async def close(self) -> None:
         """Kill everything."""
         self._http.close()
+        await self.end_retired()
         for process in self.processes:
             await process.kill()
 
@@ -124,6 +167,55 @@ class Rig:
         """Have Valkey end the connections on which the gateways listen."""
         async with Redis(unix_socket_path=str(self.socket)) as redis:
             await redis.client_kill_filter(_type="pubsub")
+
+    async def empty(self) -> None:
+        """Have Valkey lose all that it knows."""
+        async with Redis(unix_socket_path=str(self.socket)) as redis:
+            await redis.flushall()
+
+    async def move(self) -> None:
+        """Make another Valkey the master, as one does who takes a machine out of service.
+
+        What is written is there already when the address moves. The old one refuses writes from
+        then on, and ends some time later.
+        """
+        old, new = self.valkey, self._new_valkey()
+        await new.start()
+        async with (
+            Redis(unix_socket_path=old.socket) as before,
+            Redis(unix_socket_path=new.socket) as after,
+        ):
+            await until_async(lambda: _answers(after))
+            await before.config_set("repl-diskless-sync-delay", 0)
+            await before.config_set("bind", "127.0.0.1")
+            port = _free_ports(1)[0]
+            await before.config_set("port", port)
+            await after.replicaof("127.0.0.1", str(port))
+            await until_async(lambda: _is_synced(after))
+            await before.execute_command("CLIENT", "PAUSE", "2000", "WRITE")  # type: ignore[no-untyped-call]
+            written = (await before.info("replication"))["master_repl_offset"]
+            await until_async(lambda: _has_read(after, written))
+            await after.execute_command("REPLICAOF", "NO", "ONE")  # type: ignore[no-untyped-call]
+            self.valkey = new
+            self._move_to(new)
+            # A replica of nobody, which refuses to write.
+            await before.replicaof("127.0.0.1", "1")
+        self._retired.append(old)
+
+    async def end_retired(self) -> None:
+        """End the masters that were."""
+        while self._retired:
+            await self._retired.pop().kill()
+
+    def _new_valkey(self) -> "Valkey":
+        self._valkeys += 1
+        folder = self.folder / f"v{self._valkeys}"
+        folder.mkdir()
+        return Valkey(folder, self.folder, self.clock.environment if LIBRARY else {})
+
+    def _move_to(self, server: "Valkey") -> None:
+        self.socket.unlink(missing_ok=True)
+        self.socket.symlink_to(server.socket)
 
     async def online(self) -> dict[str, set[int]]:
         """Return who is online by each of the sets in Valkey."""

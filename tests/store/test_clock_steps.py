@@ -8,11 +8,10 @@ import pytest
 from redis.asyncio import Redis
 
 from skyeim_ws.store.keys import NODES_KEY
+from tests.faketime import LIBRARY, Clock
 from tests.store.servers import Server, running_server
 from tests.store.test_nodes import DEAD_AFTER, cluster
 from tests.waiting import until, until_async
-
-LIBRARY = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 
 pytestmark = pytest.mark.skipif(
     LIBRARY is None, reason="needs libfaketime: tools/install-test-servers"
@@ -21,32 +20,17 @@ pytestmark = pytest.mark.skipif(
 DAY = 86_400
 
 
-class Clock:
+class RedisClock(Clock):
     """The clock of a Redis of one's own, with the clocks of the nodes as they are."""
 
-    def __init__(self, file: Path, server: Server) -> None:
-        self.server = server
-        self._file = file
-
-    def set(self, offset: int) -> None:
-        """Step to so many seconds from the true time."""
-        new = self._file.with_suffix(".new")
-        new.write_text(f"{offset:+d}\n")
-        new.replace(self._file)
+    server: Server
 
 
 @pytest.fixture
-def clock(tmp_path: Path) -> Iterator[Clock]:
-    file = tmp_path / "clock"
-    file.write_text("+0\n")
-    environment = {
-        "LD_PRELOAD": str(LIBRARY),
-        "FAKETIME_TIMESTAMP_FILE": str(file),
-        "FAKETIME_NO_CACHE": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-    }
-    with running_server(environment) as server:
-        yield Clock(file, server)
+def clock(tmp_path: Path) -> Iterator[RedisClock]:
+    made = RedisClock(tmp_path / "clock")
+    with running_server(made.environment) as made.server:
+        yield made
 
 
 async def signs(redis: Redis) -> dict[bytes, float]:
@@ -56,7 +40,7 @@ async def signs(redis: Redis) -> dict[bytes, float]:
 
 @pytest.mark.parametrize("step", [DAY, -DAY, 2])
 @pytest.mark.gen_test
-async def test_a_step_kills_nobody_and_hides_no_death(clock: Clock, step: int) -> None:
+async def test_a_step_kills_nobody_and_hides_no_death(clock: RedisClock, step: int) -> None:
     async with cluster(clock.server, "doomed", "east", "west") as (redis, [doomed, east, west]):
         await doomed.login(1, "c1", "g")
         await east.login(2, "c2", "g")
