@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from itertools import islice
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import structlog
 
@@ -17,6 +17,13 @@ log = structlog.get_logger()
 
 _AT_ONCE = 50
 _RETRY_SECONDS = 1.0
+
+
+class Position(NamedTuple):
+    """How many announcements there were; another `epoch` says that they are counted anew."""
+
+    epoch: bytes
+    number: int
 
 
 class Announcements(Protocol):
@@ -33,10 +40,10 @@ class Announcements(Protocol):
         Then the others are told only if it has to be `again`. Raises Unavailable.
         """
 
-    async def position(self) -> int:
+    async def position(self) -> Position:
         """Return how many announcements there were. Raises Unavailable."""
 
-    async def since(self, position: int) -> list[int]:
+    async def since(self, position: Position) -> list[int]:
         """Return the users of whom something was told since then. Raises Unavailable."""
 
 
@@ -73,7 +80,7 @@ class Announcer:
         # Users of this node of whom friends were told, in case Redis forgets it.
         self._told: set[int] = set()
         # Announcements up to the first of these were heard for certain.
-        self._heard: tuple[int, int] | None = None
+        self._heard: tuple[Position, Position] | None = None
         self._deaf = False
         self._failing = False
         self._wake = asyncio.Event()
@@ -118,9 +125,7 @@ class Announcer:
         was there one mark before; marks are further apart than that.
         """
         position = await self._announcements.position()
-        # Redis may have lost its data, and count from the beginning.
-        before = position if self._heard is None else min(self._heard[1], position)
-        self._heard = (before, position)
+        self._heard = (position if self._heard is None else self._heard[1], position)
 
     async def _run(self) -> None:
         while True:

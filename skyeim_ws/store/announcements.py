@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 
 from skyeim_ws.contract.names import BROADCAST
+from skyeim_ws.logic.announcer import Position
 from skyeim_ws.store import scripts
+from skyeim_ws.store.keys import EPOCH_KEY
 from skyeim_ws.store.messages import FrameMessage, encode
 from skyeim_ws.store.pipeline import Pipeline
 
@@ -42,12 +44,17 @@ class RedisAnnouncements:
         )
         return bool(told == 1)
 
-    async def position(self) -> int:
-        """Return how many announcements there were."""
-        [count] = await self._pipeline.call(("GET", _COUNT_KEY))
-        return int(count or 0)
+    async def position(self) -> Position:
+        """Return how many announcements there were, and since which emptying of Redis."""
+        count, epoch = await self._pipeline.call(("GET", _COUNT_KEY), ("GET", EPOCH_KEY))
+        return Position(epoch or b"", int(count or 0))
 
-    async def since(self, position: int) -> list[int]:
-        """Return the users of whom something was told since then, as far as it is remembered."""
-        [users] = await self._pipeline.call(("ZRANGEBYSCORE", _LAST_KEY, f"({position}", "+inf"))
+    async def since(self, position: Position) -> list[int]:
+        """Return the users of whom something was told since then, as far as it is remembered.
+
+        If Redis was emptied since, these are all.
+        """
+        now = await self.position()
+        after = position.number if position.epoch == now.epoch else 0
+        [users] = await self._pipeline.call(("ZRANGEBYSCORE", _LAST_KEY, f"({after}", "+inf"))
         return [int(user) for user in users]

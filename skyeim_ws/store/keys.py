@@ -6,6 +6,9 @@ QUEUE_PREFIX = "offline:private:"
 NODE_PREFIX = "ws:node:"
 NODES_KEY = "ws:nodes"
 
+EPOCH_KEY = "ws:epoch"
+"""Made once for the life of the data: another value says that Redis was emptied."""
+
 
 def queue_key(user_id: int) -> str:
     """Return the key of a user's offline queue."""

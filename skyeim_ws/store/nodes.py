@@ -11,7 +11,7 @@ import structlog
 from skyeim_ws.logic.ports import Unavailable
 from skyeim_ws.store import scripts
 from skyeim_ws.store.cancellation import cancel_and_wait
-from skyeim_ws.store.keys import NODES_KEY
+from skyeim_ws.store.keys import EPOCH_KEY, NODES_KEY
 from skyeim_ws.store.leases import Leases
 from skyeim_ws.store.pipeline import Pipeline
 from skyeim_ws.store.presence import CHUNK, USERS_KEY, group_key
@@ -22,9 +22,6 @@ from skyeim_ws.store.shard import Command
 log = structlog.get_logger()
 
 OnReaped = Callable[[Sequence[int], Sequence[int]], None]
-
-EPOCH_KEY = "ws:epoch"
-"""Made once for the life of the data: another value says that Redis was emptied."""
 
 RENEW_SECONDS = 5.0
 DEAD_AFTER = 15.0

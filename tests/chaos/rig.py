@@ -96,6 +96,11 @@ async def _is_synced(replica: Redis) -> bool:
     return bool((await replica.info("replication")).get("master_link_status") == "up")
 
 
+async def _is_kept(redis: Redis) -> bool:
+    found = await redis.info("persistence")
+    return not (found["aof_rewrite_in_progress"] or found["aof_rewrite_scheduled"])
+
+
 async def _has_read(replica: Redis, offset: int) -> bool:
     return bool((await replica.info("replication"))["slave_repl_offset"] >= offset)
 
@@ -192,6 +197,8 @@ class Rig:
             await before.config_set("port", port)
             await after.replicaof("127.0.0.1", str(port))
             await until_async(lambda: _is_synced(after))
+            # Until its file is written anew, it would forget all that it has been given.
+            await until_async(lambda: _is_kept(after))
             await before.execute_command("CLIENT", "PAUSE", "2000", "WRITE")  # type: ignore[no-untyped-call]
             written = (await before.info("replication"))["master_repl_offset"]
             await until_async(lambda: _has_read(after, written))
