@@ -80,7 +80,7 @@ async def test_calls_go_over_a_connection_of_our_own(tmp_path: Path, kind: str) 
         assert len(await ask(calls, 10_000_000)) == 10_000_000
         await asyncio.gather(*(ask(calls, 10) for _ in range(100)))
         assert server.ways == [GRPCIO] + [OURS] * 102
-        assert max(server.left) <= 20
+        assert max(server.left) < 21  # the clocks of the two differ by some milliseconds
 
 
 @pytest.mark.gen_test
