@@ -142,6 +142,18 @@ async def test_a_lost_connection_is_told_in_words(make_world: MakeWorld) -> None
             await anna.shows("✗ you have logged in elsewhere")
 
 
+@pytest.mark.gen_test
+async def test_without_a_gateway_it_says_so_and_can_be_left() -> None:
+    """With Ctrl-C at once; /quit would wait for what is not sent."""
+    nowhere = ("--user", "1001", "--token", "T", "--url", "ws://127.0.0.1:9/ws", "--to", "1002")
+    async with terminal("chat", *nowhere) as anna:
+        await anna.shows("the gateway cannot be reached; trying …")
+        await anna.enter("hello")
+        await anna.shows("…  you → 1002  hello")
+        await anna.type("\x03")
+        assert await anna.end() == 130
+
+
 def test_what_is_read_stays_in_its_place_while_more_comes() -> None:
     lines = Lines()
     for number in range(KEPT + 10):

@@ -85,11 +85,11 @@ async def run_on_screen(client: SkyeIM, user_id: int, target: Target) -> int:
 async def _leave(client: SkyeIM) -> int:
     """Wait for what is not sent yet, at most as long as for a pipe."""
     if client.waiting:
-        _print(f"sending {client.waiting} more …")
+        _print(f"messages that are still to be sent: {client.waiting}; Ctrl-C gives them up")
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 await client.until_sent()
         except TimeoutError:
-            _print(f"✗ not sent: {client.waiting}")
+            _print(f"✗ messages that were not sent: {client.waiting}")
             return 1
     return 0
