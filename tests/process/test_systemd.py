@@ -15,7 +15,7 @@ from websockets.asyncio.client import connect
 
 from skyeim_ws.process.listening import inherited
 from tests.go_services import go_services
-from tests.process.conftest import CONFIG, Program, running, skyeim, token, user
+from tests.process.conftest import CONFIG, Program, children, running, skyeim, token, user
 from tests.process.test_check import acl, configure
 from tests.store.servers import Server
 from tests.waiting import DEADLINE, until
@@ -29,14 +29,19 @@ os.execv(sys.argv[2], sys.argv[2:])
 """Becomes a program with a socket, as systemd starts one."""
 
 
+@pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.gen_test
-async def test_systemd_hears_ready_once_redis_lets_us_in(folder: Path, server: Server) -> None:
+async def test_systemd_hears_ready_once_redis_lets_us_in(
+    folder: Path, server: Server, workers: int
+) -> None:
     """And no sooner, whatever the reason: here a password that is not the one of the file."""
     async with (
         Redis(unix_socket_path=str(server.socket)) as admin,
         go_services(admin) as (_, address),
     ):
         configure(folder, str(server.socket), address)
+        with (folder / "ws.yaml").open("a") as config:
+            config.write(f"Workers: {workers}\n")
         await acl(admin, "SETUSER default resetpass >other")
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
             listener.bind(str(folder / "notify"))
@@ -60,6 +65,34 @@ def heard(folder: Path) -> Iterator[socket.socket]:
         listener.bind(str(folder / "notify"))
         listener.setblocking(False)
         yield listener
+
+
+@pytest.mark.gen_test
+async def test_systemd_hears_ready_once_all_workers_are(folder: Path, server: Server) -> None:
+    async with (
+        Redis(unix_socket_path=str(server.socket)) as admin,
+        go_services(admin) as (_, address),
+    ):
+        configure(folder, str(server.socket), address)
+        with (folder / "ws.yaml").open("a") as config:
+            config.write("Workers: 2\n")
+        place = str(folder / "notify")
+        with heard(folder) as listener:
+            async with running(folder, *skyeim("serve"), NOTIFY_SOCKET=place) as program:
+                await until(lambda: len(children(program.process.pid)) == 2)
+                late = max(children(program.process.pid))
+                os.kill(late, signal.SIGSTOP)
+                await program.event("child_started")
+                with pytest.raises(BlockingIOError):
+                    listener.recv(200)
+                os.kill(late, signal.SIGCONT)
+                async with asyncio.timeout(DEADLINE):
+                    said = await asyncio.get_running_loop().sock_recv(listener, 200)
+                assert said == b"READY=1"
+                await program.event("child_started", 2)
+                assert {*children(program.process.pid)} == {
+                    entry["pid"] for entry in program.events("child_started")
+                }
 
 
 @pytest.mark.gen_test
