@@ -4,16 +4,18 @@ import argparse
 import asyncio
 import random
 import sys
+import time
 from dataclasses import replace
 
 from tests.chaos.gateway import MUTANTS
-from tests.chaos.run import LONG, SHORT, run
+from tests.chaos.run import LONG, SHORT, Result, run
 
 
 def main() -> int:
-    """Run it, say how it goes, and print the closing table."""
+    """Run it, say how it goes, and print the closing table; of several runs a line each."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    parser.add_argument("--runs", type=int, default=1, help="so many, each with the next seed")
     parser.add_argument("--short", action="store_true", help="the form that all tests include")
     parser.add_argument("--messages", type=int)
     parser.add_argument("--faults", type=int)
@@ -29,10 +31,27 @@ def main() -> int:
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
 
-    say(f"seed {arguments.seed}: {shape.people} people, {shape.messages} messages")
-    result = asyncio.run(run(shape, arguments.seed, say, arguments.without))
-    say(result.table)
-    return 1 if result.lost or result.wrong else 0
+    say(f"{shape.people} people, {shape.messages} messages")
+    failed, lines = 0, []
+    for seed in range(arguments.seed, arguments.seed + arguments.runs):
+        say(f"seed {seed}")
+        began = time.monotonic()
+        result = asyncio.run(run(shape, seed, say, arguments.without))
+        say(result.table)
+        failed += bool(result.lost or result.wrong)
+        lines.append(_line(seed, result, time.monotonic() - began))
+    if arguments.runs > 1:
+        say("\n".join(lines))
+    return int(failed > 0)
+
+
+def _line(seed: int, result: Result, seconds: float) -> str:
+    presence = result.counts["presence wrong"]
+    return (
+        f"seed {seed}: {result.counts['sent and acked']} sent, lost {result.lost}, "
+        f"presence wrong {presence}, else wrong {len(result.wrong) - presence}, "
+        f"duplicated {result.counts['duplicated']}, {seconds:.0f} s"
+    )
 
 
 if __name__ == "__main__":
