@@ -172,6 +172,8 @@ class Announcer:
         telling: dict[int, bool] = {}
         for user_id, was_told, is_elsewhere in zip(users, told, elsewhere, strict=True):
             online = user_id in self._hub or is_elsewhere
+            if self.stopping and not online:
+                continue  # back in a moment, on another node; else that one tells of it
             believed = was_told or (not online and user_id in self._told)
             answer = news(told=believed, online=online, missed=some[user_id])
             if answer is not None:

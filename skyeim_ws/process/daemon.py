@@ -209,7 +209,7 @@ async def _until_stopped(
 ) -> int:
     """Run what is started until a signal comes or it fails; return the exit code."""
     stop = signals.stop_on_signals()
-    signals.survive_signals()
+    hangup = signals.survive_signals()
     # What systemd hears goes on until everything has stopped.
     async with AsyncExitStack() as heard, AsyncExitStack() as stack:
         try:
@@ -220,7 +220,7 @@ async def _until_stopped(
         if started is None:
             log.info("start_given_up")
             return 0
-        signals.reload_on_signal(started.reload, started.children)
+        signals.reload_on_signal(started.reload, started.children, hangup)
         announce(started.port)
         await heard.enter_async_context(
             systemd.running(started.ready, started.status, started.alive)

@@ -29,15 +29,23 @@ def stop_on_signals() -> asyncio.Event:
     return stop
 
 
-def survive_signals() -> None:
-    """Log stacks on SIGUSR1; let SIGHUP and SIGUSR2, which would end the process, do nothing."""
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+def survive_signals() -> asyncio.Event:
+    """Log stacks on SIGUSR1, and ignore SIGUSR2; return an event that SIGHUP sets."""
+    hangup = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, hangup.set)
+    loop.add_signal_handler(signal.SIGUSR1, log_stacks)
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, log_stacks)
+    return hangup
 
 
-def reload_on_signal(reload: Callable[[], bool], children: Sequence[Child]) -> None:
-    """Reload on SIGHUP, and pass it on if that went well; pass SIGUSR1 on, too."""
+def reload_on_signal(
+    reload: Callable[[], bool], children: Sequence[Child], hangup: asyncio.Event
+) -> None:
+    """Reload on SIGHUP, and pass it on if that went well; pass SIGUSR1 on, too.
+
+    A SIGHUP that came during the start, as `hangup` says, has its effect now.
+    """
     loop = asyncio.get_running_loop()
 
     def tell(number: signal.Signals) -> None:
@@ -54,3 +62,5 @@ def reload_on_signal(reload: Callable[[], bool], children: Sequence[Child]) -> N
 
     loop.add_signal_handler(signal.SIGHUP, on_hangup)
     loop.add_signal_handler(signal.SIGUSR1, on_user1)
+    if hangup.is_set():
+        on_hangup()
