@@ -81,6 +81,10 @@ class Ledger:
         """How many more messages may be written before the client confirms some."""
         return self._max_size - len(self._entries)
 
+    def lowest_id(self, default: int) -> int:
+        """Return the smallest id that is unconfirmed."""
+        return min((delivery.id for _, delivery in self._entries.values()), default=default)
+
     @property
     def ping_under_way(self) -> bool:
         """Whether a ping waits for its pong."""

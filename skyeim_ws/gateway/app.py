@@ -49,6 +49,7 @@ from skyeim_ws.logic.social import Social
 from skyeim_ws.logic.tasks import Tasks
 from skyeim_ws.logic.typing_notices import TypingNotices
 from skyeim_ws.logic.user_router import UserRouter
+from skyeim_ws.logic.watermarks import Watermarks
 from skyeim_ws.ops import build, metrics
 from skyeim_ws.ops.loop_watch import watching
 from skyeim_ws.rpc.batcher import Batcher
@@ -128,6 +129,7 @@ async def gateway(
             max_bytes=ws.send_queue_bytes,
         )
         catch_up = CatchUp(messages, offline, store.registry, tasks)
+        watermarks = Watermarks(hub, catch_up, store.watermarks)
         delivery = PrivateDelivery(
             hub=hub,
             queue=store.queue,
@@ -147,12 +149,6 @@ async def gateway(
             max_in_flight=ws.max_in_flight,
             send_ahead=ws.send_ahead,
             recent_acks=ws.recent_acks,
-        )
-        social = Social(
-            hub=hub,
-            presence=store.presence,
-            friends=friends,
-            requests=requests,
         )
         typing = TypingNotices(
             friends=friends,
@@ -186,11 +182,12 @@ async def gateway(
             offline=offline,
             delivery=delivery,
             catch_up=catch_up,
+            watermarks=watermarks,
             tasks=tasks,
             receive=dispatcher(
                 sending=sending,
                 receipts=receipts,
-                social=social,
+                social=Social(hub=hub, presence=store.presence, friends=friends, requests=requests),
                 typing=typing,
                 offline=offline,
                 renewal=renewal,
@@ -225,6 +222,7 @@ async def gateway(
         )
 
         keeping.start(supervisor, store, cluster)
+        supervisor.keep("watermarks", watermarks.start(), watermarks.close)
         heartbeat = Heartbeat(context)
         supervisor.keep("heartbeat", heartbeat.start(), heartbeat.close)
         await joined(store)

@@ -32,6 +32,7 @@ from skyeim_ws.store.pipeline import Pipeline
 from skyeim_ws.store.presence import RedisPresence
 from skyeim_ws.store.records import NodeRecord
 from skyeim_ws.store.sessions import RedisSessions
+from skyeim_ws.store.watermarks import RedisWatermarks
 
 _FLUSH_SECONDS = 2.0
 """How long the last writes to Redis may take at the end."""
@@ -47,6 +48,7 @@ class Store:
     queue: RedisOfflineQueue
     notices: RedisNotices | None
     registry: RedisSessions
+    watermarks: RedisWatermarks
     bus: RedisBus
     announcements: RedisAnnouncements
     orphans: RedisOrphans
@@ -100,6 +102,7 @@ def open_store(
         queue=queue,
         notices=notices,
         registry=registry,
+        watermarks=RedisWatermarks(pipeline, queue, node),
         bus=RedisBus(pipeline, redis, node),
         announcements=RedisAnnouncements(pipeline, node),
         orphans=RedisOrphans(pipeline, redis, registry, node),

@@ -1,6 +1,7 @@
 """Older messages first: live ones are held back while a client gets what it has missed."""
 
 import asyncio
+import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from enum import Enum, auto
@@ -23,6 +24,7 @@ from skyeim_ws.logic.ports import (
     Unavailable,
 )
 from skyeim_ws.logic.progress import Progress, Step, Wait
+from skyeim_ws.logic.session_state import session_of
 from skyeim_ws.logic.tasks import Tasks
 
 log = structlog.get_logger()
@@ -131,6 +133,21 @@ class CatchUp:
         progress = self._under_way.get(client)
         return Step.END if progress is None else progress.step
 
+    def is_under_way(self, client: Client) -> bool:
+        """Return whether live messages are held back."""
+        return client in self._under_way
+
+    def reached(self, client: Client) -> tuple[int, str] | None:
+        """Return the id below which all was written, and the note of what was missed.
+
+        None while that is not known.
+        """
+        progress = self._under_way.get(client)
+        if progress is None or not progress.reached or Step.FETCH_UNREAD in progress.due:
+            return None
+        below = min((delivery.id for delivery in progress.held.values()), default=sys.maxsize)
+        return min(progress.reached + 1, below), progress.missed
+
     def held(self, client: Client) -> list[str]:
         """Return the msgIds of the live messages that are held back, as they came."""
         progress = self._under_way.get(client)
@@ -181,7 +198,7 @@ class CatchUp:
                 await self._fetch_all(client, progress)
                 done = client in self._under_way and Step.FETCH_NEWER not in due
                 if done and progress.missed:
-                    self._registry.forget_missed(client.user_id, progress.missed)
+                    self._registry.caught_up(client.user_id, progress.missed)
             elif progress.waits:
                 progress.set_step(Step.HOLD)  # `resume` goes on
                 return
@@ -216,24 +233,29 @@ class CatchUp:
         if Step.FETCH_UNREAD in progress.due or progress.since is None:
             progress.due.discard(Step.FETCH_UNREAD)
             progress.set_step(Step.FETCH_UNREAD)
+            progress.reached = 0
             await self._fetch_unread(client, progress)
             # With nothing unread there is no id to begin with, and nothing was missed.
-            if progress.since is None and progress.unread_since:
-                progress.since = progress.unread_since
+            if progress.since is None and progress.reached:
+                progress.since = progress.reached
         if progress.since is not None and client in self._under_way:
             progress.set_step(Step.FETCH_NEWER)
             await self._fetch_since(client, progress, progress.since)
 
     async def _fetch_unread(self, client: Client, progress: Progress) -> None:
-        """Deliver what is unread, up to the id from which all is asked for."""
+        """Deliver what is unread, up to the id from which all is asked for.
+
+        What the user has confirmed long ago is left out, also if it was never marked as read.
+        """
         last = progress.since
+        after_id = max(session_of(client).watermark - 1, 0)
         more = True
         while more:
             ask = partial(
                 self._messages.unread_page,
                 client.user_id,
                 _UNREAD_PAGE,
-                after_id=progress.unread_since,
+                after_id=after_id,
             )
             unread, more = await self._asked(client, ask) or ([], False)
             due = [m for m in unread if last is None or m.id <= last]
@@ -241,7 +263,7 @@ class CatchUp:
             for start in range(0, len(due), _PAGE):
                 page = due[start : start + _PAGE]
                 await self._bring(client, progress, page)
-                progress.unread_since = page[-1].id
+                after_id = page[-1].id
 
     async def _fetch_since(self, client: Client, progress: Progress, since: int) -> None:
         """Deliver all messages with a larger id."""
@@ -270,6 +292,7 @@ class CatchUp:
                 return
             size += len(data)
             client.deliver(_fetched(message, data, progress.held.pop(message.msg_id, None)))
+            progress.reached = message.id
         await self._until_confirmed(client, progress)
 
     async def _until_confirmed(self, client: Client, progress: Progress) -> None:

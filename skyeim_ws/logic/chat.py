@@ -143,7 +143,7 @@ class Sending:
                 return
             receiver = self._hub.get(message.to_user_id)
             delivery = _delivery(message, outcome)
-            if receiver is not None and self._delivery.is_safe_with(receiver):
+            if receiver is not None and self._delivery.is_safe_with(receiver, outcome.id):
                 self._answer(message, outcome)
                 self._delivery.deliver(receiver, delivery)
             else:

@@ -234,6 +234,7 @@ class Cluster:
                 self._sessions.kick(client)
                 continue
             client.conn_id = answer.own
+            session_of(client).known_watermark(answer.watermark)
             if answer.conn_id:
                 # Redis was away at this login, or did not answer; now the older one is told.
                 self._tasks.spawn(self._evict_remote(client, answer), client)

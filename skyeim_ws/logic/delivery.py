@@ -39,14 +39,18 @@ class PrivateDelivery:
         self._node_sessions = node_sessions
         self._stats = stats
 
-    def is_safe_with(self, client: Client) -> bool:
+    def is_safe_with(self, client: Client, message_id: int) -> bool:
         """Whether a message for the client is safe without a queue.
 
         Not before the others know of the connection, nor once they may take this node for dead:
         should it die, they bring the user what it had in its hands. And not while this node does
-        not hear the others: what they have queued comes first.
+        not hear the others: what they have queued comes first. Nor if it is late: below the
+        watermark nobody would look for it, but the queue takes that back.
         """
-        if not session_of(client).in_node_sessions or not self._node_sessions.listed:
+        session = session_of(client)
+        if not session.in_node_sessions or not self._node_sessions.listed:
+            return False
+        if message_id < session.proposed:
             return False
         return not self._user_router.not_subscribed
 

@@ -106,9 +106,14 @@ class Departures:
     async def _undo(self, some: dict[int, Departure]) -> None:
         # What stands behind these calls in the one queue to Redis comes later for it too. So it is
         # enough to look before each who is here again.
-        ending = [user_id for user_id in self._away(some) if not some[user_id].replaced]
+        # Also of those whose place was taken: they have put back what they had in their hands.
+        ending = self._away(some)
         free = await self._registry.release([(user, some[user].conn_id) for user in ending])
-        gone = [user_id for user_id, none in zip(ending, free, strict=True) if none]
+        gone = [
+            user_id
+            for user_id, none in zip(ending, free, strict=True)
+            if none and not some[user_id].replaced
+        ]
         await self._presence.leave({user: some[user].group_ids for user in self._away(gone)})
         await self._node_sessions.leave(self._away(some))
         for user_id, departure in some.items():

@@ -225,12 +225,14 @@ class Claim(msgspec.Struct, frozen=True):
     """Whether `node` is this one."""
     own: str = ""
     """The id of the connection from now on: greater than that of any earlier session."""
+    watermark: int = 0
+    """The id below which the user has confirmed all."""
 
 
 class Reclaimed(msgspec.Struct, frozen=True):
     """Whether the session is this connection's again, and whose it was if another node's.
 
-    `missed` and `own` are as in a `Claim`.
+    `missed`, `own` and `watermark` are as in a `Claim`.
     """
 
     ours: bool
@@ -238,6 +240,7 @@ class Reclaimed(msgspec.Struct, frozen=True):
     conn_id: str = ""
     missed: str = ""
     own: str = ""
+    watermark: int = 0
     refused: bool = False
     """Whether the shared state refuses to take it, for this user alone."""
 
@@ -270,11 +273,11 @@ class SessionRegistry(Protocol):
         A note `for_now`, which may prove wrong, does not take the place of another.
         """
 
-    def forget_missed(self, user_id: int, missed: str) -> None:
-        """Take the note away, unless a later one stands there: the user has what was missed."""
+    def caught_up(self, user_id: int, missed: str) -> None:
+        """Take the note away, unless a later one stands there: the user has all unread messages."""
 
-    def forget_replaced(self, user_id: int, node: str, conn_id: str) -> None:
-        """Forget whose place was taken: that node has been told."""
+    def forget_missed(self, user_id: int, missed: str) -> None:
+        """Take the note away, unless a later one stands there: it has proved wrong."""
 
     async def anywhere(self, user_ids: Sequence[int]) -> list[bool]:
         """Return which of the users have a session on any node. Raises Unavailable."""

@@ -38,10 +38,11 @@ class Progress:
         self.due: set[Step] = set()
         self.held: dict[str, Delivery] = {}
         self.waits: set[Wait] = set()
-        # The client has all unread messages up to `unread_since`. Then it gets all messages with
-        # an id above `since`; None means that the unread ones have yet to show where that is.
-        self.unread_since = 0
+        # First the client gets what is unread, then all messages with an id above `since`; None
+        # means that the unread ones have yet to show where that is. `reached` is the last id that
+        # was written to it; 0 before the first one.
         self.since: int | None = None
+        self.reached = 0
         self.missed = ""
         self.confirmed = asyncio.Event()
         self.ended = asyncio.Event()

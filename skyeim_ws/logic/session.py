@@ -34,6 +34,7 @@ from skyeim_ws.logic.progress import Wait
 from skyeim_ws.logic.session_state import session_of
 from skyeim_ws.logic.slots import FIRST_RETURN, SHORTEST_SPREAD
 from skyeim_ws.logic.tasks import Tasks
+from skyeim_ws.logic.watermarks import Watermarks
 
 log = structlog.get_logger()
 
@@ -60,6 +61,7 @@ class Sessions:
         offline: OfflineMessages,
         delivery: PrivateDelivery,
         catch_up: CatchUp,
+        watermarks: Watermarks,
         tasks: Tasks,
         receive: Callable[[Client, str], None],
         server_name: str,
@@ -76,6 +78,7 @@ class Sessions:
         self._offline = offline
         self._delivery = delivery
         self._catch_up = catch_up
+        self._watermarks = watermarks
         self._tasks = tasks
         self._server_name = server_name
         self.max_connections = max_connections
@@ -120,6 +123,7 @@ class Sessions:
         """Settle what the client has."""
         self._delivery.confirm(client.user_id, deliveries)
         self._catch_up.progressed(client)
+        self._watermarks.confirmed(client, deliveries[-1].id)
 
     def ended(self, client: Client, undelivered: list[Delivery]) -> None:
         """Take the client out of the hub, put back what it held, and have the rest undone."""
@@ -206,8 +210,10 @@ class Sessions:
         for failure in (claim, online):
             if isinstance(failure, BaseException) and not isinstance(failure, Unavailable):
                 raise failure
-        if isinstance(claim, Claim) and claim.own != client.conn_id:
-            self._rename(client, claim.own)
+        if isinstance(claim, Claim):
+            session.known_watermark(claim.watermark)
+            if claim.own != client.conn_id:
+                self._rename(client, claim.own)
         connected = Connected(
             user_id=client.user_id,
             online_count=len(self._hub) if isinstance(online, BaseException) else online,
@@ -258,7 +264,6 @@ class Sessions:
             heard = await self._bus.kick(
                 node, client.user_id, conn_id, Successor(client.conn_id, client.remote)
             )
-            self._registry.forget_replaced(client.user_id, node, conn_id)
             if not heard:
                 raise Unavailable("nobody hears it")
             async with asyncio.timeout(HANDOVER_SECONDS):

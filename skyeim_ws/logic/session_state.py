@@ -1,5 +1,6 @@
 """What the logic remembers of a connection, for as long as that lives."""
 
+import sys
 from collections import deque
 
 import msgspec
@@ -30,10 +31,22 @@ class Session(msgspec.Struct, eq=False, gc=False):
     """Messages that are being stored."""
     ahead: deque[Outgoing] | None = None
     """Messages that wait for those; None while there are none."""
+    confirmed: int = 0
+    """The id of a message that was confirmed last, or of a greater one before."""
+    watermark: int = 0
+    """The id below which all is confirmed or stands in the queue, as Redis has it."""
+    proposed: int = sys.maxsize
+    """What Redis may have by now instead; not known before it has answered the first time."""
     kicked_as: str = ""
     """The id under which it was kicked, before the answer to its claim gave it that id."""
     kicked_by: Successor = NOBODY
     """By which connection."""
+
+    def known_watermark(self, watermark: int) -> None:
+        """Take what Redis has; what was proposed may still reach it."""
+        unknown = self.proposed == sys.maxsize
+        self.watermark = watermark
+        self.proposed = watermark if unknown else max(self.proposed, watermark)
 
 
 def session_of(client: Client) -> Session:

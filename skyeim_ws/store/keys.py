@@ -28,9 +28,17 @@ def missed_key(user_id: int) -> str:
     return f"{{{queue_key(user_id)}}}:missed"
 
 
-def replaced_key(user_id: int) -> str:
-    """Return the key of the session whose place a login has taken, until its node is told."""
-    return f"{{{queue_key(user_id)}}}:replaced"
+def holders_key(user_id: int) -> str:
+    """Return the key of the sessions whose nodes may still have messages of the user in hand."""
+    return f"{{{queue_key(user_id)}}}:holders"
+
+
+def watermark_key(user_id: int) -> str:
+    """Return the key of the id below which a user has confirmed all private messages.
+
+    Behind it stands `full` if older entries have left a full queue since.
+    """
+    return f"{{{queue_key(user_id)}}}:watermark"
 
 
 def new_mark() -> str:

@@ -9,7 +9,14 @@ import structlog
 
 from skyeim_ws.logic.ports import QueuedMessage, Window
 from skyeim_ws.store import scripts
-from skyeim_ws.store.keys import NODE_PREFIX, missed_key, new_mark, queue_key, session_key
+from skyeim_ws.store.keys import (
+    NODE_PREFIX,
+    missed_key,
+    new_mark,
+    queue_key,
+    session_key,
+    watermark_key,
+)
 from skyeim_ws.store.messages import PrivateMessage, encode
 from skyeim_ws.store.notices import RedisNotices
 from skyeim_ws.store.operation import Outcome
@@ -117,10 +124,10 @@ class RedisOfflineQueue:
         notices: RedisNotices | None = None,
     ) -> None:
         self._pipeline = pipeline
-        self._size = size
+        self.size = size
         self.ttl = ttl
         self._notices = notices
-        self._script = scripts.read("queue_private")
+        self._script = scripts.read("ids", "queue_private")
         # Users of whom an entry was dropped or refused.
         self._unqueued: set[int] = set()
         pipeline.on_room.append(self._note_unqueued)
@@ -194,8 +201,8 @@ class RedisOfflineQueue:
             self.remove(user_id, unreadable)
 
     def _queued(self, user_id: int, told: bytes, entries: Sequence[bytes]) -> Command:
-        keys = (session_key(user_id), queue_key(user_id))
-        arguments = (self._size, self.ttl, NODE_PREFIX, told)
+        keys = (session_key(user_id), queue_key(user_id), watermark_key(user_id))
+        arguments = (self.size, self.ttl, NODE_PREFIX, told)
         return ("EVAL", self._script, len(keys), *keys, *arguments, *entries)
 
     @staticmethod

@@ -4,14 +4,22 @@ from collections.abc import Sequence
 
 from skyeim_ws.logic.ports import Claim, Reclaimed
 from skyeim_ws.store import scripts
-from skyeim_ws.store.keys import missed_key, new_mark, queue_key, replaced_key, session_key
+from skyeim_ws.store.keys import (
+    holders_key,
+    missed_key,
+    new_mark,
+    queue_key,
+    session_key,
+    watermark_key,
+)
 from skyeim_ws.store.offline import SLACK, RedisOfflineQueue, choose
 from skyeim_ws.store.pipeline import Pipeline
 
 CLEAN = "clean"
 """Stands in for a session that has ended in order: what it had not confirmed is in the queue."""
 
-_REPLACED_TTL = 3600
+_HOLDERS_TTL = 3600
+"""Of sessions whose nodes neither say that they have ended, nor die."""
 
 
 class RedisSessions:
@@ -21,24 +29,25 @@ class RedisSessions:
         self._pipeline = pipeline
         self._queue = queue
         self._node = node
-        self._claim = scripts.read("claim_session")
-        self._reclaim = scripts.read("reclaim_session")
-        self._end = scripts.read("end_session")
-        self._reap = scripts.read("reap_session")
+        self._claim = scripts.read("holders", "claim_session")
+        self._reclaim = scripts.read("holders", "reclaim_session")
+        self._end = scripts.read("holders", "end_session")
+        self._reap = scripts.read("holders", "reap_session")
+        self._caught_up = scripts.read("caught_up")
         self._forget = scripts.read("forget")
 
     async def claim(self, user_id: int, conn_id: str, limit: int) -> Claim:
         """Take the session over and read the newest `limit` entries of the offline queue."""
         keys = (
             *(session_key(user_id), queue_key(user_id)),
-            *(missed_key(user_id), replaced_key(user_id)),
+            *(missed_key(user_id), holders_key(user_id), watermark_key(user_id)),
         )
         arguments = (
             *(self._own(conn_id), limit + SLACK, CLEAN, new_mark()),
-            *(_REPLACED_TTL, self._queue.ttl),
+            *(_HOLDERS_TTL, self._queue.ttl),
         )
         [answer] = await self._pipeline.call(("EVAL", self._claim, len(keys), *keys, *arguments))
-        previous, length, head, missed, own = answer
+        previous, length, head, missed, own, watermark = answer
         choice = choose(head, length, None, limit)
         self._queue.discard(user_id, choice.unreadable)
         node, _, previous_conn = previous.decode().partition(" ")
@@ -49,6 +58,7 @@ class RedisSessions:
             missed=missed.decode(),
             here=node == self._node,
             own=own.decode(),
+            watermark=int(watermark),
         )
 
     async def reclaim(self, connections: Sequence[tuple[int, str]]) -> list[Reclaimed]:
@@ -61,13 +71,15 @@ class RedisSessions:
         answers = await self._pipeline.call_each(
             *(
                 (
-                    *("EVAL", self._reclaim, 3, session_key(user_id), missed_key(user_id)),
+                    *("EVAL", self._reclaim, 4, session_key(user_id), missed_key(user_id)),
                     *(
-                        replaced_key(user_id),
+                        holders_key(user_id),
+                        watermark_key(user_id),
                         self._own(conn_id),
                         CLEAN,
                         new_mark(),
                         self._queue.ttl,
+                        _HOLDERS_TTL,
                     ),
                 )
                 for user_id, conn_id in connections
@@ -87,8 +99,8 @@ class RedisSessions:
         answers = await self._pipeline.call_each(
             *(
                 (
-                    *("EVAL", self._end, 1, session_key(user_id), self._own(conn_id)),
-                    *(CLEAN, self._queue.ttl),
+                    *("EVAL", self._end, 2, session_key(user_id), holders_key(user_id)),
+                    *(self._own(conn_id), CLEAN, self._queue.ttl),
                 )
                 for user_id, conn_id in connections
             )
@@ -113,13 +125,14 @@ class RedisSessions:
         )
         return missed
 
-    def forget_missed(self, user_id: int, missed: str) -> None:
+    def caught_up(self, user_id: int, missed: str) -> None:
         """Note that the user has got what was missed; what was noted later stays."""
-        self._pipeline.submit(("EVAL", self._forget, 1, missed_key(user_id), missed))
+        keys = (missed_key(user_id), watermark_key(user_id))
+        self._pipeline.submit(("EVAL", self._caught_up, len(keys), *keys, missed))
 
-    def forget_replaced(self, user_id: int, node: str, conn_id: str) -> None:
-        """Note that the node has been told that its session was taken over."""
-        self._pipeline.submit(("EVAL", self._forget, 1, replaced_key(user_id), f"{node} {conn_id}"))
+    def forget_missed(self, user_id: int, missed: str) -> None:
+        """Take a note away that has proved wrong; what was noted later stays."""
+        self._pipeline.submit(("EVAL", self._forget, 1, missed_key(user_id), missed))
 
     async def anywhere(self, user_ids: Sequence[int]) -> list[bool]:
         """Return which of the users have a session on any node."""
@@ -146,8 +159,8 @@ class RedisSessions:
         answers = await self._pipeline.call_each(
             *(
                 (
-                    *("EVAL", self._reap, 2, session_key(user_id), missed_key(user_id)),
-                    *(session, new_mark(), self._queue.ttl),
+                    *("EVAL", self._reap, 3, session_key(user_id), missed_key(user_id)),
+                    *(holders_key(user_id), session, new_mark(), self._queue.ttl),
                 )
                 for user_id, session in sessions
             )
@@ -155,7 +168,9 @@ class RedisSessions:
         pairs = zip(sessions, answers, strict=True)
         return [user_id for (user_id, _), reaped in pairs if reaped != 0]
 
-    def _reclaimed(self, ours: int, missed: bytes, previous: bytes, own: bytes) -> Reclaimed:
+    def _reclaimed(
+        self, ours: int, missed: bytes, previous: bytes, own: bytes, watermark: bytes
+    ) -> Reclaimed:
         node, _, conn_id = previous.decode().partition(" ")
         # Also of an earlier connection here, which the hub has replaced.
         elsewhere = node != self._node
@@ -165,6 +180,7 @@ class RedisSessions:
             conn_id=conn_id if elsewhere else "",
             missed=missed.decode(),
             own=own.decode(),
+            watermark=int(watermark),
         )
 
     def _own(self, conn_id: str) -> str:

@@ -173,7 +173,7 @@ async def test_after_an_outage_what_the_older_of_two_logins_holds_comes_before_w
             await older.expect("connected")
             held_by = chat.gateway.hub.get(1002)
             assert held_by is not None
-            await until(lambda: chat.gateway.delivery.is_safe_with(held_by))
+            await until(lambda: chat.gateway.delivery.is_safe_with(held_by, 1))
             mortal.kill()
             await until(lambda: not other.pipeline.healthy and not chat.gateway.pipeline.healthy)
             newer = await chat.dial(1002, node=other)

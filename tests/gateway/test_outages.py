@@ -174,7 +174,7 @@ async def test_when_the_others_may_take_this_node_for_dead_a_message_is_safe_wit
         receiver = world.gateway.hub.get(1002)
         assert receiver is not None
         delivery = world.gateway.delivery
-        await until(lambda: not delivery.is_safe_with(receiver))
+        await until(lambda: not delivery.is_safe_with(receiver, 1))
         for number in range(3):
             await alice.send("chat", toUserId=1002, content="hello", msgId=f"m-{number}")
         for number in range(3):
@@ -182,7 +182,7 @@ async def test_when_the_others_may_take_this_node_for_dead_a_message_is_safe_wit
             assert (await alice.expect("ack", msgId=f"m-{number}"))["status"] == "sent"
             await alice.expect("ack", msgId=f"m-{number}", status="delivered")
         await bring_back(mortal_redis, world)
-        await until(lambda: delivery.is_safe_with(receiver))
+        await until(lambda: delivery.is_safe_with(receiver, 1))
 
 
 @pytest.mark.gen_test

@@ -42,7 +42,7 @@ class Outside:
         later = [stored for stored in self.stored if stored.id > after_id]
         return later[:limit], len(later) > limit
 
-    def forget_missed(self, _user_id: int, missed: str) -> None:
+    def caught_up(self, _user_id: int, missed: str) -> None:
         self.forgotten.append(missed)
 
     def hold(self, number: int) -> Hold:

@@ -50,13 +50,27 @@ class Outside:
 def test_a_message_is_safe_with_whom_the_others_would_find_here() -> None:
     outside = Outside()
     bob, safe = outside.bob.client, outside.delivery.is_safe_with
-    assert not safe(bob)
+    outside.bob.session.known_watermark(7)
+    assert not safe(bob, 8)
     outside.bob.session.in_node_sessions = True
-    assert safe(bob)
+    assert safe(bob, 8)
     outside.node_sessions.listed = False
-    assert not safe(bob)
+    assert not safe(bob, 8)
     outside.node_sessions.listed, outside.reach.not_subscribed = True, True
-    assert not safe(bob)
+    assert not safe(bob, 8)
+
+
+def test_a_late_message_goes_into_the_queue_which_takes_the_watermark_back() -> None:
+    outside = Outside()
+    bob, session = outside.bob.client, outside.bob.session
+    session.in_node_sessions = True
+    assert not outside.delivery.is_safe_with(bob, 8)  # nothing is known before the claim
+    session.known_watermark(7)
+    assert outside.delivery.is_safe_with(bob, 7)
+    assert not outside.delivery.is_safe_with(bob, 6)
+    session.proposed = 9  # and Redis may have it, whatever it answers
+    session.known_watermark(7)
+    assert not outside.delivery.is_safe_with(bob, 8)
 
 
 def test_who_is_leaving_gets_it_through_the_queue() -> None:

@@ -62,6 +62,7 @@ class Outside:
                     forget=lambda _client: [live(7)],
                 ),
             ),
+            watermarks=cast(Any, SimpleNamespace(confirmed=self.note("confirmed"))),
             tasks=self.tasks,
             receive=lambda _client, _text: None,
             server_name="here",

@@ -20,16 +20,19 @@ from hypothesis.stateful import (
 )
 
 from skyeim_ws.conn.messages import ChatMessage, encode_data
+from skyeim_ws.logic.watermarks import Mark
 from skyeim_ws.store.keys import (
     NODE_PREFIX,
+    holders_key,
     missed_key,
     queue_key,
-    replaced_key,
     session_key,
+    watermark_key,
 )
 from skyeim_ws.store.messages import PrivateMessage, decode
 from skyeim_ws.store.offline import RedisOfflineQueue
 from skyeim_ws.store.sessions import CLEAN, RedisSessions
+from skyeim_ws.store.watermarks import RedisWatermarks
 from tests.store.servers import Server, pipelined
 
 T = TypeVar("T")
@@ -47,12 +50,27 @@ class User:
     """What the scripts are to keep of a user; the queue is in the order of the ids."""
 
     session: str = ""
-    replaced: str = ""
+    holders: set[str] = field(default_factory=set)
     queue: list[bytes] = field(default_factory=list)
     missed: bool = False
+    watermark: int | None = None
+    full: bool = False
 
-    def push(self, entry: bytes) -> None:
-        self.queue = sorted({*self.queue, entry}, key=number)[-QUEUE_SIZE:]
+    @property
+    def mark(self) -> str:
+        """The watermark as it is stored."""
+        return "" if self.watermark is None else f"{self.watermark}{' full' * self.full}"
+
+    def push(self, *entries: bytes) -> None:
+        everything = sorted({*self.queue, *entries}, key=number)
+        self.queue = everything[-QUEUE_SIZE:]
+        if self.watermark is not None:
+            self.watermark = min(self.watermark, *map(number, entries))
+        if len(everything) > QUEUE_SIZE:
+            self.full, self.watermark = True, self.watermark or 0
+
+    def let_go(self, node: str) -> None:
+        self.holders = {session for session in self.holders if not session.startswith(f"{node} ")}
 
     def window(self, before: int | None, limit: int) -> tuple[list[bytes], int]:
         wanted = [entry for entry in self.queue if before is None or number(entry) < before]
@@ -116,10 +134,10 @@ class Model(RuleBasedStateMachine):
         )
         self.hearing.psubscribe(NODE_PREFIX + "*")
         assert self.hearing.get_message(timeout=5) is None
-        pipeline = self.do(self.stack.enter_async_context(pipelined(self.server)))
-        self.queue = RedisOfflineQueue(pipeline, size=QUEUE_SIZE, ttl=60)
-        self.sessions = {name: RedisSessions(pipeline, self.queue, name) for name in NODES}
-        self.written = pipeline.call
+        self.pipeline = self.do(self.stack.enter_async_context(pipelined(self.server)))
+        self.queue = RedisOfflineQueue(self.pipeline, size=QUEUE_SIZE, ttl=60)
+        self.sessions = {name: RedisSessions(self.pipeline, self.queue, name) for name in NODES}
+        self.written = self.pipeline.call
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:
         return self.runner.run(work)
@@ -155,30 +173,25 @@ class Model(RuleBasedStateMachine):
         known.missed |= known.session == ""
         if known.session == CLEAN:
             known.session = ""
+        known.let_go(node)
         if known.session.startswith(f"{node} "):
-            before = known.replaced or known.session
+            before = known.holders or {known.session}
         else:
-            before = known.session
-            known.replaced = before or known.replaced
-        assert f"{claim.node} {claim.conn_id}".strip() == before
+            before = {known.session}
+            known.holders |= before - {""}
+        assert f"{claim.node} {claim.conn_id}".strip() in before
+        assert claim.watermark == (known.watermark or 0)
         assert claim.here == (claim.node == node)
         assert bool(claim.missed) == known.missed
         known.session = login.session
         return login
-
-    @rule(login=logins, node=nodes)
-    def tell(self, login: Login, node: str) -> None:
-        """Only the one that was told is forgotten."""
-        self.write(self.sessions[node].forget_replaced, login.user, login.node, login.conn)
-        known = self.model[login.user]
-        if known.replaced == login.session:
-            known.replaced = ""
 
     @rule(login=logins)
     def end(self, login: Login) -> None:
         [none] = self.do(self.sessions[login.node].release([(login.user, login.conn)]))
         known = self.model[login.user]
         assert none == (known.session in ("", CLEAN, login.session))
+        known.let_go(login.node)
         if known.session == login.session:
             known.session = CLEAN
 
@@ -189,11 +202,13 @@ class Model(RuleBasedStateMachine):
         node, _, conn = known.session.partition(" ")
         elsewhere = bool(conn) and node != login.node
         assert answer.ours == (conn <= login.conn or not elsewhere)
-        before = known.session if elsewhere else known.replaced if conn else ""
-        if before.startswith(f"{login.node} "):
-            before = ""  # whoever was replaced on this node is known here
-        assert f"{answer.node} {answer.conn_id}".strip() == before
         if answer.ours:
+            known.let_go(login.node)
+        before = {known.session} if elsewhere else (conn and known.holders) or {""}
+        assert f"{answer.node} {answer.conn_id}".strip() in before
+        if answer.ours:
+            known.holders |= {known.session} if elsewhere else set()
+            assert answer.watermark == (known.watermark or 0)
             assert answer.own == max(conn, login.conn)
             known.missed |= known.session == ""
             known.session = f"{login.node} {answer.own}"
@@ -203,6 +218,7 @@ class Model(RuleBasedStateMachine):
     def reap(self, login: Login, by: str) -> None:
         reaped = self.do(self.sessions[by].reap([(login.user, login.session)]))
         known = self.model[login.user]
+        known.let_go(login.node)
         if known.session.partition(" ")[0] in ("", CLEAN, login.node):
             assert reaped == [login.user]
             known.session = ""
@@ -231,6 +247,23 @@ class Model(RuleBasedStateMachine):
         [found] = self.do(self.sessions["east"].anywhere([user]))
         assert found == (known.session not in ("", CLEAN))
 
+    @rule(login=logins, back=st.integers(0, 8), bringing=st.none() | marks)
+    def advance(self, login: Login, back: int, bringing: tuple[int, str] | None) -> None:
+        """Also by a session that has lost its place, or that is bringing what was missed."""
+        note = "" if bringing is None else bringing[1]
+        below = max(self.count - back, 1)
+        mark = Mark(login.user, login.conn, below, note)
+        known = self.model[login.user]
+        missed = self.redis.get(missed_key(login.user))
+        store = RedisWatermarks(self.pipeline, self.queue, login.node)
+        [watermark] = self.do(store.advance([mark]))
+        if known.session != login.session or missed not in (None, note.encode()) or known.holders:
+            assert watermark is None
+            return
+        if note or not (known.full or len(known.queue) >= QUEUE_SIZE):
+            known.watermark, known.full = min([below, *map(number, known.queue)]), False
+        assert watermark == (known.watermark or 0)
+
     # Queues.
 
     @rule(user=users, late=st.integers(0, 8))
@@ -257,8 +290,7 @@ class Model(RuleBasedStateMachine):
         entries = [entry(max(self.count - age, 1)) for age in ages]
         self.count += 3
         self.write(self.queue.push, user, entries)
-        for each in entries:
-            self.model[user].push(each)
+        self.model[user].push(*entries)
 
     @rule(user=users, choice=st.data())
     def confirm(self, user: int, choice: st.DataObject) -> None:
@@ -283,7 +315,12 @@ class Model(RuleBasedStateMachine):
             assert session == known.session.encode()
             assert self.redis.lrange(queue_key(user), 0, -1) == known.queue[::-1]
             assert bool(self.redis.exists(missed_key(user))) == known.missed
-            assert (self.redis.get(replaced_key(user)) or b"") == known.replaced.encode()
+            holders = {session.encode() for session in known.holders}
+            assert self.redis.smembers(holders_key(user)) == holders
+            mark = known.mark
+            assert (self.redis.get(watermark_key(user)) or b"") == mark.encode()
+            # Whatever was said, all that is queued is brought by a catch-up from there.
+            assert not known.queue or int(mark.split()[0] if mark else 0) <= number(known.queue[0])
 
 
 def test_the_scripts_do_what_the_model_does(server: Server) -> None:

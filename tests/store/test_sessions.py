@@ -102,6 +102,10 @@ async def test_of_two_logins_the_newer_reclaims(server: Server) -> None:
         [older] = await both.east.reclaim([(USER, "c1")])
         assert not older.ours
         assert await both.session() == b"west c2"
+        # The older one is told until it has put back what it had in its hands.
+        [same] = await both.west.reclaim([(USER, "c2")])
+        assert (same.ours, same.node, same.conn_id) == (True, "east", "c1")
+        assert not await both.release(both.east, "c1")
         [same] = await both.west.reclaim([(USER, "c2")])
         assert (same.ours, same.node, same.conn_id) == (True, "", "")
 

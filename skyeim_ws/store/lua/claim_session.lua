@@ -7,15 +7,17 @@
 -- has to last until the user has what was missed, over any number of logins.
 -- Of two sessions the one with the greater connection id is the newer, whatever the clocks of the
 -- nodes say: a claim that comes later with a smaller id gets one that is greater.
--- The answer may be lost. The node then finds the session as its own, at the next claim or a reclaim,
--- and in a key beside it whose place it has taken, until it has told that one.
+-- The session on another node whose place is taken stands among the holders until that node has put
+-- back what it had in its hands, or is dead. So if the answer is lost, the node finds the session as
+-- its own, at the next claim or a reclaim, and whom it has still to tell. Until then the watermark
+-- stands still.
 -- KEYS[1]  the session, KEYS[2] the offline queue of the same user, KEYS[3] what it has missed,
--- KEYS[4]  the session whose place was taken
+-- KEYS[4]  the holders, KEYS[5] the watermark
 -- ARGV[1]  the new session, ARGV[2] how many entries to read
 -- ARGV[3]  the mark, ARGV[4] what to write to KEYS[3] without it
 -- ARGV[5]  the time to live of KEYS[4] in seconds, ARGV[6] that of KEYS[3]
--- Returns the previous session or '', the length of the queue, its newest entries, KEYS[3], and the
--- id of the connection from now on.
+-- Returns the previous session or '', the length of the queue, its newest entries, KEYS[3], the id of
+-- the connection from now on, and KEYS[5].
 local previous = redis.call('GET', KEYS[1]) or ''
 local node, conn = string.match(ARGV[1], '^(%S+) (%S+)$')
 local their_node, theirs = string.match(previous, '^(%S+) (%S+)$')
@@ -23,16 +25,19 @@ if theirs and theirs > conn then
   conn = theirs .. '+'
 end
 redis.call('SET', KEYS[1], node .. ' ' .. conn)
+let_go(KEYS[4], node) -- earlier connections here have put back all
 if not theirs then
   if previous ~= ARGV[3] then
     redis.call('SET', KEYS[3], ARGV[4], 'EX', ARGV[6])
   end
   previous = ''
 elseif their_node == node then
-  previous = redis.call('GET', KEYS[4]) or previous
+  previous = redis.call('SRANDMEMBER', KEYS[4]) or previous
 else
-  redis.call('SET', KEYS[4], previous, 'EX', ARGV[5])
+  redis.call('SADD', KEYS[4], previous)
+  redis.call('EXPIRE', KEYS[4], ARGV[5])
 end
 local length = redis.call('LLEN', KEYS[2])
 local head = redis.call('LRANGE', KEYS[2], 0, tonumber(ARGV[2]) - 1)
-return {previous, length, head, redis.call('GET', KEYS[3]) or '', conn}
+local mark = string.match(redis.call('GET', KEYS[5]) or '0', '^%d+')
+return {previous, length, head, redis.call('GET', KEYS[3]) or '', conn, mark}

@@ -4,21 +4,12 @@
 -- the queue when the client has confirmed the message.
 -- The queue is in the order of the ids, newest at the head, whoever pushes when: after an outage
 -- each node brings what has waited, and a window is the newest part of what stands at the head.
--- KEYS[1]  the session, KEYS[2] the offline queue of the same user
+-- The watermark of the user is never above what is queued: a message may be late.
+-- KEYS[1]  the session, KEYS[2] the offline queue of the same user, KEYS[3] the watermark
 -- ARGV[1]  the size of the queue, ARGV[2] its time to live in seconds
 -- ARGV[3]  the prefix of the nodes' channels, ARGV[4] what to tell the node, or '' for nothing
 -- ARGV[5..] the entries
 -- Returns 1 if a node was told.
-
-local function id_of(entry)
-  return string.match(entry, '"id"%s*:%s*"?(%d+)') or ''
-end
-
--- By their digits: of numbers above 2^53 Lua knows too few.
-local function is_newer(id, other)
-  return #id > #other or (#id == #other and id > other)
-end
-
 local length = redis.call('LLEN', KEYS[2])
 
 -- Nearly always it is the newest: the head is looked at first, and what is behind it by halves.
@@ -46,11 +37,23 @@ local function place(entry)
   end
 end
 
+local mark = redis.call('GET', KEYS[3])
+local function lower(id)
+  if mark and id ~= '' and is_newer(string.match(mark, '^%d+'), id) then
+    mark = id .. string.match(mark, '^%d+(.*)$')
+    redis.call('SET', KEYS[3], mark, 'KEEPTTL')
+  end
+end
+
 for n = 5, #ARGV do
   place(ARGV[n])
+  lower(id_of(ARGV[n]))
 end
 if length > tonumber(ARGV[1]) then
   redis.call('LTRIM', KEYS[2], 0, tonumber(ARGV[1]) - 1)
+  if not string.find(mark or '', 'full') then
+    redis.call('SET', KEYS[3], (mark or '0') .. ' full', 'EX', ARGV[2])
+  end
 end
 redis.call('EXPIRE', KEYS[2], ARGV[2])
 local session = ARGV[4] ~= '' and redis.call('GET', KEYS[1])
