@@ -150,13 +150,6 @@ async def gateway(
             send_ahead=ws.send_ahead,
             recent_acks=ws.recent_acks,
         )
-        typing = TypingNotices(
-            friends=friends,
-            members=members,
-            user_router=user_router,
-            requests=requests,
-            stats=stats,
-        )
         arrivals = Arrivals(hub=hub, bus=store.bus, catch_up=catch_up, tasks=tasks)
         receipts = Receipts(
             user_router=user_router,
@@ -188,7 +181,13 @@ async def gateway(
                 sending=sending,
                 receipts=receipts,
                 social=Social(hub=hub, presence=store.presence, friends=friends, requests=requests),
-                typing=typing,
+                typing=TypingNotices(
+                    friends=friends,
+                    members=members,
+                    user_router=user_router,
+                    requests=requests,
+                    stats=stats,
+                ),
                 offline=offline,
                 renewal=renewal,
             ).dispatch,

@@ -32,7 +32,7 @@ if not theirs then
   end
   previous = ''
 elseif their_node == node then
-  previous = redis.call('SRANDMEMBER', KEYS[4]) or previous
+  previous = redis.call('SMEMBERS', KEYS[4])[1] or previous
 else
   redis.call('SADD', KEYS[4], previous)
   redis.call('EXPIRE', KEYS[4], ARGV[5])

@@ -26,7 +26,7 @@ end
 let_go(KEYS[3], node)
 local before = theirs and current or ''
 if their_node == node then
-  before = redis.call('SRANDMEMBER', KEYS[3]) or ''
+  before = redis.call('SMEMBERS', KEYS[3])[1] or ''
 elseif theirs then
   redis.call('SADD', KEYS[3], current)
   redis.call('EXPIRE', KEYS[3], ARGV[5])
