@@ -77,6 +77,11 @@ class Ledger:
         return len(self._entries) >= self._max_size
 
     @property
+    def half_full(self) -> bool:
+        """Whether at least half of what fits in is there."""
+        return 2 * len(self._entries) >= self._max_size
+
+    @property
     def room(self) -> int:
         """How many more messages may be written before the client confirms some."""
         return self._max_size - len(self._entries)

@@ -4,17 +4,17 @@ import asyncio
 import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from enum import Enum, auto
 from functools import partial
 from typing import TypeVar
 
 import structlog
-from msgspec.structs import replace
 
 from skyeim_ws.conn.client import Client
-from skyeim_ws.conn.ledger import Delivery, DeliveryState
-from skyeim_ws.conn.messages import ChatMessage, encode_data
+from skyeim_ws.conn.ledger import Delivery
 from skyeim_ws.conn.state import State
+from skyeim_ws.logic.fetched import fetched
 from skyeim_ws.logic.offline import OfflineMessages
 from skyeim_ws.logic.ports import (
     HistoryMessage,
@@ -41,6 +41,7 @@ MAX_HELD = 1000
 _AT_ONCE = 32
 """Clients that are served at a time: after the death of a node all of its users come at once."""
 
+_LOOK_SECONDS = 0.05
 _RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0)
 """Pauses while the service is away; the last one repeats for as long as the client is here."""
 
@@ -241,6 +242,7 @@ class CatchUp:
         if progress.since is not None and client in self._under_way:
             progress.set_step(Step.FETCH_NEWER)
             await self._fetch_since(client, progress, progress.since)
+        await self._until(client, progress, lambda: not len(client.ledger))
 
     async def _fetch_unread(self, client: Client, progress: Progress) -> None:
         """Deliver what is unread, up to the id from which all is asked for.
@@ -278,27 +280,28 @@ class CatchUp:
     async def _bring(
         self, client: Client, progress: Progress, page: Sequence[HistoryMessage]
     ) -> None:
-        """Deliver a page, in parts that fit into the outbox, until all is confirmed.
-
-        Returns earlier if the client is gone.
-        """
-        size = 0
+        """Deliver a page behind those before, as there is room; returns if the client is gone."""
         for message in page:
-            data = _encoded(message)
-            if size and size + len(data) > self._offline.max_bytes:
-                await self._until_confirmed(client, progress)
-                size = 0
+            if client.outbox.half_full or client.ledger.full:
+                await self._until(client, progress, lambda: _has_room(client))
             if client not in self._under_way:
                 return
-            size += len(data)
-            client.deliver(_fetched(message, data, progress.held.pop(message.msg_id, None)))
+            client.deliver(fetched(message, progress.held.pop(message.msg_id, None)))
             progress.reached = message.id
-        await self._until_confirmed(client, progress)
 
-    async def _until_confirmed(self, client: Client, progress: Progress) -> None:
-        while len(client.ledger) and client in self._under_way:
+    async def _until(
+        self, client: Client, progress: Progress, condition: Callable[[], bool]
+    ) -> None:
+        """Wait until the client has confirmed so much, or is gone; it is asked to confirm now."""
+        await asyncio.sleep(0)  # what is queued is written in its turn
+        while client in self._under_way and not condition():
             progress.confirmed.clear()
-            await progress.confirmed.wait()
+            if client.ledger.wants_ping:
+                client.put_ping(client.context.clock())
+            with suppress(TimeoutError):
+                # A queue that holds nothing to be confirmed empties without a word.
+                async with asyncio.timeout(None if len(client.ledger) else _LOOK_SECONDS):
+                    await progress.confirmed.wait()
 
     async def _asked(self, client: Client, ask: Callable[[], Awaitable[_T]]) -> _T | None:
         """Ask the service until it answers; None if the client is gone."""
@@ -315,36 +318,5 @@ class CatchUp:
         return None
 
 
-def _encoded(message: HistoryMessage) -> bytes:
-    return encode_data(
-        ChatMessage(
-            id=message.id,
-            msg_id=message.msg_id,
-            from_user_id=message.from_user_id,
-            to_user_id=message.to_user_id,
-            content=message.content,
-            content_type=message.content_type,
-            created_at=message.created_at,
-        )
-    )
-
-
-def _fetched(message: HistoryMessage, data: bytes, live: Delivery | None) -> Delivery:
-    """Return the delivery of a stored message, whose frame has `data`.
-
-    That of the live one, if it was held back. If the connection ends, a fetched message need not
-    go into the queue: if the client does not have it, it stands there already or is noted as
-    missed.
-    """
-    if live is not None:
-        # Whoever routed it before may have queued it.
-        state = DeliveryState.QUEUEING if live.state is DeliveryState.LIVE else live.state
-        return replace(live, state=state, queue_entry=live.queue_entry or live.data)
-    return Delivery(
-        data=data,
-        id=message.id,
-        msg_id=message.msg_id,
-        from_user_id=message.from_user_id,
-        state=DeliveryState.FETCHED,
-        queue_entry=data,
-    )
+def _has_room(client: Client) -> bool:
+    return not (client.ledger.half_full or client.outbox.half_full)

@@ -43,7 +43,7 @@ async def test_a_read_of_all_over_http_waits_for_what_is_on_its_way(
     make_world: MakeWorld, elsewhere: bool
 ) -> None:
     """Else it marks what was never sent, and with it gone the catch-up ends."""
-    async with make_world(been_here=False, confirm_interval=0.02) as world:
+    async with make_world(been_here=False, confirm_interval=0.02, ledger_size=100) as world:
         other = await world.add_node()
         rows = [
             {"msg_id": f"m-{n}", "from_user_id": 1001, "to_user_id": 1002, "content": "x"}

@@ -30,7 +30,7 @@ class Person:
         self.session = Session()
         self.ledger = Ledger(1_000)
         self.outbox = Outbox(256, 1_048_576)
-        self.context = SimpleNamespace(stats=Stats())
+        self.context = SimpleNamespace(stats=Stats(), clock=lambda: 0.0)
         self.in_flight = 0
         self.language = Language.EN
         self.acks_due = 0
@@ -57,6 +57,9 @@ class Person:
 
     def send(self, data: bytes) -> None:
         self.frames += decoded(data)
+
+    def put_ping(self, _now: float) -> None:
+        self.ledger.next_ping()
 
     def deliver(self, delivery: Delivery) -> None:
         self.ledger.add(delivery)

@@ -13,7 +13,6 @@ from tests.logic.fakes import Person, live
 from tests.waiting import until
 
 BOB = 2
-PAGE = 100
 
 
 class Outside:
@@ -101,8 +100,7 @@ async def test_pages_follow_each_other_and_live_messages_follow_them() -> None:
     assert catch_up.step(bob) is Step.HOLD
     catch_up.fetch(bob, "", 10)
     await outside.is_at(Step.FETCH_NEWER)
-    await outside.has([*range(11, 111)])
-    outside.confirm()
+    # The second page does not wait for the first to be confirmed, but what is live does.
     await outside.has([*range(11, 151)])
     assert catch_up.held(bob) == ["m202", "m201"]
     outside.confirm()
@@ -120,16 +118,26 @@ async def test_what_was_missed_is_forgotten_when_all_of_it_has_come(after_id: in
     """With an id it is what is unread up to there, and then all that follows."""
     outside = Outside(range(1, 151))
     outside.catch_up.fetch(outside.bob.client, "a note", after_id)
-    await outside.has([*range(1, 101)])
-    outside.confirm()
-    assert outside.forgotten == []
-    await outside.has([*range(1, 151 if after_id is None else 121)])
-    outside.confirm()
     await outside.has([*range(1, 151)])
+    assert outside.forgotten == []
     outside.confirm()
     await outside.is_at(Step.END)
     assert outside.forgotten == ["a note"]
     assert outside.asked[0] == "unread 0"
+
+
+@pytest.mark.gen_test
+async def test_no_more_is_under_way_than_may_be_unconfirmed() -> None:
+    outside = Outside(range(1, 2_501))
+    outside.catch_up.fetch(outside.bob.client, "", None)
+    for least in (1_000, 2_000):
+        await until(lambda least=least: len(outside.bob.delivered) >= least)  # type: ignore[misc]
+        assert len(outside.bob.delivered) == least
+        assert outside.bob.ledger.ping_under_way  # it is asked for at once
+        outside.confirm()
+    await outside.has([*range(1, 2_501)])
+    outside.confirm()
+    await outside.is_at(Step.END)
 
 
 @pytest.mark.gen_test
@@ -179,16 +187,16 @@ async def test_more_live_messages_than_can_be_held_are_fetched(
 
 @pytest.mark.gen_test
 async def test_who_leaves_returns_what_was_held_and_is_brought_nothing_more() -> None:
-    outside = Outside(range(1, 151))
+    outside = Outside(range(1, 2_001))
     outside.catch_up.fetch(outside.bob.client, "a note", None)
-    await outside.has([*range(1, 101)])
-    outside.hold(201)
+    await until(lambda: len(outside.bob.delivered) == 1_000)
+    outside.hold(2_001)
     left = outside.catch_up.forget(outside.bob.client)
-    assert [delivery.msg_id for delivery in left] == ["m201"]
+    assert [delivery.msg_id for delivery in left] == ["m2001"]
     await outside.catch_up.ended(outside.bob.client)
     outside.confirm()
     await outside.is_at(Step.END)
-    assert len(outside.bob.delivered) == PAGE
+    assert len(outside.bob.delivered) == 1_000
     assert outside.forgotten == []
 
 
