@@ -25,6 +25,7 @@ from skyeim_ws.contract.names import DEMO_USERS
 from skyeim_ws.gateway.gauges import gauges, service_gauges
 from skyeim_ws.gateway.supervisor import Supervisor
 from skyeim_ws.gateway.webhook import start_webhook
+from skyeim_ws.ops.metrics import CLOSES
 from tests.store.servers import running_server
 from tests.waiting import DEADLINE
 from tests.world import world
@@ -160,7 +161,7 @@ def test_every_metric_is_documented() -> None:
     }
     counters = {f"skyeim_ws_{name}_total" for name in Stats().counters()}
     measured = {"skyeim_ws_build_info"} | {f"skyeim_ws_{name}" for name in gauges(**parts)}
-    measured |= {f"skyeim_ws_{name}" for name in service_gauges(())}
+    measured |= {f"skyeim_ws_{name}" for name in service_gauges(())} | {f"{CLOSES}_total"}
     documented = rows(section(OPERATIONS, "Metrics"))
     assert {name for name in documented if name.startswith("skyeim_ws_")} == counters | measured
 

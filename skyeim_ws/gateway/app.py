@@ -314,6 +314,7 @@ async def gateway(
                 stats.counters,
                 lambda: measured(gate=ports.gate),
                 lambda: service_gauges(services.pools),
+                stats.closes,
             ),
             stats,
             alive=readiness.fatal,

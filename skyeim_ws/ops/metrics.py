@@ -17,6 +17,8 @@ from tornado.web import Application, RequestHandler
 
 _PREFIX = "skyeim_ws_"
 
+CLOSES = _PREFIX + "closes"
+
 Read = Callable[[], Mapping[str, int | float]]
 Problems = Callable[[], list[str]]
 ReadByService = Callable[[], Mapping[str, Mapping[str, int]]]
@@ -25,10 +27,13 @@ ReadByService = Callable[[], Mapping[str, Mapping[str, int]]]
 class GatewayCollector(Collector):
     """Reads plain numbers only when somebody asks for the metrics."""
 
-    def __init__(self, counters: Read, gauges: Read, by_service: ReadByService) -> None:
+    def __init__(
+        self, counters: Read, gauges: Read, by_service: ReadByService, closes: Mapping[int, int]
+    ) -> None:
         self._counters = counters
         self._gauges = gauges
         self._by_service = by_service
+        self._closes = closes
 
     def collect(self) -> Iterable[Metric]:
         """Yield a metric per number; the name says what it counts."""
@@ -41,21 +46,30 @@ class GatewayCollector(Collector):
             for service, value in values.items():
                 family.add_metric([service], value)
             yield family
+        closes = CounterMetricFamily(CLOSES, "connections that have ended", labels=["code"])
+        for code, count in sorted(self._closes.items()):
+            closes.add_metric([str(code)], count)
+        yield closes
 
 
 def registry(
-    build: Mapping[str, str], counters: Read, gauges: Read, by_service: ReadByService
+    build: Mapping[str, str],
+    counters: Read,
+    gauges: Read,
+    by_service: ReadByService,
+    closes: Mapping[int, int],
 ) -> CollectorRegistry:
     """Return the metrics of this process and of its gateway.
 
     Of `by_service` each metric has a label `service`; `build` are the labels of one that is 1.
+    `closes` counts the connections that have ended, by close code, and is read at each scrape.
     """
     result = CollectorRegistry()
     ProcessCollector(registry=result)
     PlatformCollector(registry=result)
     GCCollector(registry=result)
     Info(_PREFIX + "build", "build of the program", registry=result).info(dict(build))
-    result.register(GatewayCollector(counters, gauges, by_service))
+    result.register(GatewayCollector(counters, gauges, by_service, closes))
     return result
 
 
