@@ -22,7 +22,7 @@ class FriendClient:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._service = Service(pool, FriendStub)
-        self._friends = Gathered(self._friends_of, self._all_pages)
+        self._friends = Gathered(self._friends_of, self._all_pages, pool.spawn)
 
     async def friends(self, user_id: int) -> frozenset[int]:
         """Return the friends of the user, without those that the user has blocked.

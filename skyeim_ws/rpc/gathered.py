@@ -1,8 +1,8 @@
 """Group commit for look-ups: who comes while calls are under way is asked for in the next."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Generic, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any, Generic, TypeVar
 
 from skyeim_ws.contract.names import MAX_USERS
 from skyeim_ws.logic.ports import Refused, Unavailable
@@ -16,16 +16,19 @@ class Gathered(Generic[T]):
     """What services know of single users, asked for together.
 
     `together` returns what it has found of some users, or None if the server cannot be asked so;
-    `alone` is for those who are missing. Both raise Refused or Unavailable.
+    `alone` is for those who are missing. Both raise Refused or Unavailable. `spawn` runs a task of
+    which somebody awaits the end.
     """
 
     def __init__(
         self,
         together: Callable[[Sequence[int]], Awaitable[Mapping[int, T] | None]],
         alone: Callable[[int], Awaitable[T]],
+        spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
     ) -> None:
         self._together = together
         self._alone = alone
+        self._spawn = spawn
         # Those for whom is waited, and those of them who are not asked for yet, in order.
         self._answers: dict[int, asyncio.Future[T]] = {}
         self._waiting: dict[int, None] = {}
@@ -44,7 +47,7 @@ class Gathered(Generic[T]):
 
     def _call(self) -> None:
         if self._waiting and len(self._calls) < CONCURRENT_CALLS:
-            call = asyncio.get_running_loop().create_task(self._fetch())
+            call = self._spawn(self._fetch())
             self._calls.add(call)
             call.add_done_callback(self._called)
 

@@ -23,7 +23,7 @@ class GroupClient:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._service = Service(pool, GroupStub)
-        self._joined = Gathered(self._joined_of, self._joined_by)
+        self._joined = Gathered(self._joined_of, self._joined_by, pool.spawn)
 
     async def joined(self, user_id: int) -> list[str]:
         """Return the ids of the groups that the user is in."""

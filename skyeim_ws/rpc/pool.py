@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 import structlog
@@ -126,6 +126,7 @@ class Pool:
         self._throttled: set[str] = set()
         self._follower: asyncio.Task[None] | None = None
         self._retired: dict[asyncio.Task[None], Endpoint] = {}
+        self._work: set[asyncio.Task[None]] = set()
         self.set_endpoints(dict.fromkeys(endpoints, ""))
 
     @property
@@ -198,6 +199,13 @@ class Pool:
             self._retired[closing] = endpoint
             closing.add_done_callback(self._forget)
 
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run work that makes calls of the pool; `close` waits for its end."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
+        return task
+
     def offers(self, method: str) -> bool:
         """Tell whether a connected server may have the method, as far as is known."""
         now = self._clock()
@@ -230,6 +238,8 @@ class Pool:
             closing.cancel()
         await asyncio.gather(*self._retired, return_exceptions=True)
         await asyncio.gather(*(endpoint.channel.close(None) for endpoint in endpoints))
+        while self._work:
+            await asyncio.wait(self._work)
 
     def _forget(self, closing: asyncio.Task[None]) -> None:
         del self._retired[closing]

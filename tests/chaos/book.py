@@ -1,5 +1,6 @@
 """What was promised and what was kept: the books of all clients together."""
 
+import math
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
@@ -26,6 +27,8 @@ class Book:
     newest: defaultdict[Conversation, int] = field(default_factory=lambda: defaultdict(int))
     wrong: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+    late_below: float = 0
+    """The id up to which a message may come late: its queue has gone with the data of Redis."""
 
     def acked(self, message: Message, number: int) -> None:
         """Note that the gateway has promised to bring a message."""
@@ -45,11 +48,16 @@ class Book:
             return
         mine[msg_id] = number
         conversation = (sender, receiver)
-        if not old and number < self.newest[conversation]:
+        if not old and self.late_below < number < self.newest[conversation]:
             self.wrong.append(
                 f"{msg_id} (id {number}) came to {receiver} after id {self.newest[conversation]}"
             )
         self.newest[conversation] = max(number, self.newest[conversation])
+
+    def emptied(self, *, over: bool) -> None:
+        """Note that Redis loses its data: what waits in a queue comes late, from storage."""
+        private = [self.promised[each.msg_id] for each in self.messages.values() if each.to]
+        self.late_below = max(private, default=0) if over else math.inf
 
     @property
     def undelivered(self) -> list[Message]:

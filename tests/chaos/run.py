@@ -139,8 +139,13 @@ async def _burn(rig: Rig, shape: Shape, seed: int, book: Book, say: Say) -> None
     for number, fault in enumerate(planned, 1):
         due = shape.messages * number // (len(planned) + 1)
         await until(partial(_promised, book, due), deadline=None)
+        emptying = fault is fire.empty_valkey
+        if emptying:
+            book.emptied(over=False)
         await fault(rig, chance)
         await rig.healthy()
+        if emptying:
+            book.emptied(over=True)
         say(
             f"{time.monotonic() - began:6.1f} s  {len(book.promised):>6} of {shape.messages} sent, "
             f"{len(book.undelivered):>4} under way  {number}/{len(planned)} {fault.__name__}"

@@ -10,6 +10,7 @@ import termios
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import pyte
@@ -20,7 +21,9 @@ from tests.waiting import DEADLINE, until
 class Terminal:
     """A program in a pseudo-terminal; `screen` renders what it has written."""
 
-    def __init__(self, arguments: list[str], columns: int = 80, rows: int = 24) -> None:
+    def __init__(
+        self, arguments: list[str], columns: int = 80, rows: int = 24, folder: Path | None = None
+    ) -> None:
         self._rows = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self._rows)
         self._loop = asyncio.get_running_loop()
@@ -35,6 +38,7 @@ class Terminal:
             stderr=theirs,
             env=os.environ | {"TERM": "xterm-256color", "PYTHONUTF8": "1", "TZ": "UTC"},
             start_new_session=True,
+            cwd=folder,
         )
         os.close(theirs)
         self._loop.add_reader(self._fd, self._read)
@@ -108,9 +112,11 @@ class Terminal:
 
 
 @asynccontextmanager
-async def terminal(*arguments: str, columns: int = 80, rows: int = 24) -> AsyncIterator[Terminal]:
-    """Run a command of the program in a terminal."""
-    made = Terminal(list(arguments), columns, rows)
+async def terminal(
+    *arguments: str, columns: int = 80, rows: int = 24, folder: Path | None = None
+) -> AsyncIterator[Terminal]:
+    """Run a command of the program in a terminal, in this folder."""
+    made = Terminal(list(arguments), columns, rows, folder)
     try:
         yield made
     finally:

@@ -2,10 +2,12 @@
 
 import shlex
 import signal
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
 
+from tests.cli.pty_screen import Terminal, terminal
 from tests.process.conftest import (
     Program,
     children,
@@ -24,6 +26,12 @@ async def refused(folder: Path, *arguments: str) -> Program:
     async with running(folder, *skyeim(*arguments)) as program:
         assert await program.exit_code() == 1
     return program
+
+
+def typed(folder: Path, line: str) -> AbstractAsyncContextManager[Terminal]:
+    """Type a line that runs a command of the program, into a terminal in that folder."""
+    words = shlex.split(line)
+    return terminal(*words[words.index("chat") :], folder=folder)
 
 
 @pytest.mark.gen_test
@@ -78,26 +86,18 @@ async def test_what_it_says_to_type_is_a_chat_between_two_terminals(folder: Path
             ("1003", 2),
         ]
         first, second = (line for line in program.lines if line.endswith(("1002", "1001")))
-        async with (
-            running(folder, *shlex.split(first)) as ann,
-            running(folder, *shlex.split(second)) as ben,
-        ):
-            await ann.line("connected as 1001")
-            await ben.line("connected as 1002")
-            ann.type("hello")
-            await ben.line("1001: hello")
-            await ann.line("✓ sent")
-            await ann.line("✓✓ delivered")
-            ben.type("/group g_demo")
-            ben.type("hello all")
-            await ann.line("g_demo 1002: hello all")
-            await ben.line("✓ sent")
-            ann.type("/quit")
-            assert await ann.exit_code() == 0
-            assert ben.process.stdin is not None
-            ben.process.stdin.write_eof()
-            assert await ben.exit_code() == 0
-            assert (ann.errors, ben.errors) == ([], [])
+        async with typed(folder, first) as ann, typed(folder, second) as ben:
+            await ann.shows("to Ben Okafor")
+            await ben.shows("to Anna Berg")
+            await ann.enter("hello")
+            await ben.shows("Anna Berg  hello")
+            await ann.shows("✓✓ you → Ben Okafor  hello")
+            await ben.enter("/group g_demo")
+            await ben.enter("hello all")
+            await ann.shows("Ben Okafor", "hello all")
+            for each in (ann, ben):
+                await each.enter("/quit")
+                assert await each.end() == 0
 
         same_folder = await refused(folder, "demo", "--port", "0", "--data-dir", "data")
         assert same_folder.errors == ["error: the data folder data is in use by another process"]

@@ -23,7 +23,7 @@ class Source:
         self.failure: Exception | None = None
         self.gate = asyncio.Event()
         self.gate.set()
-        self.gathered = Gathered(self.many, self.one)
+        self.gathered = Gathered(self.many, self.one, asyncio.create_task)
 
     async def many(self, user_ids: Sequence[int]) -> Mapping[int, str] | None:
         self.asked.append(list(user_ids))
