@@ -7,7 +7,7 @@ import re
 import sys
 import types
 from collections.abc import Iterator
-from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,13 +18,11 @@ import yaml
 from skyeim_ws.config.changes import LIVE
 from skyeim_ws.config.loader import parse_duration
 from skyeim_ws.config.tree import Config
-from skyeim_ws.config.webhook import WebhookConf
 from skyeim_ws.conn.stats import Stats
 from skyeim_ws.contract.codes import ERROR_CODES, UNKNOWN_TYPE, CloseCode
 from skyeim_ws.contract.names import DEMO_USERS
+from skyeim_ws.gateway import webhook
 from skyeim_ws.gateway.gauges import gauges, service_gauges
-from skyeim_ws.gateway.supervisor import Supervisor
-from skyeim_ws.gateway.webhook import start_webhook
 from skyeim_ws.ops.metrics import CLOSES
 from tests.store.servers import running_server
 from tests.waiting import DEADLINE
@@ -157,7 +155,7 @@ def test_every_metric_is_documented() -> None:
         "members": types.SimpleNamespace(seats=0, look_ups=0),
         "pipeline": types.SimpleNamespace(healthy=True, waiting=0, dropped=0, failed=0),
         "keeping": types.SimpleNamespace(departures=(), announcer=()),
-        "webhook": start_webhook(WebhookConf(), None, Supervisor(AsyncExitStack())),
+        "webhook": partial(webhook.gauges, None, None, None),
     }
     counters = {f"skyeim_ws_{name}_total" for name in Stats().counters()}
     measured = {"skyeim_ws_build_info"} | {f"skyeim_ws_{name}" for name in gauges(**parts)}

@@ -15,13 +15,15 @@ MIN_SECRET_BYTES = 16
 class WebhookConf:
     """Where notices are posted; nowhere without a `url`. `timeout` in milliseconds.
 
-    `content` puts that of the message into its notice; `queue_size` bounds what waits.
+    `content` puts that of the message into its notice; `groups` has members of groups told too;
+    `queue_size` bounds what waits.
     """
 
     url: str = ""
     secret: str = field(default="", repr=False)
     timeout: Annotated[int, Meta(ge=1)] = 5000
     content: bool = False
+    groups: bool = True
     queue_size: Annotated[int, Meta(ge=1)] = 10_000
 
 

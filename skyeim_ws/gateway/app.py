@@ -252,7 +252,9 @@ async def gateway(
             members=members,
             pipeline=store.pipeline,
             keeping=keeping,
-            webhook=start_webhook(config.offline.webhook, store.notices, supervisor),
+            webhook=start_webhook(
+                config.offline.webhook, store, supervisor, hub=hub, members=members, sending=sending
+            ),
         )
         ports = Ports(
             stack,

@@ -1,6 +1,7 @@
 """Sending: check, store, acknowledge, then deliver; a msgId is stored and answered once."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 from functools import partial
 
 from msgspec import UNSET
@@ -63,6 +64,7 @@ class Sending:
         # nothing again.
         self._answered: OrderedDict[tuple[int, str], tuple[Key, Stored]] = OrderedDict()
         self._recent_acks = recent_acks
+        self.on_group_stored: Callable[[Outgoing, Stored], None] | None = None
 
     @property
     def under_way(self) -> int:
@@ -200,6 +202,8 @@ class Sending:
         )
         item = GroupFrame(frame("group_chat", data), message.from_user_id, stored.seq)
         self._user_router.route(message.group_id, item)
+        if self.on_group_stored is not None:
+            self.on_group_stored(message, stored)
 
 
 def _failure(msg_id: str, outcome: Refused | Unavailable, language: Language) -> bytes:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from skyeim_ws.logic.outgoing import Outgoing, Stored
 from skyeim_ws.store import scripts
 from skyeim_ws.store.operation import Outcome
 from skyeim_ws.store.pipeline import Pipeline
@@ -15,8 +16,8 @@ STREAM_KEY = "ws:webhook"
 HOLDER_KEY = "ws:webhook:holder"
 
 _FIELD = b"n"
-_TOGETHER = 500
-"""Notices in one operation."""
+TOGETHER = 500
+"""Notices in one operation, and receivers in one notice."""
 
 
 class Message(msgspec.Struct, rename="camel"):
@@ -28,6 +29,9 @@ class Message(msgspec.Struct, rename="camel"):
     created_at: int = 0
     content_type: int = 1
     content: str | UnsetType = UNSET
+    group_id: str | UnsetType = UNSET
+    seq: int | UnsetType = UNSET
+    at_user_ids: tuple[int, ...] | UnsetType = UNSET
 
 
 _message = msgspec.json.Decoder(Message, strict=False)
@@ -62,9 +66,31 @@ class RedisNotices:
 
     def missed(self, user_ids: Sequence[int]) -> None:
         """Add a notice for users whose node has died, perhaps with messages for them."""
-        for start in range(0, len(user_ids), _TOGETHER):
-            some = user_ids[start : start + _TOGETHER]
+        for start in range(0, len(user_ids), TOGETHER):
+            some = user_ids[start : start + TOGETHER]
             self._add([b'{"userId":%d,"kind":"missed"}' % user_id for user_id in some])
+
+    def about(self, message: Outgoing, stored: Stored) -> bytes:
+        """Return what a notice says of a group message, in JSON."""
+        said = Message(
+            id=stored.id,
+            msg_id=stored.msg_id,
+            from_user_id=message.from_user_id,
+            created_at=stored.created_at,
+            content_type=message.content_type,
+            content=message.content if self._content else UNSET,
+            group_id=message.group_id,
+            seq=stored.seq,
+            at_user_ids=message.at_user_ids or UNSET,
+        )
+        return msgspec.json.encode(said)
+
+    def group(self, user_ids: Sequence[int], messages: Sequence[bytes]) -> None:
+        """Add notices of messages of one group for all of these users, some in each."""
+        for start in range(0, len(user_ids), TOGETHER):
+            some = b",".join(b"%d" % each for each in user_ids[start : start + TOGETHER])
+            notice = b'{"userIds":[%b],"kind":"group","message":%b}'
+            self._add([notice % (some, message) for message in messages])
 
     async def hold(self, seconds: float) -> bool:
         """Return whether this node is the one that posts, for so long; raises Unavailable."""

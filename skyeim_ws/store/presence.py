@@ -3,7 +3,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from itertools import islice
+from itertools import chain, islice
 from typing import TypeVar
 
 from skyeim_ws.store.announcements import TOLD_KEY
@@ -47,7 +47,8 @@ class RedisPresence:
         """Return those of the users who are online, in the order given."""
         if not user_ids:
             return []
-        [flags] = await self._pipeline.call(("SMISMEMBER", USERS_KEY, *user_ids))
+        asked: list[Command] = [("SMISMEMBER", USERS_KEY, *some) for some in _chunks(user_ids)]
+        flags = chain.from_iterable(await self._pipeline.call(*asked))
         return [user_id for user_id, flag in zip(user_ids, flags, strict=True) if flag]
 
     async def sync_group(self, group_id: str, members: Set[int], here: Set[int]) -> list[int]:

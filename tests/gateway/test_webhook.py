@@ -8,7 +8,7 @@ import pytest
 from skyeim_ws.config.webhook import OfflineConf, WebhookConf
 from skyeim_ws.store.keys import NODES_KEY, session_key
 from tests.gateway.conftest import MakeWorld
-from tests.waiting import until
+from tests.waiting import DEADLINE, until
 from tests.webhook.receiver import SECRET, Receiver, receiving
 
 
@@ -29,7 +29,7 @@ async def test_only_who_is_away_is_told_of(make_world: MakeWorld) -> None:
             await until(lambda: receiver.taken)
         [notice] = receiver.taken
         assert notice.pop("id")
-        assert notice["message"].pop("createdAt") == ack["timestamp"]
+        assert 0 <= ack["timestamp"] - notice["message"].pop("createdAt") < DEADLINE
         assert notice == {
             "userId": 1003,
             "kind": "private",
@@ -73,3 +73,65 @@ async def test_who_was_on_a_dead_node_is_told_of_too(make_world: MakeWorld) -> N
             await world.redis.zadd(NODES_KEY, {"dead": 1})
             await until(lambda: receiver.taken)
         assert receiver.told == [(1002, "missed")]
+
+
+@pytest.mark.gen_test
+async def test_members_who_are_on_no_node_are_told_of_group_messages(
+    make_world: MakeWorld,
+) -> None:
+    async with receiving() as receiver:
+        async with make_world(settings=told(receiver, content=True)) as world:
+            await world.add_group("g", 1001, 1002, 1003, 1004, 1005)
+            alice = await world.login(1001)
+            bob = await world.login(1002)
+            await world.login(1003, node=await world.add_node())
+            await alice.send(
+                "group_chat", groupId="g", content="hello", msgId="m", atUserIds=[1004]
+            )
+            ack = await alice.expect("ack", status="sent")
+            message = await bob.expect("group_chat", msgId="m")
+            await until(lambda: receiver.taken)
+        [notice] = receiver.taken
+        assert notice.pop("id")
+        assert notice["message"].pop("createdAt") == message["createdAt"]
+        assert notice == {
+            "userIds": [1004, 1005],
+            "kind": "group",
+            "message": {
+                "id": ack["id"],
+                "msgId": "m",
+                "fromUserId": 1001,
+                "contentType": 1,
+                "content": "hello",
+                "groupId": "g",
+                "seq": ack["seq"],
+                "atUserIds": [1004],
+            },
+        }
+
+
+@pytest.mark.gen_test
+async def test_a_gateway_that_stops_tells_of_its_last_group_messages(
+    make_world: MakeWorld,
+) -> None:
+    async with receiving() as receiver:
+        async with make_world(settings=told(receiver)) as world:
+            alice = await world.login(1001)
+            await alice.send("group_chat", groupId="g_demo", content="hello", msgId="last")
+            await alice.expect("ack", status="sent")
+        async with make_world(settings=told(receiver)):
+            await until(lambda: (1003, "last") in receiver.told)
+
+
+@pytest.mark.gen_test
+async def test_groups_may_be_left_out(make_world: MakeWorld) -> None:
+    async with receiving() as receiver:
+        async with make_world(settings=told(receiver, groups=False)) as world:
+            alice = await world.login(1001)
+            await alice.send("group_chat", groupId="g_demo", content="hello", msgId="g")
+            await alice.expect("ack", status="sent")
+            await alice.chat(1003, "hello", msgId="p")
+            await until(lambda: receiver.taken)
+        async with make_world(settings=told(receiver, groups=False)):
+            pass
+        assert receiver.told == [(1003, "p")]

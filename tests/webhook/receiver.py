@@ -36,8 +36,9 @@ class Receiver:
     def told(self) -> list[tuple[int, str]]:
         """The users of the notices that were taken, each with the msgId or the kind."""
         return [
-            (each["userId"], each["message"]["msgId"] if "message" in each else each["kind"])
+            (user_id, each["message"]["msgId"] if "message" in each else each["kind"])
             for each in self.taken
+            for user_id in each.get("userIds") or [each["userId"]]
         ]
 
     def take(self, request: HTTPServerRequest) -> int:

@@ -20,7 +20,7 @@ from skyeim_ws.handler.push_event_handler import (
 from skyeim_ws.logic.archive import Conversation
 from skyeim_ws.logic.contacts import Friend, Group, Member
 from skyeim_ws.logic.ports import HistoryMessage
-from skyeim_ws.store.notices import Message
+from skyeim_ws.store.notices import TOGETHER, Message
 from tools.api.schemas import ERRORS, Schema, of_types
 
 PREFIX = "/api/v1"
@@ -320,13 +320,16 @@ def _notices() -> Schema:
 
 
 def _notice() -> Schema:
-    found = _object(
-        id={"type": "string"},
-        userId={"type": "integer", "format": "int64"},
-        kind={"enum": ["private", "missed"]},
-    )
-    found["properties"]["message"] = {"$ref": "#/components/schemas/Message"}
-    return found
+    """Return what is told of one user, or of a message of a group to some."""
+    user: Schema = {"type": "integer", "format": "int64"}
+    users = {"type": "array", "items": user, "minItems": 1, "maxItems": TOGETHER}
+    message = {"$ref": "#/components/schemas/Message"}
+    kinds: list[Schema] = [
+        {"userId": user, "kind": {"const": "private"}, "message": message},
+        {"userIds": users, "kind": {"const": "group"}, "message": message},
+        {"userId": user, "kind": {"const": "missed"}},
+    ]
+    return {"oneOf": [_object(id={"type": "string"}, **kind) for kind in kinds]}
 
 
 def _failure() -> Schema:
