@@ -154,6 +154,7 @@ def test_every_metric_is_documented() -> None:
         "router": type("Router", (), {"__len__": lambda _: 0, "queued": 0})(),
         "members": types.SimpleNamespace(seats=0, look_ups=0),
         "pipeline": types.SimpleNamespace(healthy=True, waiting=0, dropped=0, failed=0),
+        "traces": types.SimpleNamespace(waiting=0, dropped=0, count=0),
         "keeping": types.SimpleNamespace(departures=(), announcer=()),
         "webhook": partial(webhook.gauges, None, None, None),
     }

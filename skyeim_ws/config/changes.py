@@ -11,6 +11,7 @@ LIVE = frozenset(
     | {"WebSocket.LedgerSize", "WebSocket.RateLimit", "WebSocket.RateBurst"}
     | {"WebSocket.MaxHandshakes", "WebSocket.MaxConnsPerIp", "WebSocket.LoginBurst"}
     | {"WebSocket.LoginInterval", "WebSocket.CallRate", "WebSocket.CallBurst"}
+    | {"Trace.Sampler", "Trace.Users"}
 )
 """The keys that a reload takes; all others need a restart."""
 

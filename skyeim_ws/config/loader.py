@@ -154,16 +154,16 @@ def _wanted(hint: Any, raw: object) -> str:
     if get_origin(hint) is Literal:
         return f"one of {', '.join(get_args(hint))}"
     if get_origin(hint) is tuple:
-        return "a list of strings"
+        return "a list of strings" if get_args(hint)[0] is str else "a list of integers above 0"
     if get_origin(hint) is not Annotated:
         return _KINDS[hint]
     kind, limits = get_args(hint)
-    if type(raw) is not kind:
+    if type(raw) not in ((int, float) if kind is float else (kind,)):
         return _KINDS[kind]
     if kind is str:
         return "a string that is not empty"
     most = f"from {limits.ge} to {limits.le}" if limits.le else f"of {limits.ge} or more"
-    return f"an integer {most}"
+    return f"{_KINDS[kind]} {most}"
 
 
 def _describe(raw: object) -> str:

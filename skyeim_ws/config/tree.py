@@ -18,6 +18,7 @@ from skyeim_ws.config.kinds import (
 )
 from skyeim_ws.config.log import LogConf
 from skyeim_ws.config.redis import RedisConf
+from skyeim_ws.config.trace import TraceConf
 from skyeim_ws.config.webhook import OfflineConf
 from skyeim_ws.contract.names import LONGEST_FRAME
 
@@ -289,6 +290,7 @@ class Config:
     log: LogConf = LogConf()  # noqa: RUF009 - it is frozen
     dev_server: DevServerConf = DevServerConf()
     prometheus: PrometheusConf = PrometheusConf()
+    trace: TraceConf = TraceConf()  # noqa: RUF009 - it is frozen
     shutdown: ShutdownConf = ShutdownConf()
     web: WebConf = WebConf()
     # Where the block stands it counts, also with nothing under it.

@@ -10,7 +10,7 @@ from tornado.iostream import IOStream
 from tornado.web import HTTPError
 from tornado.websocket import WebSocketHandler, WebSocketProtocol
 
-from skyeim_ws.conn import ending
+from skyeim_ws.conn import ending, traced
 from skyeim_ws.conn.context import ClientContext
 from skyeim_ws.conn.ending import NOBODY, Successor
 from skyeim_ws.conn.fields import ClientFields
@@ -205,11 +205,12 @@ class Client(WebSocketHandler, ClientFields):
     def deliver(self, delivery: Delivery) -> None:
         """Queue a private message and remember it until the client has confirmed it.
 
-        A client that is too slow is dropped, and what it has not confirmed is returned, this
-        message included.
+        What a client that is too slow has not confirmed is returned, this message included.
         """
         ledger_full = self.ledger.full
         self.ledger.add(delivery)
+        if self.stats.trace.on:
+            traced.written(self, delivery)
         self.acks_due += ACKS_OF_A_MESSAGE
         if ledger_full:
             self._drop_slow()

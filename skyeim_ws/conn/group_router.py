@@ -8,6 +8,7 @@ from typing import Protocol
 import msgspec
 import structlog
 
+from skyeim_ws.conn import group_trace
 from skyeim_ws.conn.hub import Hub
 from skyeim_ws.conn.seq_order import SeqOrder
 from skyeim_ws.conn.stats import Stats
@@ -217,6 +218,9 @@ class GroupRouter:
     def _refuse(self, group_id: str, items: Sequence[GroupFrame], newest: int | None) -> None:
         if items:
             self._stats.group_seqs_refused += len(items)
+            if self._stats.trace.on:
+                for item in items:
+                    group_trace.dropped(self._stats.trace, "seq_refused", group_id, item)
             log.warning("group_seq_refused", group=group_id, seq=items[0].seq, newest=newest)
 
     def _go_on(
@@ -261,6 +265,8 @@ class GroupRouter:
                 item = group.queue.popleft()
                 if members is None:
                     self._stats.group_dropped += 1
+                    if self._stats.trace.on:
+                        group_trace.dropped(self._stats.trace, "members_unknown", group_id, item)
                 else:
                     self._fan_out(group_id, members, item)
         finally:
@@ -275,6 +281,8 @@ class GroupRouter:
             if item.sender_id in members:
                 self._hub.offer(members, item.frame, item.sender_id)
         else:
+            if self._stats.trace.on and item.seq:
+                group_trace.handed_out(self._stats.trace, self._hub, group_id, members, item)
             self._hub.fan_out_group(
                 members, item.frame, group_id=group_id, seq=item.seq, sender_id=item.sender_id
             )

@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field, fields
 
+from skyeim_ws.contract.message_trace import MessageTrace
 from skyeim_ws.contract.timing import Timings
 
 
@@ -37,6 +38,7 @@ class Stats:
     closes: Counter[int] = field(default_factory=Counter)
     """The connections that have ended, by close code."""
     timings: Timings = field(default_factory=Timings)
+    trace: MessageTrace = field(default_factory=MessageTrace)
 
     def counters(self) -> dict[str, int]:
         """Return those that are plain numbers, by name."""

@@ -27,7 +27,7 @@ from skyeim_ws.gateway.orders import orders
 from skyeim_ws.gateway.ports import Ports
 from skyeim_ws.gateway.presence import presence_keeping
 from skyeim_ws.gateway.readiness import Readiness
-from skyeim_ws.gateway.settings import lifetime, limits, max_connections, take
+from skyeim_ws.gateway.settings import lifetime, limits, max_connections, message_trace, take
 from skyeim_ws.gateway.stat import tell_minutes
 from skyeim_ws.gateway.status import Status
 from skyeim_ws.gateway.supervisor import Supervisor
@@ -101,7 +101,10 @@ async def gateway(
     async with AsyncExitStack() as stack:
         ws = config.web_socket
         stats, tasks, supervisor, made = (
-            Stats(timings=stack.enter_context(watching(config.log.slow_threshold))),
+            Stats(
+                timings=stack.enter_context(watching(config.log.slow_threshold)),
+                trace=message_trace(config.trace),
+            ),
             Tasks(),
             Supervisor(stack),
             build.build(),
@@ -110,7 +113,7 @@ async def gateway(
         hub = Hub(flusher)
         if where.private_redis:
             await forget_everyone(config, where)
-        store = open_store(stack, config, where, supervisor, stats.timings)
+        store = open_store(stack, config, where, supervisor, stats)
         services = open_services(config, where, supervisor, flusher, stats.timings)
         messages, groups, friends = services.messages, services.groups, services.friends
 
@@ -146,6 +149,7 @@ async def gateway(
             writer=services.writer,
             delivery=delivery,
             router=router,
+            trace=stats.trace,
             max_in_flight=ws.max_in_flight,
             send_ahead=ws.send_ahead,
             recent_acks=ws.recent_acks,
@@ -251,6 +255,7 @@ async def gateway(
             router=router,
             members=members,
             pipeline=store.pipeline,
+            traces=store.traces,
             keeping=keeping,
             webhook=start_webhook(
                 config.offline.webhook, store, supervisor, hub=hub, members=members, sending=sending

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from skyeim_ws.config.tree import Backends, Config, RpcConf, RpcTlsConf
+from skyeim_ws.conn.stats import Stats
 from skyeim_ws.contract.grpc_tls import ClientTls, client_tls
 from skyeim_ws.contract.timing import Timings
 from skyeim_ws.discovery.names import fixed, resolved
@@ -32,6 +33,7 @@ from skyeim_ws.store.pipeline import Pipeline
 from skyeim_ws.store.presence import RedisPresence
 from skyeim_ws.store.records import NodeRecord
 from skyeim_ws.store.sessions import RedisSessions
+from skyeim_ws.store.traces import RedisTraces
 from skyeim_ws.store.watermarks import RedisWatermarks
 
 _FLUSH_SECONDS = 2.0
@@ -47,6 +49,7 @@ class Store:
     presence: RedisPresence
     queue: RedisOfflineQueue
     notices: RedisNotices | None
+    traces: RedisTraces
     registry: RedisSessions
     watermarks: RedisWatermarks
     bus: RedisBus
@@ -73,7 +76,7 @@ def open_store(
     config: Config,
     where: Backends,
     supervisor: Supervisor,
-    timings: Timings | None = None,
+    stats: Stats | None = None,
 ) -> Store:
     """Connect to Redis; at the end, what is still to be written gets a moment.
 
@@ -82,9 +85,12 @@ def open_store(
     ws = config.web_socket
     redis = connect(where.redis.address)
     stack.push_async_callback(redis.aclose)
-    pipeline = Pipeline(redis, buffer_size=ws.offline_buffer_size, timings=timings)
+    stats = stats or Stats()
+    pipeline = Pipeline(redis, buffer_size=ws.offline_buffer_size, timings=stats.timings)
     supervisor.keep("redis_pipeline", pipeline.start(), lambda: pipeline.close(_FLUSH_SECONDS))
     node = unique_node(config.name)
+    traces = RedisTraces(pipeline, node, stats.trace, size=config.trace.size)
+    supervisor.keep("message_trace", traces.start(), traces.close)
     webhook = config.offline.webhook
     notices = (
         RedisNotices(pipeline, node, size=webhook.queue_size, content=webhook.content)
@@ -101,6 +107,7 @@ def open_store(
         presence=RedisPresence(pipeline),
         queue=queue,
         notices=notices,
+        traces=traces,
         registry=registry,
         watermarks=RedisWatermarks(pipeline, queue, node),
         bus=RedisBus(pipeline, redis, node),

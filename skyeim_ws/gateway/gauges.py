@@ -11,6 +11,7 @@ from skyeim_ws.logic.requests import Requests
 from skyeim_ws.rpc.pool import Pool
 from skyeim_ws.store.members import MemberCache
 from skyeim_ws.store.pipeline import Pipeline
+from skyeim_ws.store.traces import RedisTraces
 
 
 def gauges(
@@ -22,6 +23,7 @@ def gauges(
     router: GroupRouter,
     members: MemberCache,
     pipeline: Pipeline,
+    traces: RedisTraces,
     keeping: PresenceKeeping,
     webhook: Callable[[], Mapping[str, int]],
 ) -> dict[str, int | float]:
@@ -43,6 +45,9 @@ def gauges(
         "redis_operations_waiting": pipeline.waiting,
         "redis_operations_dropped": pipeline.dropped,
         "redis_operations_failed": pipeline.failed,
+        "message_trace_lines_waiting": traces.waiting,
+        "message_trace_lines_dropped": traces.dropped,
+        "message_trace_lines_written": traces.count,
         **webhook(),
     }
 

@@ -5,10 +5,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
+from skyeim_ws.config.trace import TraceConf
 from skyeim_ws.config.tree import Config, WebSocketConf
 from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.context import ClientContext
 from skyeim_ws.conn.limits import Limits
+from skyeim_ws.contract.message_trace import MessageTrace
 from skyeim_ws.gateway.ports import Ports
 from skyeim_ws.handler import tokens
 from skyeim_ws.logic.renewal import Renewal
@@ -26,6 +28,7 @@ def take(
     ports.reload(config, replace(context, limits=limits(config.web_socket)))
     renewal.check = lifetime(config)
     sessions.max_connections = max_connections(config)
+    context.stats.trace.choose(config.trace.sampler, config.trace.users)
 
 
 def lifetime(config: Config) -> Callable[[str], tuple[int, int]]:
@@ -36,6 +39,13 @@ def lifetime(config: Config) -> Callable[[str], tuple[int, int]]:
 def max_connections(config: Config) -> int:
     """Return how many connections there may be; without a limit, a very large number."""
     return config.max_conns or sys.maxsize
+
+
+def message_trace(conf: TraceConf) -> MessageTrace:
+    """Return what notes the steps of the messages that are chosen at the start."""
+    trace = MessageTrace(conf.queue_size)
+    trace.choose(conf.sampler, conf.users)
+    return trace
 
 
 def limits(ws: WebSocketConf) -> Limits:

@@ -47,6 +47,9 @@ def refuse(
     msg_id: str | None = None,
 ) -> None:
     """Answer a request that cannot be served; the connection lives."""
+    trace = client.context.stats.trace
+    if msg_id and trace.on:
+        trace.note("refused", msg_id, client.user_id, reason=reason, by="gateway")
     if kind in SENDS:
         client.send(failed_frame(msg_id or new_msg_id(), reason, client.language, phrase))
     else:

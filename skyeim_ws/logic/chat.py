@@ -22,6 +22,7 @@ from skyeim_ws.conn.messages import (
 )
 from skyeim_ws.conn.state import State
 from skyeim_ws.contract.codes import CloseCode, Reason
+from skyeim_ws.contract.message_trace import MessageTrace
 from skyeim_ws.contract.texts import Language, Text
 from skyeim_ws.logic.acks import Acks
 from skyeim_ws.logic.answers import failed_frame, refuse, sent_frame
@@ -47,6 +48,7 @@ class Sending:
         writer: MessageWriter,
         delivery: PrivateDelivery,
         router: GroupRouter,
+        trace: MessageTrace,
         max_in_flight: int,
         send_ahead: int,
         recent_acks: int,
@@ -57,6 +59,7 @@ class Sending:
         self._writer = writer
         self._delivery = delivery
         self._router = router
+        self._trace = trace
         self.window = SendWindow(self._begin, max_in_flight=max_in_flight, send_ahead=send_ahead)
         # Whom to answer when a message is stored: one client for each attempt to send it.
         self._under_way: dict[Key, list[Client]] = {}
@@ -103,6 +106,8 @@ class Sending:
         key = message.key
         answered = self._answered.get((client.user_id, message.msg_id))
         if answered is not None:
+            if self._trace.on:
+                self._note("repeated", message, conn=client.conn_id)
             first, stored = answered
             if first == key:
                 client.send(sent_frame(stored))
@@ -116,6 +121,8 @@ class Sending:
         reserved = not message.group_id or self._router.reserve(message.group_id)
         if reserved and self._writer.submit(message, self._settle):
             self._under_way[key] = [client]
+            if self._trace.on:
+                self._note("accepted", message, conn=client.conn_id)
             return True
         if reserved and message.group_id:
             self._router.release(message.group_id)
@@ -130,6 +137,10 @@ class Sending:
         After `sent` nobody sends the message again: should this node die, it must be known to
         Redis, or its receiver must have it, or be one of those who are known to have been here.
         """
+        if self._trace.on and isinstance(outcome, Stored):
+            repeat = {"repeat": True} if outcome.first else {}
+            seq = {"seq": outcome.seq} if outcome.seq else {}
+            self._note("stored", message, id=outcome.id, **seq, **repeat)
         if not isinstance(outcome, Stored):
             self._answer(message, outcome)
             if message.group_id:
@@ -167,6 +178,8 @@ class Sending:
     def _answer(self, message: Outgoing, outcome: SendOutcome) -> None:
         key = message.key
         clients = self._under_way.pop(key)
+        if self._trace.on:
+            self._note_answer(message, outcome)
         if isinstance(outcome, Stored):
             answer = sent_frame(outcome)
             self._remember(key, outcome)
@@ -179,6 +192,20 @@ class Sending:
                 # The sender may have reconnected, and waits for this on the new connection.
                 self._user_router.send(message.from_user_id, answer)
             self.window.done(client)
+
+    def _note(self, step: str, message: Outgoing, **about: object) -> None:
+        to = {"group": message.group_id} if message.group_id else {"to": message.to_user_id}
+        self._trace.note(
+            step, message.msg_id, message.from_user_id, message.to_user_id, **to, **about
+        )
+
+    def _note_answer(self, message: Outgoing, outcome: SendOutcome) -> None:
+        if isinstance(outcome, Stored):
+            self._note("sent", message)
+        elif isinstance(outcome, Refused):
+            self._note("refused", message, reason=outcome.reason, by="service")
+        else:
+            self._note("failed", message, reason=Reason.RPC_ERROR, why=str(outcome))
 
     def _remember(self, key: Key, stored: Stored) -> None:
         if stored.first is not None:

@@ -1,6 +1,6 @@
 """A private message on its way to its receiver: routed here, or queued, and confirmed once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from msgspec.structs import replace
@@ -38,6 +38,7 @@ class PrivateDelivery:
         self._queue = queue
         self._node_sessions = node_sessions
         self._stats = stats
+        self._trace = stats.trace
 
     def is_safe_with(self, client: Client, message_id: int) -> bool:
         """Whether a message for the client is safe without a queue.
@@ -68,7 +69,11 @@ class PrivateDelivery:
         `client` is the receiver's connection, if it is here. `Acks.kept` is called later: when the
         queue has answered, and when the client has confirmed.
         """
-        kept = partial(self._acks.kept, delivery.from_user_id, delivery.msg_id)
+        kept: Callable[[bool], None] = partial(
+            self._acks.kept, delivery.from_user_id, delivery.msg_id
+        )
+        if self._trace.on:
+            kept = self._traced(user_id, client, delivery, kept)
         self._queue.route(user_id, delivery.data, kept)
         if client is not None and not self._user_router.not_subscribed:
             # So chat goes on between the users of a node that cannot reach Redis.
@@ -80,12 +85,15 @@ class PrivateDelivery:
             # An earlier message of the same sender may be in the queue, unheard: the sender was on
             # another node. It is unread in the Message service as well, and goes first.
             self.replay_unread(client)
-        match self._catch_up.hold(client, delivery):
-            case Hold.NOT_HELD:
-                client.deliver(delivery)
-            case Hold.FULL if not delivery.safe:
-                # The catch-up will fetch it; until it is confirmed the queue has it.
-                self._queue.push(client.user_id, [delivery.data])
+        hold = self._catch_up.hold(client, delivery)
+        if hold is Hold.NOT_HELD:
+            client.deliver(delivery)
+            return
+        if self._trace.on:
+            self._note("held_back", client.user_id, delivery, conn=client.conn_id)
+        if hold is Hold.FULL and not delivery.safe:
+            # The catch-up will fetch it; until it is confirmed the queue has it.
+            self._queue.push(client.user_id, [delivery.data])
 
     def replay_unread(self, client: Client, after_id: int | None = None) -> None:
         """Bring what the Message service has unread, or has after an id, before anything live."""
@@ -98,6 +106,9 @@ class PrivateDelivery:
         message = self._queue.read(entry)
         if message is None:
             return
+        if self._trace.on:
+            step = "told" if client is not None else "left_before"
+            self._trace.note(step, message.msg_id, user_id, message.from_user_id)
         if client is None:
             self._queue.unheard(user_id, entry)
         elif message.msg_id not in client.ledger:
@@ -115,6 +126,9 @@ class PrivateDelivery:
 
     def return_undelivered(self, user_id: int, deliveries: Sequence[Delivery]) -> None:
         """Put back what a connection leaves unconfirmed, unless it is safe already."""
+        if self._trace.on:
+            for delivery in deliveries:
+                self._note("unconfirmed", user_id, delivery, queued_again=not delivery.safe)
         live = [delivery.data for delivery in deliveries if not delivery.safe]
         if not live:
             return
@@ -132,4 +146,26 @@ class PrivateDelivery:
         if entries:
             self._queue.remove(user_id, entries)
         for delivery in deliveries:
+            if self._trace.on:
+                self._note("confirmed", user_id, delivery)
             self._acks.tell(delivery.from_user_id, [delivery.msg_id], "delivered")
+
+    def _note(self, step: str, user_id: int, delivery: Delivery, **about: object) -> None:
+        self._trace.note(step, delivery.msg_id, user_id, delivery.from_user_id, **about)
+
+    def _traced(
+        self,
+        user_id: int,
+        client: Client | None,
+        delivery: Delivery,
+        kept: Callable[[bool], None],
+    ) -> Callable[[bool], None]:
+        """Note that a message goes to the queue, and when Redis has it."""
+        why = "not_here" if client is None else "not_safe_here"
+        self._note("to_queue", user_id, delivery, why=why)
+
+        def told(taken: bool) -> None:
+            self._note("queued" if taken else "not_queued", user_id, delivery)
+            kept(taken)
+
+        return told

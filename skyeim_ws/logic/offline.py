@@ -59,6 +59,10 @@ class OfflineMessages:
             session = session_of(client)
             session.oldest_pushed = min(first, session.oldest_pushed or first)
             client.context.stats.offline_pushed += len(window.entries)
+        trace = client.context.stats.trace
+        if trace.on:
+            for entry in window.entries:
+                trace.note("from_queue", entry.msg_id, client.user_id, entry.from_user_id)
         return [
             Delivery(
                 data=entry.raw,

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from skyeim_ws.contract.redis_address import RedisAddress
-from skyeim_ws.store import offline
+from skyeim_ws.store import offline, traces
 from skyeim_ws.store.announcements import TOLD_KEY
 from skyeim_ws.store.client import Client, connect, dedicated, link
 from skyeim_ws.store.cluster import Cluster
@@ -111,6 +111,15 @@ class Operators:
         [entries] = await self._ask(("LRANGE", queue_key(user_id), 0, -1))
         read = map(offline.decode, entries)
         return any(entry is not None and entry.msg_id == msg_id for entry in read)
+
+    async def trace(self, msg_id: str) -> tuple[list[traces.TraceLine], int]:
+        """Return the lines of the trace of a message, and how many lines there are of all."""
+
+        async def ask(command: Command) -> Any:
+            [answer] = await self._ask(command)
+            return answer
+
+        return await traces.read(ask, msg_id)
 
     async def online_wrongly(self) -> dict[int, str]:
         """Return who is shown online and is nowhere, with the session that Redis has, or ""."""

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from skyeim_ws import conn
+from skyeim_ws.config.trace import TraceConf
 from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.heartbeat import Heartbeat
 from tests.conn.endpoint import Endpoint, endpoint
@@ -27,6 +28,9 @@ from tests.gateway.raw import RawUser
 
 MESSAGE_CALLS = 80
 """Of functions of the package, for a private message between two users of one node; 74 now."""
+
+TRACE_CALLS = {1e-9: 22, 1.0: 40}
+"""Besides, where `Trace.Sampler` is so: none chosen or all; 17 and 32 now. None where it is 0."""
 
 HELD_BYTES = 2_200
 """In Python objects, for a connection that says nothing; 1,700 now."""
@@ -141,10 +145,9 @@ async def test_an_idle_connection_holds_little() -> None:
             each.close()
 
 
-@pytest.mark.gen_test
-async def test_a_message_takes_a_bounded_number_of_our_calls(make_world: MakeWorld) -> None:
-    """From the sender's frame to the receiver's confirmation, both acks included."""
-    async with make_world(rate_limit=0, max_in_flight=1_000) as world:
+async def message_calls(make_world: MakeWorld, **settings: Any) -> float:
+    """Return what a message takes from its sender's frame to its confirmation, both acks too."""
+    async with make_world(rate_limit=0, max_in_flight=1_000, settings=settings) as world:
         alice, bob = await world.login(1001), await world.login(1002)
 
         async def exchange(count: int) -> None:
@@ -157,4 +160,18 @@ async def test_a_message_takes_a_bounded_number_of_our_calls(make_world: MakeWor
         await exchange(20)
         with calls() as counts:
             await exchange(200)
-        assert counts["python"] / 200 <= MESSAGE_CALLS
+        return counts["python"] / 200
+
+
+@pytest.mark.gen_test
+async def test_a_message_takes_a_bounded_number_of_our_calls(make_world: MakeWorld) -> None:
+    assert await message_calls(make_world) <= MESSAGE_CALLS
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(("sampler", "more"), TRACE_CALLS.items())
+async def test_a_trace_costs_little_where_it_is_on(
+    make_world: MakeWorld, sampler: float, more: int
+) -> None:
+    traced = await message_calls(make_world, trace=TraceConf(sampler=sampler))
+    assert traced <= MESSAGE_CALLS + more

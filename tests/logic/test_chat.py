@@ -5,6 +5,7 @@ from typing import Any, cast
 
 from skyeim_ws.conn.ledger import Delivery
 from skyeim_ws.conn.messages import Chat
+from skyeim_ws.contract.message_trace import MessageTrace
 from skyeim_ws.logic.acks import Acks
 from skyeim_ws.logic.chat import Sending
 from skyeim_ws.logic.outgoing import Outgoing, SendOutcome, Stored
@@ -37,6 +38,7 @@ class Outside:
             writer=port,
             delivery=port,
             router=port,
+            trace=MessageTrace(),
             max_in_flight=10,
             send_ahead=10,
             recent_acks=10,

@@ -2,6 +2,7 @@
 
 import json
 import re
+from types import SimpleNamespace
 from typing import Any, cast
 
 from hypothesis import example, given, settings
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from skyeim_ws.conn import messages as wire
 from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.rate import Verdict
+from skyeim_ws.conn.stats import Stats
 from skyeim_ws.contract.codes import UNKNOWN_TYPE
 from skyeim_ws.contract.texts import Language
 from skyeim_ws.logic.dispatch import Dispatcher, route
@@ -28,6 +30,10 @@ class Sender:
 
     def __init__(self) -> None:
         self.language = Language.EN
+        self.user_id = 1
+        self.context = SimpleNamespace(stats=Stats())
+        # What is refused is noted, whatever it is.
+        self.context.stats.trace.choose(1.0)
         self.sent: list[dict[str, Any]] = []
 
     def count_frame(self) -> Verdict:

@@ -65,7 +65,13 @@ class Night:
 
     async def ask(self, *words: str) -> dict[str, Any]:
         """Return what an admin command says; without a process, which takes a second to start."""
-        words = ("admin", *words, "--json", "-f", str(self.folder / "ws.yaml"))
+        words = (
+            *(() if words[0] == "trace" else ("admin",)),
+            *words,
+            "--json",
+            "-f",
+            str(self.folder / "ws.yaml"),
+        )
         arguments = cli.make_parser().parse_args(words)
         with contextlib.redirect_stdout(io.StringIO()) as out:
             assert await execute(load(arguments.file, env=True).config, arguments) == 0
@@ -147,6 +153,7 @@ DevServer: {{Enabled: true, Port: {operators[port]}}}
 Database: {{DataSource: {folder}/im.db}}
 Shutdown: {{WrapUpTime: 200ms, WaitTime: 2s}}
 Log: {{SlowThreshold: {SLOW}}}
+Trace: {{Users: [1002]}}
 """
 
     async with AsyncExitStack() as stack:
@@ -182,17 +189,23 @@ async def my_message_did_not_arrive(here: Night) -> None:
             await bob.expect("connected")
             bob.connection.transport.pause_reading()
             await alice.chat(1002, "hello", msgId="m-lost")
-            answer = await here.finding("client_does_not_answer", "message", "show", "m-lost")
+            answer = await here.finding("client_does_not_answer", "trace", "m-lost")
             assert names(answer) == ["not_confirmed", "online", "client_does_not_answer"]
             await here.ask("user", "disconnect", "1002")
             bob.connection.transport.resume_reading()
             assert await bob.close_code() == 1001
-        answer = await here.finding("queued", "message", "show", "m-lost")
+        answer = await here.finding("queued", "trace", "m-lost")
         assert names(answer) == ["queued", "offline", "waits_in_queue"]
+        # 1002 is among the users whose messages are traced: what has happened since is there.
+        steps = [(line["node"][:4], line["step"]) for line in answer["trace"]]
+        first = ["accepted", "stored", "to_queue"]
+        assert [step for node, step in steps if node == "ws-1"][:3] == first
+        there = [step for node, step in steps if node == "ws-2"]
+        assert there == ["told", "written", "unconfirmed"]
         async with user(here.ports[0], 1002) as bob:
             await bob.expect("chat", msgId="m-lost")
             await alice.expect("ack", msgId="m-lost", status="delivered")
-    refused = await here.run("admin", "message", "show", "m-never", code=1)
+    refused = await here.run("trace", "m-never", code=1)
     assert "no message with this msgId is stored" in refused
 
 

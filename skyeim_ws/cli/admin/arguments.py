@@ -54,6 +54,11 @@ _EXAMPLES = f"""{_FRIEND_EXAMPLES}{_GROUP_EXAMPLES}{_MESSAGE_EXAMPLES}{_USER_EXA
   skyeim-ws admin unread 1001 -f etc/ws-cluster.yaml
 """
 
+_TRACE_EPILOG = """\
+Gateways note the steps of the messages that `Trace` chooses. Of others it is shown what storage and
+queues say. Services other than ours need --user, and --peer or --group, for that.
+"""
+
 _Converter = Callable[[str], Any]
 
 
@@ -100,6 +105,11 @@ def add_commands(
     ):
         _command(presence, shared, name, f"presence_{name}", summary)
     _command(areas, shared, "unread", "unread", "Count a user's unread private messages.", "USER")
+    trace = _command(
+        commands, shared, "trace", "trace", "Show what became of a message, and where."
+    )
+    trace.epilog = _TRACE_EPILOG
+    _add_msg_id(trace, shared)
 
 
 def _add_friend(area: Any, shared: _Shared) -> None:
@@ -154,18 +164,26 @@ def _add_message(area: Any, shared: _Shared) -> None:
     show = _command(
         area, shared, "show", "message_show", "Show where a message is, without its content."
     )
-    show.add_argument("msg_id", metavar="MSGID", type=_msg_id, help="the msgId of the client")
-    for each, needed in ((history, True), (show, False)):
-        each.add_argument(
-            "--user", type=shared.user_id, required=needed, metavar="N", help="whose conversation"
-        )
-        other = each.add_mutually_exclusive_group(required=needed)
-        other.add_argument("--peer", type=shared.user_id, metavar="N", help="with this user")
-        other.add_argument("--group", type=shared.group_id, metavar="G", help="or in this group")
+    _add_msg_id(show, shared)
+    _add_conversation(history, shared, needed=True)
     show.epilog = "Services other than ours need --user, and --peer or --group."
     history.add_argument(
         "--limit", type=_limit, default=20, metavar="N", help="how many (%(default)s)"
     )
+
+
+def _add_msg_id(command: argparse.ArgumentParser, shared: _Shared) -> None:
+    command.add_argument("msg_id", metavar="MSGID", type=_msg_id, help="the msgId of the client")
+    _add_conversation(command, shared, needed=False)
+
+
+def _add_conversation(command: argparse.ArgumentParser, shared: _Shared, *, needed: bool) -> None:
+    command.add_argument(
+        "--user", type=shared.user_id, required=needed, metavar="N", help="whose conversation"
+    )
+    other = command.add_mutually_exclusive_group(required=needed)
+    other.add_argument("--peer", type=shared.user_id, metavar="N", help="with this user")
+    other.add_argument("--group", type=shared.group_id, metavar="G", help="or in this group")
 
 
 def _add_user(area: Any, shared: _Shared) -> None:

@@ -12,6 +12,7 @@ from skyeim_ws.cli.admin import groups as admin_groups
 from skyeim_ws.cli.admin import messages as admin_messages
 from skyeim_ws.cli.admin import nodes as admin_nodes
 from skyeim_ws.cli.admin import presence as admin_presence
+from skyeim_ws.cli.admin import trace as admin_trace
 from skyeim_ws.cli.admin import users as admin_users
 from skyeim_ws.cli.admin import whereabouts as admin_whereabouts
 from skyeim_ws.cli.admin.calls import AdminError, ServiceName, addresses, connected, tls_of
@@ -85,5 +86,7 @@ async def _ask(config: Config, arguments: Namespace) -> Answer:
         operators = await stack.enter_async_context(gateways(config))
         if name in _OF_GATEWAYS:
             return await _OF_GATEWAYS[name](operators, arguments)
+        if name == "trace":
+            return await admin_trace.show(lambda: channel("message"), operators, arguments)
         service, of_both = _OF_BOTH[name]
         return await of_both(await channel(service), operators, arguments)
