@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import Any, cast
 
 import structlog
-from tornado.iostream import IOStream
 from tornado.web import HTTPError
 from tornado.websocket import WebSocketHandler, WebSocketProtocol
 
@@ -22,6 +21,7 @@ from skyeim_ws.conn.outbox import ACCEPTED, FOLDED, OVERFLOW
 from skyeim_ws.conn.rate import Verdict
 from skyeim_ws.conn.state import State
 from skyeim_ws.conn.tornado_private import Upgrade, forget_request
+from skyeim_ws.conn.transport import Source
 from skyeim_ws.conn.wire import Wire
 from skyeim_ws.contract.codes import CloseCode
 from skyeim_ws.contract.texts import Phrase, Text
@@ -53,17 +53,17 @@ class Client(WebSocketHandler, ClientFields):
         """Use our own reader and writer for the one version of the protocol there is."""
         if self.request.headers.get("Sec-WebSocket-Version") != "13":
             return None
-        return Upgrade(self._upgraded).as_protocol()
+        return Upgrade(self.upgraded).as_protocol()
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         """Log a fault of ours without the request: its URL may hold a token."""
         if not isinstance(value, HTTPError):
             log.error("handshake_failed", exc_info=(typ, value, tb))
 
-    async def _upgraded(self, stream: IOStream) -> None:
+    async def upgraded(self, source: Source) -> None:
         """Take the connection over; no frame is read before the session is set up."""
         context = self.context
-        self._wire = Wire(self, stream, context.poller, context.limits.max_message_size)
+        self._wire = Wire(self, source, context.poller, context.limits.max_message_size)
         await self.open()
         # In a turn of its own: Tornado is about to end the request.
         asyncio.get_running_loop().call_soon(forget_request, self)

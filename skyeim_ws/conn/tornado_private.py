@@ -39,6 +39,11 @@ def require_hooks() -> None:
             raise ImportError(f"Tornado {version} has no {owner.__name__}.{name}: install 6.6")
 
 
+def accept_value(key: str) -> str:
+    """Return what answers the key of a handshake; see RFC 6455, 4.2.2."""
+    return WebSocketProtocol13.compute_accept_value(key)
+
+
 class Upgrade:
     """Ends Tornado's handshake, in place of the `WebSocketProtocol13` of a WebSocketHandler.
 
@@ -67,7 +72,10 @@ class Upgrade:
         handler.set_status(HTTPStatus.SWITCHING_PROTOCOLS)
         handler.set_header("Upgrade", "websocket")
         handler.set_header("Connection", "Upgrade")
-        handler.set_header("Sec-WebSocket-Accept", WebSocketProtocol13.compute_accept_value(key))
+        handler.set_header("Sec-WebSocket-Accept", accept_value(key))
+        # As where the handshake is answered without Tornado.
+        handler.clear_header("Server")
+        handler.clear_header("Date")
         handler.finish()
         stream = handler.detach()
         try:

@@ -27,6 +27,10 @@ _UNSENT_BYTES = 16_384
 minutes of them, and nothing overtakes what is in it."""
 
 
+Source = IOStream | socket.socket
+"""What is taken over after the upgrade: a stream of Tornado, or a bare socket."""
+
+
 class TransportEvents(Protocol):
     """What a transport reports, on the loop and never from inside of a call."""
 
@@ -76,13 +80,16 @@ class Transport(Protocol):
 
 
 def adopt_socket(
-    stream: IOStream, events: TransportEvents, poller: Poller
+    source: Source, events: TransportEvents, poller: Poller
 ) -> tuple[Transport, bytes]:
     """Return the transport of a connection after its upgrade, and what was read ahead."""
+    if isinstance(source, socket.socket):
+        _tune(source)
+        return SocketTransport(source, events, poller), b""
+    stream = source
     if stream.closed():
         return SocketTransport(None, events, poller), b""
-    stream.set_nodelay(True)
-    stream.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
+    _tune(stream.socket)
     if not may_take_socket(stream):
         return StreamTransport(stream, events), b""
     try:
@@ -91,6 +98,12 @@ def adopt_socket(
         # Out of descriptors: on the stream a connection costs more, and is as good.
         return StreamTransport(stream, events), b""
     return SocketTransport(own, events, poller), ahead
+
+
+def _tune(connection: socket.socket) -> None:
+    """Have the kernel send small frames at once, and hold little."""
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
 
 
 class SocketTransport:

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Protocol
 
 import structlog
-from tornado.iostream import IOStream
 
 from skyeim_ws.conn.framing import (
     FrameReader,
@@ -21,7 +20,7 @@ from skyeim_ws.conn.framing import (
 )
 from skyeim_ws.conn.poller import Poller
 from skyeim_ws.conn.tcp_info import Traffic
-from skyeim_ws.conn.transport import adopt_socket
+from skyeim_ws.conn.transport import Source, adopt_socket
 from skyeim_ws.contract.codes import CloseCode
 from skyeim_ws.contract.texts import Phrase, Text
 
@@ -78,7 +77,7 @@ class Wire:
     )
 
     def __init__(
-        self, handler: WireHandler, stream: IOStream, poller: Poller, max_message_size: int
+        self, handler: WireHandler, source: Source, poller: Poller, max_message_size: int
     ) -> None:
         self._handler = handler
         self._reader: FrameReader | None = FrameReader(max_message_size)
@@ -92,7 +91,7 @@ class Wire:
         self._blocked = False
         self._paused = False
         self._pong: bytes | None = None
-        self._transport, self._ahead = adopt_socket(stream, self, poller)
+        self._transport, self._ahead = adopt_socket(source, self, poller)
 
     @property
     def blocked(self) -> bool:

@@ -277,6 +277,7 @@ async def gateway(
                 problems=readiness,
                 online=lambda: len(hub),
                 refuses=lambda: drain.idle,
+                spawn=tasks.spawn,
                 build=made,
             ),
             build_pushes=partial(http.pushes, publisher=publisher),

@@ -1,25 +1,27 @@
 """The HTTP servers of a gateway: its routes, its limits, TLS, and the ports for operators."""
 
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from socket import socket
+from typing import Any
 
 import structlog
 from prometheus_client import CollectorRegistry
 from tornado.httpserver import HTTPServer
-from tornado.iostream import IOStream
 from tornado.routing import Rule
 from tornado.web import url
 
 from skyeim_ws.config.tree import Config
 from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.context import ClientContext
+from skyeim_ws.conn.poller import Poller
 from skyeim_ws.conn.stats import Stats
 from skyeim_ws.conn.tornado_private import require_hooks
 from skyeim_ws.contract.texts import Language
-from skyeim_ws.gateway.listener import EdgeServer, Listener, bind
+from skyeim_ws.gateway.edge import EdgeServer
+from skyeim_ws.gateway.listener import Listener, bind
 from skyeim_ws.handler.archive_handler import (
     ConversationsHandler,
     MentionsHandler,
@@ -32,7 +34,7 @@ from skyeim_ws.handler.contact_handler import (
     MemberListHandler,
 )
 from skyeim_ws.handler.cors import CrossOrigin
-from skyeim_ws.handler.gate import Gate
+from skyeim_ws.handler.gate import Gate, Unknown
 from skyeim_ws.handler.health_handler import HealthHandler
 from skyeim_ws.handler.http_application import SOCKET_PATH, HttpApplication
 from skyeim_ws.handler.limits import CallLimit, CallsUnderWay, Handshakes, LoginLimit
@@ -45,6 +47,7 @@ from skyeim_ws.handler.message_handler import (
     ReadHandler,
     UnreadCountHandler,
 )
+from skyeim_ws.handler.prompt_upgrade import PromptUpgrade
 from skyeim_ws.handler.push_event_handler import (
     LegacyPushEventHandler,
     Pushers,
@@ -75,7 +78,7 @@ class Port:
 
     def take(self, application: HttpApplication, secured: ssl.SSLContext | None) -> None:
         """Serve the requests to come by this, and the connections to come with this TLS."""
-        self.server.take(application, application.gate)
+        self.server.take(application)
         for listener in self.listeners:
             listener.tls = secured
 
@@ -89,7 +92,7 @@ def application(
     config: Config,
     *,
     context: ClientContext[Client],
-    waiting: Handshakes[IOStream],
+    waiting: Handshakes[Unknown],
     publisher: EventPublisher,
     messages: Messages,
     members: Members,
@@ -100,12 +103,13 @@ def application(
     problems: Callable[[], list[str]],
     online: Callable[[], int],
     refuses: Callable[[], bool],
+    spawn: Callable[[Coroutine[Any, Any, None]], None],
     build: Mapping[str, str],
 ) -> HttpApplication:
     """Return the web application that users and services talk to.
 
-    No client may connect while `refuses` says so. `waiting` are the connections without a token.
-    Raises ImportError if Tornado lacks something that the connections need.
+    No client may connect while `refuses` says so. `waiting` are the connections without a token,
+    `spawn` runs a task. Raises ImportError if Tornado lacks something that the connections need.
     """
     require_hooks()
     secrets = config.auth.secrets
@@ -137,6 +141,7 @@ def application(
             (_V1 + r"/message/group/read", GroupReadHandler, marking),
         ],
         _gate(config, waiting, context.stats, context.clock),
+        PromptUpgrade(context, admission, spawn).take,
     )
 
 
@@ -145,13 +150,15 @@ def serve(
     config: Config,
     application: HttpApplication,
     listeners: Sequence[socket],
+    *,
     secured: ssl.SSLContext | None,
+    poller: Poller,
 ) -> Port:
     """Serve the application on bound sockets until the stack is closed."""
     patience = config.web_socket.handshake_timeout
     server = EdgeServer(
         application,
-        gate=application.gate,
+        poller=poller,
         # A body in pieces is cut by its handler, who can say so in JSON, before this is reached.
         max_body_size=2 * MAX_BODY_BYTES,
         # Tornado has one limit for both: sending a request's headers, and idling between two.
@@ -161,7 +168,13 @@ def serve(
     stack.push_async_callback(server.close_all_connections)
     started = []
     for bound in listeners:
-        listener = Listener(bound, server.handle_stream, application.gate.stats, secured)
+        listener = Listener(
+            bound,
+            server.handle_stream,
+            application.gate.stats,
+            secured,
+            plain=server.handle_socket if application.upgrade is not None else None,
+        )
         stack.callback(listener.close)
         started.append(listener)
     return Port(server, started)
@@ -222,7 +235,7 @@ def _page_routes(config: Config) -> list[Rule]:
 
 
 def _gate(
-    config: Config, waiting: Handshakes[IOStream], stats: Stats, clock: Callable[[], float]
+    config: Config, waiting: Handshakes[Unknown], stats: Stats, clock: Callable[[], float]
 ) -> Gate:
     ws = config.web_socket
     return Gate(

@@ -1,4 +1,4 @@
-"""Accepts connections, with as many descriptors as there are, and bounds those without a token."""
+"""Accepts connections, with as many descriptors as there are."""
 
 import asyncio
 import errno
@@ -12,21 +12,18 @@ from typing import Any
 import msgspec
 import structlog
 from tornado.concurrent import Future
-from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
 from tornado.iostream import IOStream, SSLIOStream, UnsatisfiableReadError
 from tornado.netutil import bind_sockets
 
 from skyeim_ws.conn.stats import Stats
-from skyeim_ws.conn.tornado_private import stream_of
 from skyeim_ws.contract.texts import Phrase, Text
 from skyeim_ws.handler.base import MAX_BODY_BYTES
-from skyeim_ws.handler.gate import Gate
+from skyeim_ws.handler.http_application import MAX_HEAD_BYTES
 
 log = structlog.get_logger()
 
-MAX_HEADER_BYTES = 16384
-MAX_BUFFER_BYTES = MAX_BODY_BYTES + MAX_HEADER_BYTES
+MAX_BUFFER_BYTES = MAX_BODY_BYTES + MAX_HEAD_BYTES
 
 _AT_ONCE = 128
 """Connections accepted in one turn of the loop: those that are here must not wait for a crowd."""
@@ -49,7 +46,7 @@ def _refusal(status: HTTPStatus, phrase: Phrase) -> bytes:
 
 
 _TOO_LARGE = _refusal(
-    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, Text.HEAD_TOO_LARGE(most=MAX_HEADER_BYTES)
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, Text.HEAD_TOO_LARGE(most=MAX_HEAD_BYTES)
 )
 _MALFORMED = _refusal(HTTPStatus.BAD_REQUEST, Text.BAD_REQUEST())
 
@@ -80,7 +77,7 @@ class _TellingStream(IOStream):
     def close(self, exc_info: Any = False) -> None:
         """Close, and answer first where a head is the reason."""
         # The line with the size of a chunk has a limit as well, but another one.
-        limit = f"{MAX_HEADER_BYTES} bytes"
+        limit = f"{MAX_HEAD_BYTES} bytes"
         too_large = isinstance(exc_info, UnsatisfiableReadError) and limit in str(exc_info)
         # It may be closed already: the peer is gone, and what it sent is still in the buffer.
         if too_large and not self.closed():
@@ -97,36 +94,11 @@ class _TellingTLSStream(_TellingStream, SSLIOStream):
     """The same with TLS."""
 
 
-class EdgeServer(HTTPServer):
-    """Serves HTTP, and knows which connections have not shown a token yet."""
+Take = Callable[[socket.socket, Any], None]
+"""What serves a connection, given with the peer's address."""
 
-    def initialize(self, application: Any, gate: Gate, **options: Any) -> None:  # type: ignore[override]
-        """Take the gate beside what Tornado wants."""
-        super().initialize(application, max_header_size=MAX_HEADER_BYTES, **options)
-        self._gate = gate
-
-    def take(self, application: Any, gate: Gate) -> None:
-        """Serve the requests to come by these, also on connections that are open."""
-        self.request_callback = application
-        self._gate = gate
-
-    def handle_stream(self, stream: IOStream, address: Any) -> None:
-        """Serve a connection; for it another one may have to go."""
-        peer = address[0] if isinstance(address, tuple) else ""
-        counted = "" if peer in self._gate.proxies else peer
-        gone = self._gate.handshakes.enter(stream, counted)
-        if gone is not None:
-            self._gate.stats.handshakes_dropped += 1
-            log.warning("handshake_dropped", waiting=len(self._gate.handshakes), remote=peer)
-            gone.close()
-        super().handle_stream(stream, address)
-
-    def on_close(self, server_conn: object) -> None:
-        """Note that the connection is closed, or a WebSocket by now."""
-        super().on_close(server_conn)
-        stream = stream_of(server_conn)
-        if stream is not None:
-            self._gate.handshakes.leave(stream)
+Plain = Callable[[socket.socket, Any, Take], None]
+"""The same without TLS; it may leave a connection to what comes with it, which makes a stream."""
 
 
 class Listener:
@@ -141,9 +113,12 @@ class Listener:
         serve: Callable[[IOStream, Any], None],
         stats: Stats,
         tls: ssl.SSLContext | None = None,
+        *,
+        plain: Plain | None = None,
     ) -> None:
         self._socket = listening
         self._serve = serve
+        self._plain = plain
         self._stats = stats
         self.tls = tls
         self._loop = IOLoop.current()
@@ -196,6 +171,13 @@ class Listener:
         self._timer = asyncio.get_running_loop().call_later(self._pause, self._accept_on)
 
     def _take(self, connection: socket.socket, address: Any) -> None:
+        if self.tls is None and self._plain is not None:
+            connection.setblocking(False)
+            self._plain(connection, address, self._take_stream)
+        else:
+            self._take_stream(connection, address)
+
+    def _take_stream(self, connection: socket.socket, address: Any) -> None:
         try:
             stream = self._stream(connection)
         except OSError:  # gone again, as in a scan of ports; an SSLError is one

@@ -2,16 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from socket import socket
 from typing import Protocol
-
-from tornado.iostream import IOStream
 
 from skyeim_ws.config.tree import Config
 from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.context import ClientContext
 from skyeim_ws.gateway import http
-from skyeim_ws.handler.gate import Gate
+from skyeim_ws.handler.gate import Gate, Unknown
 from skyeim_ws.handler.http_application import HttpApplication
 from skyeim_ws.handler.limits import Handshakes
 
@@ -20,7 +19,7 @@ class Build(Protocol):
     """Makes the web application of users anew."""
 
     def __call__(
-        self, config: Config, *, context: ClientContext[Client], waiting: Handshakes[IOStream]
+        self, config: Config, *, context: ClientContext[Client], waiting: Handshakes[Unknown]
     ) -> HttpApplication:
         """Return it; `waiting` are the connections without a token."""
 
@@ -44,12 +43,13 @@ class Ports:
     ) -> None:
         ws = config.web_socket
         self._build, self._build_pushes = build, build_pushes
-        self._waiting: Handshakes[IOStream] = Handshakes(ws.max_handshakes, ws.max_conns_per_ip)
+        self._waiting: Handshakes[Unknown] = Handshakes(ws.max_handshakes, ws.max_conns_per_ip)
         users = build(config, context=context, waiting=self._waiting)
         pushes = build_pushes(config, users.gate)
         self.gate = users.gate
-        self._users = http.serve(stack, config, users, listeners, http.tls(config))
-        self._pushes = http.serve(stack, config, pushes, push_listeners, None)
+        serve = partial(http.serve, stack, config, poller=context.poller)
+        self._users = serve(users, listeners, secured=http.tls(config))
+        self._pushes = serve(pushes, push_listeners, secured=None)
 
     def reload(self, config: Config, context: ClientContext[Client]) -> None:
         """Give these to the requests and connections to come; raises OSError as at the start.

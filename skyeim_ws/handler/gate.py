@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from tornado.httputil import HTTPServerRequest
-from tornado.iostream import IOStream
 from tornado.web import RequestHandler
 
 from skyeim_ws.conn.stats import Stats
@@ -15,13 +15,22 @@ from skyeim_ws.handler.limits import CallLimit, CallsUnderWay, Handshakes, Login
 from skyeim_ws.handler.remote import TrustedProxies
 
 
+class Unknown(Protocol):
+    """A connection whose caller has not shown a token."""
+
+    def __hash__(self) -> int: ...
+
+    def close(self) -> None:
+        """Close it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
     """Whom to believe, which pages may ask, how much one caller may do, and how to speak to it."""
 
     proxies: TrustedProxies
     cross_origin: CrossOrigin
-    handshakes: Handshakes[IOStream]
+    handshakes: Handshakes[Unknown]
     logins: LoginLimit
     calls: CallLimit
     calls_under_way: CallsUnderWay

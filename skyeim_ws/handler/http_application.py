@@ -1,7 +1,8 @@
 """What every request passes before its handler: its target's form, and its client's address."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
+from socket import socket
 from typing import Any
 
 import structlog
@@ -16,6 +17,8 @@ from skyeim_ws.handler.gate import Gate
 
 log = structlog.get_logger()
 
+MAX_HEAD_BYTES = 16384
+
 SOCKET_PATH = "/ws"
 PUSH_PATH = "/api/push"
 
@@ -29,9 +32,18 @@ class NotFoundHandler(JsonHandler):
 
 
 class HttpApplication(Application):
-    """The routes of one port, for clients that may be behind proxies."""
+    """The routes of one port, for clients that may be behind proxies.
 
-    def __init__(self, routes: Sequence[Any], gate: Gate) -> None:
+    `upgrade` makes a session of a connection at once, given with the peer's address, or reads
+    nothing of it and returns False. Raises OSError.
+    """
+
+    def __init__(
+        self,
+        routes: Sequence[Any],
+        gate: Gate,
+        upgrade: "Callable[[HttpApplication, socket, str], bool] | None" = None,
+    ) -> None:
         super().__init__(
             list(routes),
             default_handler_class=NotFoundHandler,
@@ -39,6 +51,7 @@ class HttpApplication(Application):
             gate=gate,
         )
         self.gate = gate
+        self.upgrade = upgrade
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:
         """Find the handler by the path alone, whatever form the target has."""

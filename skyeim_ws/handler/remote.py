@@ -1,6 +1,6 @@
 """Where a request comes from: its client's address, and the marks of a proxy or a browser."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from tornado.httputil import HTTPHeaders
@@ -24,7 +24,7 @@ class TrustedProxies:
         parsed = _address(address)
         return parsed is not None and any(parsed in network for network in self._networks)
 
-    def client_address(self, peer: str, headers: HTTPHeaders) -> str:
+    def client_address(self, peer: str, headers: Mapping[str, str]) -> str:
         """Return the address of the client behind the TCP peer.
 
         Each proxy adds to the end of X-Forwarded-For whom it has heard, so the entries are

@@ -4,10 +4,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Self
 
 import structlog
-from tornado.web import stream_request_body
+from tornado.httputil import HTTPServerRequest
+from tornado.web import Application, HTTPError, stream_request_body
 
 from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.context import ClientContext
@@ -19,12 +20,14 @@ from skyeim_ws.handler.base import (
     answer_error,
     answer_limited,
     authenticate,
+    bearer_token,
     fail,
     language_of,
 )
 from skyeim_ws.handler.cors import CrossOrigin
 from skyeim_ws.handler.gate import gate_of
 from skyeim_ws.handler.numbers import parse_number
+from skyeim_ws.handler.tokens import Identity, TokenError, verify
 from skyeim_ws.handler.upgrade import Refusal, refusal
 from skyeim_ws.logic.session_state import Session
 
@@ -66,31 +69,63 @@ class WSHandler(Client):
         if self.request.method not in allowed_methods(self):
             answer_error(self, HTTPStatus.METHOD_NOT_ALLOWED)
             return
-        session = self.session = Session()
-        device = self.get_query_argument("device", None)
-        resume = self.get_query_argument("resume", None, strip=False)
-        confirm = self.get_query_argument("confirm", None)
-        refused = refusal(self.request) or self._refusal(session, device, resume, confirm)
+        refused = refusal(self.request) or self._refusal()
         if refused is not None:
             for name, value in refused.headers.items():
                 self.set_header(name, value)
             fail(self, refused.status, int(refused.status), refused.phrase)
             return
-        gate = gate_of(self)
-        wait = gate.logins.wait(identity.user_id, gate.clock())
+        wait = self._wait(identity)
         if wait:
-            gate.stats.logins_limited += 1
+            gate_of(self).stats.logins_limited += 1
             answer_limited(self, HTTPStatus.TOO_MANY_REQUESTS, Text.LOGS_IN_TOO_OFTEN(), wait)
             return
-        self.language = language_of(self)
-        self.ledger.pongs_confirm = confirm is None
+        self._admit(identity)
         # Tornado wants the one word; others beside it are offers that nobody has to take.
         self.request.headers["Upgrade"] = "websocket"
+
+    @classmethod
+    def admitted(
+        cls,
+        request: HTTPServerRequest,
+        application: Application,
+        context: ClientContext[Client],
+        admission: Admission,
+    ) -> Self | None:
+        """Return the client of a request that `prepare` would let through, without an answer.
+
+        None if it would not: then nothing is noted of it, and it may be tried by Tornado. What it
+        makes of a handler for answering a request is not there.
+        """
+        client = cls.__new__(cls)
+        client.application, client.request = application, request
+        client.initialize(context, admission)
+        return client if client.admit() else None
+
+    def admit(self) -> bool:
+        """Note whose connection this will be, unless the request is to be refused."""
+        try:
+            identity = verify(bearer_token(self.request), self._admission.secrets)
+            refused = refusal(self.request) or self._refusal()
+        except (TokenError, HTTPError):  # the second for an argument that is not UTF-8
+            return False
+        if refused is not None or self._wait(identity):
+            return False
+        self._admit(identity)
+        return True
+
+    def _wait(self, identity: Identity) -> float:
+        gate = gate_of(self)
+        return gate.logins.wait(identity.user_id, gate.clock())
+
+    def _admit(self, identity: Identity) -> None:
+        """Note whose connection this will be."""
+        self.language = language_of(self)
         now = time.time()
         self.identify(
             user_id=identity.user_id,
             conn_id=new_conn_id(),
-            device=device or "",
+            device=self.get_query_argument("device", ""),
             connected_at=int(now),
             expires_at=self.context.clock() + identity.expires_at - now,
             remote=self.request.remote_ip or "",
@@ -124,9 +159,12 @@ class WSHandler(Client):
         """Answer what fails before the upgrade in JSON, as every other path does."""
         answer_error(self, status_code)
 
-    def _refusal(
-        self, session: Session, device: str | None, resume: str | None, confirm: str | None
-    ) -> Refusal | None:
+    def _refusal(self) -> Refusal | None:
+        """Return why the bearer of a good token may not connect, or None."""
+        session = self.session = Session()
+        device = self.get_query_argument("device", None)
+        resume = self.get_query_argument("resume", None, strip=False)
+        confirm = self.get_query_argument("confirm", None)
         if self._admission.refuses():
             again = {"Retry-After": str(_RETRY_SECONDS)}
             return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, Text.TAKES_NOBODY(), again)
@@ -141,6 +179,7 @@ class WSHandler(Client):
                 return Refusal(HTTPStatus.BAD_REQUEST, Text.RESUME())
         if confirm not in (None, "ack"):
             return Refusal(HTTPStatus.BAD_REQUEST, Text.CONFIRM())
+        self.ledger.pongs_confirm = confirm is None
         return None
 
     def _is_origin_allowed(self) -> bool:

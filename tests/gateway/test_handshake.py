@@ -25,7 +25,7 @@ from skyeim_ws.handler import tokens
 from skyeim_ws.ops import log_lines
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.raw import raw_user
-from tests.waiting import until
+from tests.waiting import DEADLINE, until
 from tests.world import SECRET, World
 
 OLD_SECRET = "the secret of last year, longer than 32 bytes"
@@ -300,6 +300,47 @@ async def test_frames_that_come_with_the_request_are_all_read(make_world: MakeWo
             await user.expect("pong")
 
 
+def handshake(world: World, user_id: int, query: str = "") -> bytes:
+    """Return a whole request, as clients write it."""
+    return (
+        f"GET /ws?token={world.token(user_id)}{query} HTTP/1.1\r\nHost: localhost\r\n"
+        "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    ).encode()
+
+
+async def answer_to(world: World, *pieces: bytes) -> list[str]:
+    """Write a request in pieces, each when the one before was read; return the answer's head.
+
+    In lower case, and without the time.
+    """
+    reader, writer = await asyncio.open_connection("127.0.0.1", world.port)
+    for piece in pieces:
+        writer.write(piece)
+        await world.get("/health")  # connections are looked at in the order of their coming
+    async with asyncio.timeout(DEADLINE):
+        head = await reader.readuntil(b"\r\n\r\n")
+    writer.close()
+    await writer.wait_closed()
+    lines = head.decode().lower().splitlines()
+    return [line for line in lines if not line.startswith("date:")]
+
+
+@pytest.mark.gen_test
+async def test_a_handshake_in_pieces_gets_the_same_answer(make_world: MakeWorld) -> None:
+    """One that comes as a whole is answered without Tornado, any other by it."""
+    async with make_world() as world:
+        whole = handshake(world, 1001)
+        at_once = await answer_to(world, whole)
+        in_pieces = await answer_to(world, whole[:20], whole[20:])
+        assert at_once == in_pieces
+        assert at_once[0] == "http/1.1 101 switching protocols"
+        refused = handshake(world, 1001, "&device=" + "d" * 65)
+        at_once = await answer_to(world, refused)
+        assert at_once == await answer_to(world, refused[:20], refused[20:])
+        assert at_once[0] == "http/1.1 400 bad request"
+
+
 @pytest.mark.gen_test
 async def test_a_connection_that_breaks_its_tls_is_gone_at_once(make_world: MakeWorld) -> None:
     certificate = TLS / "localhost-cert.pem"
@@ -310,11 +351,7 @@ async def test_a_connection_that_breaks_its_tls_is_gone_at_once(make_world: Make
         def upgrade() -> ssl.SSLSocket:
             plain = socket.create_connection(("127.0.0.1", world.port))
             secured = trust.wrap_socket(plain, server_hostname="localhost")
-            secured.sendall(
-                f"GET /ws?token={world.token(1001)} HTTP/1.1\r\nHost: localhost\r\n"
-                "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-                "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
-            )
+            secured.sendall(handshake(world, 1001))
             assert secured.recv(4_096).startswith(b"HTTP/1.1 101 ")
             return secured
 
