@@ -21,6 +21,7 @@ from bench import report
 from bench.chat import latency, private, rates
 from bench.connections import connect, idle
 from bench.fanout import fanout, fanout_burst, fanout_large, growth, workers
+from bench.huge import huge, huge_tls
 from bench.machine import describe, raise_descriptors
 from bench.plan import Plan, say
 from bench.results import Row
@@ -36,6 +37,8 @@ CASES: dict[str, Callable[[Plan], list[Row]]] = {
     "growth": growth,
     "workers": workers,
     "latency": latency,
+    "huge": huge,
+    "huge_tls": huge_tls,
 }
 
 RUNS, QUICK_RUNS = 5, 3
@@ -48,7 +51,8 @@ def main() -> int:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     raise_descriptors()
-    plan = Plan(arguments.runs or (QUICK_RUNS if arguments.quick else RUNS), arguments.quick)
+    runs = arguments.runs or (QUICK_RUNS if arguments.quick else RUNS)
+    plan = Plan(runs, arguments.quick, arguments.connections)
     machine, began = describe(), time.time()
     rows: list[Row] = []
     failed = []
@@ -86,6 +90,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="smaller numbers, for a look")
     parser.add_argument(
         "--runs", type=_positive, help=f"of each case; default {RUNS}, quick {QUICK_RUNS}"
+    )
+    parser.add_argument(
+        "--connections", type=_positive, help="of the case huge; default 100,000, quick 4,000"
     )
     parser.add_argument(
         "--out", type=Path, default=Path("bench-results"), help="folder; default %(default)s"

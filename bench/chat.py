@@ -129,7 +129,7 @@ def latency(plan: Plan) -> list[Row]:
         for number in rounds:
             sample, seen = paced.run(capacity / 2, seconds)
             costs.append(sample)
-            at = _quantiles(seen, **shares)
+            at = quantiles(seen, **shares)
             for name, value in at.items():
                 floor = at["p50"] if name == "p99" else None
                 found[name].append(Sample(value, floor))
@@ -166,7 +166,7 @@ def rates(plan: Plan) -> list[Row]:
                 least, _ = floor.at_rate("echo_at").run(rate, seconds)
                 sample = Sample(sample.value, least.value, sample.others)
                 found.setdefault(case, []).append(plan.tell(case, number, sample, UNIT))
-                for name, value in _quantiles(seen, p50=0.5, p99=0.99).items():
+                for name, value in quantiles(seen, p50=0.5, p99=0.99).items():
                     found.setdefault(f"{case} {name}", []).append(Sample(value))
     return [
         Row(case, UNIT, samples, "echo") if case in cases else Row(case, "ms", samples)
@@ -174,7 +174,7 @@ def rates(plan: Plan) -> list[Row]:
     ]
 
 
-def _quantiles(seen: Chat, **shares: float) -> dict[str, float]:
+def quantiles(seen: Chat, **shares: float) -> dict[str, float]:
     """Return latencies in milliseconds by the name of their share."""
     times = sorted(1e3 * latency for latency in seen.latencies)
     return {name: times[int(share * (len(times) - 1))] for name, share in shares.items()}

@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from bench.frames import PING, PONG, TEXT, Frame, client_frame, header, split
+from bench.frames import CLOSE, PING, PONG, TEXT, Frame, client_frame, header, split
 from bench.load import Crowd, events, receive
 
 _DIGITS = 12
@@ -199,6 +199,26 @@ class Chatters(Crowd):
                         raise ValueError(f"an idle connection was told {frame[1]!r}")
                     pings += 1
         return pings
+
+    def leave(self) -> float:
+        """Answer the close frames of a server that stops, until all are closed; return seconds."""
+        began = time.perf_counter()
+        while self._places:
+            for number, _ in events(self.epoll):
+                opened = self.sockets[self._places[number]]
+                try:
+                    frames, self.held[number] = split(self.held[number] + receive(opened))
+                except ConnectionError:
+                    self.epoll.unregister(number)
+                    del self._places[number]
+                    opened.close()
+                    continue
+                for opcode, payload in frames:
+                    if opcode == CLOSE:
+                        opened.sendall(client_frame(CLOSE, payload[:2]))
+        self.sockets.clear()
+        self.held.clear()
+        return time.perf_counter() - began
 
     def _look(
         self,

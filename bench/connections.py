@@ -56,17 +56,22 @@ class Target:
         self.settle(0)
 
     def settle(self, online: int) -> None:
-        """Wait until so many are online and no process of the server has anything left to do."""
-        deadline = time.monotonic() + _DEADLINE
+        """Wait until so many are online and the server has nothing left to do."""
         pids = [pid for name, some in self.pids.items() if name != "load" for pid in some]
-        quiet = 0
-        while quiet < _LOOKS or (self.server is not None and _online(self.port) != online):
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"the server has not settled in {_DEADLINE:g} s")
-            before = sum(map(cpu_seconds, pids))
-            time.sleep(_LOOK)
-            busy = (sum(map(cpu_seconds, pids)) - before) / _LOOK
-            quiet = quiet + 1 if busy < _SETTLED else 0
+        settle(pids, None if self.server is None else self.port, online)
+
+
+def settle(pids: Sequence[int], port: int | None, online: int) -> None:
+    """Wait until these processes have nothing left to do, and so many are online at the port."""
+    deadline = time.monotonic() + _DEADLINE
+    quiet = 0
+    while quiet < _LOOKS or (port is not None and _online(port) != online):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the server has not settled in {_DEADLINE:g} s")
+        before = sum(map(cpu_seconds, pids))
+        time.sleep(_LOOK)
+        busy = (sum(map(cpu_seconds, pids)) - before) / _LOOK
+        quiet = quiet + 1 if busy < _SETTLED else 0
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import socket
+import ssl
 
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
@@ -43,6 +44,31 @@ class Sends:
             pass
         accepted.sendall(_UPGRADE)
         return accepted
+
+
+class Secured:
+    """The floor of TLS: accepts connections and holds them, with nothing but `ssl`."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+
+    def listen(self) -> int:
+        """Return the port."""
+        port: int = self._listener.getsockname()[1]
+        return port
+
+    def serve(self, certificate: str, key: str) -> None:
+        """Answer each handshake, of TLS and of WebSocket; does not return."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        held = []
+        while True:
+            accepted, _ = self._listener.accept()
+            secured = context.wrap_socket(accepted, server_side=True)
+            while not secured.recv(_READ_BYTES).endswith(b"\r\n\r\n"):
+                pass
+            secured.sendall(_UPGRADE)
+            held.append(secured)
 
 
 class _Echo(WebSocketHandler):

@@ -7,6 +7,7 @@ drains its sockets changes what sending to them costs.
 import gc
 import select
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Iterator, Sequence
@@ -46,12 +47,21 @@ class Crowd:
         self._buffer = bytearray(_READ_BYTES)
         self._messages = 0
 
-    def connect(self, port: int, tokens: Sequence[str], opening: int) -> float:
+    def connect(
+        self,
+        port: int,
+        tokens: Sequence[str],
+        opening: int,
+        source: str = "127.0.0.1",
+        certificate: str = "",
+    ) -> float:
         """Open a connection for each token, each with so many opening frames; return seconds.
 
         The gateway opens with `connected`, once the session is set up; a floor opens with nothing.
+        With a `certificate` to trust, over TLS.
         """
         began = time.perf_counter()
+        tls = ssl.create_default_context(cafile=certificate) if certificate else None
         waiting = iter(tokens)
         pending: dict[int, tuple[socket.socket, bytes]] = {}
         poll = select.epoll()
@@ -59,7 +69,7 @@ class Crowd:
         with poll:
             while left:
                 while len(pending) < _CONNECTING and (token := next(waiting, None)) is not None:
-                    opened = _connect(port, token)
+                    opened = _connect(port, token, source, tls)
                     self.sockets.append(opened)
                     pending[opened.fileno()] = opened, b""
                     poll.register(opened.fileno(), select.EPOLLIN)
@@ -133,10 +143,12 @@ class Crowd:
             yield client_frame(TEXT, b'{"type":"group_chat","data":{%s}}' % data.encode())
 
 
-def _connect(port: int, token: str) -> socket.socket:
-    opened = socket.create_connection(("127.0.0.1", port), STALL)
-    opened.setblocking(False)
+def _connect(port: int, token: str, source: str, tls: ssl.SSLContext | None) -> socket.socket:
+    opened = socket.create_connection(("127.0.0.1", port), STALL, (source, 0))
     opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if tls is not None:
+        opened = tls.wrap_socket(opened, server_hostname="localhost")
+    opened.setblocking(False)
     opened.send(
         f"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\n"
         "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
@@ -173,7 +185,10 @@ def events(poll: select.epoll) -> list[tuple[int, int]]:
 
 def receive(opened: socket.socket) -> bytes:
     """Read what is there; raises ConnectionError if the server has closed."""
-    data = opened.recv(_READ_BYTES)
+    try:
+        data = opened.recv(_READ_BYTES)
+    except ssl.SSLWantReadError:  # a part of a record
+        return b""
     if not data:
         raise ConnectionError("the server has closed a connection")
     return data

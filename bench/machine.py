@@ -32,6 +32,20 @@ def descriptors() -> int:
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
+def most_connections() -> int:
+    """Return how many connections a process may hold."""
+    return descriptors() - SPARE_DESCRIPTORS
+
+
+def kernel_bytes() -> int:
+    """Return what the kernel has taken for itself: its objects, and the memory of TCP."""
+    meminfo = Path("/proc/meminfo").read_text()
+    [slab] = [int(line.split()[1]) for line in meminfo.splitlines() if line.startswith("Slab:")]
+    sockets = Path("/proc/net/sockstat").read_text()
+    [tcp] = [line.split() for line in sockets.splitlines() if line.startswith("TCP:")]
+    return 1024 * slab + int(tcp[tcp.index("mem") + 1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 def require_descriptors(connections: int) -> None:
     """Raise RuntimeError if a process cannot have so many connections."""
     needed = connections + SPARE_DESCRIPTORS

@@ -18,6 +18,8 @@ class Plan:
 
     runs: int
     quick: bool = False
+    connections: int | None = None
+    """Of the case `huge`, in place of its own number."""
 
     def size(self, full: int, quick: int) -> int:
         """Return the number for this plan."""

@@ -55,7 +55,7 @@ class Remote:
         self._pipe.close()
 
     def tell(self, method: str, *arguments: object) -> None:
-        """Call a method without waiting for it, as the last thing: it may never return."""
+        """Call a method without waiting for it; unless it never returns, ask for the `answer`."""
         self._pipe.send((method, arguments))
 
     def call(self, method: str, *arguments: object, timeout: float) -> Any:
@@ -64,6 +64,10 @@ class Remote:
         Raises TimeoutError, or RuntimeError with the text of what it raised.
         """
         self.tell(method, *arguments)
+        return self.answer(method, timeout)
+
+    def answer(self, method: str, timeout: float) -> Any:
+        """Return the result of a method that was called by `tell`; raises as `call` does."""
         if not self._pipe.poll(timeout):
             raise TimeoutError(f"{method} took longer than {timeout:g} s")
         try:

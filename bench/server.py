@@ -42,6 +42,8 @@ class Gateway:
     port: int
     secret: str
     pids: Mapping[str, Sequence[int]]
+    certificate: str = ""
+    """The file of whom to trust, if it speaks TLS."""
 
     def tokens(self, users: Iterable[int]) -> list[str]:
         """Return a token for each user."""
@@ -61,15 +63,26 @@ def gateway(
     workers: int = 1,
     ping_interval: float = NEVER,
     limited: bool = False,
+    tls: bool = False,
+    patience: float = 60.0,
+    more: str = "",
 ) -> Iterator[Gateway]:
     """Run a gateway, in a new folder, with these groups and friends in its database.
 
-    Where it is not `limited`, its clients may send as fast as they can.
+    Where it is not `limited`, its clients may send as fast as they can. `patience`: for so many
+    seconds after a ping a load may be busy elsewhere. `more` is YAML for the end of the
+    configuration.
     """
     with tempfile.TemporaryDirectory(prefix="skyeim-bench-") as name:
         folder = Path(name)
         secret = secrets.token_hex(32)
-        (folder / "ws.yaml").write_text(_config(folder, secret, workers, ping_interval, limited))
+        pings = ping_interval, ping_interval + patience
+        config = _config(folder, secret, workers, pings, limited)
+        certificate = ""
+        if tls:
+            certificate, key = certify(folder)
+            config += f'CertFile: "{certificate}"\nKeyFile: "{key}"\n'
+        (folder / "ws.yaml").write_text(config + more)
         asyncio.run(seed(str(folder / "skyeim.db"), groups or {}, friends))
         with (folder / "output").open("wb") as output:
             process = subprocess.Popen(
@@ -86,9 +99,20 @@ def gateway(
         try:
             port = _wait_for_port(process, folder / "output")
             started = _processes(process.pid)
-            yield Gateway(port, secret, started)
+            yield Gateway(port, secret, started, certificate)
         finally:
             _end(process, [pid for pids in started.values() for pid in pids])
+
+
+def certify(folder: Path) -> tuple[str, str]:
+    """Make a certificate for localhost and its key; return their files."""
+    certificate, key = str(folder / "cert.pem"), str(folder / "key.pem")
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
+    command += " -subj /CN=localhost -addext subjectAltName=DNS:localhost"
+    subprocess.run(
+        [*command.split(), "-keyout", key, "-out", certificate], check=True, capture_output=True
+    )
+    return certificate, key
 
 
 def resident_bytes(pid: int) -> int:
@@ -99,7 +123,9 @@ def resident_bytes(pid: int) -> int:
     raise ValueError("smaps_rollup has no Rss")
 
 
-def _config(folder: Path, secret: str, workers: int, ping_interval: float, limited: bool) -> str:
+def _config(
+    folder: Path, secret: str, workers: int, pings: tuple[float, float], limited: bool
+) -> str:
     # A production mode and its log; only what would limit the load is out of the way.
     return f"""
 Name: bench
@@ -116,8 +142,8 @@ WebSocket:
   LoginBurst: 0
   MaxConnsPerIp: 0
   CallRate: 0
-  PingInterval: {ping_interval:.1f}
-  PongTimeout: {ping_interval + 60:.1f}
+  PingInterval: {pings[0]:.1f}
+  PongTimeout: {pings[1]:.1f}
 Log: {{Encoding: json, Level: info}}
 """
 

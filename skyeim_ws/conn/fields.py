@@ -67,8 +67,8 @@ class ClientFields:
         self.stats = stats
         self.flusher = flusher
         self.close_timeout = limits.close_timeout
-        # The socket's own `send`, while the session is open, nothing waits to be written and no
-        # TLS is on; else None.
+        # The socket's own `send`, while the session is open and nothing waits to be written; else
+        # None.
         self.direct: Callable[[bytes], int] | None = None
         self.outbox = Outbox(limits.send_queue_size, limits.send_queue_bytes)
         self.ledger = Ledger(limits.ledger_size)

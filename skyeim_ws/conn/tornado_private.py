@@ -11,7 +11,8 @@ from typing import cast
 import tornado.util
 from tornado import version
 from tornado.concurrent import Future
-from tornado.iostream import IOStream, SSLIOStream
+from tornado.ioloop import IOLoop
+from tornado.iostream import IOStream
 from tornado.web import HTTPError
 from tornado.websocket import WebSocketHandler, WebSocketProtocol, WebSocketProtocol13
 
@@ -76,8 +77,12 @@ class Upgrade:
         # As where the handshake is answered without Tornado.
         handler.clear_header("Server")
         handler.clear_header("Date")
-        handler.finish()
+        answered = handler.finish()
         stream = handler.detach()
+        if not answered.done():
+            # So early only a peer that sends requests and reads no answers fills the buffer.
+            stream.close()
+            return
         try:
             await self._opened(stream)
         except BaseException:
@@ -103,26 +108,32 @@ def stream_of(connection: object) -> IOStream | None:
     return stream if isinstance(stream, IOStream) else None
 
 
-def may_take_socket(stream: IOStream) -> bool:
-    """Return whether the stream is no more than its socket, and nothing waits to be written."""
-    plain = not isinstance(stream, SSLIOStream) and not stream.writing()
-    return plain and isinstance(getattr(stream, "socket", None), socket.socket)
+class _NoSocket:
+    """What a stream has in place of the socket that was taken from it."""
+
+    def fileno(self) -> int:
+        """Return what is no descriptor."""
+        return -1
+
+    def close(self) -> None:
+        """Do nothing."""
 
 
 def take_socket(stream: IOStream) -> tuple[socket.socket | None, bytes]:
     """Return the socket of a stream, and what it has read ahead; None if it is closed.
 
-    A stream has no way to let go of its socket. So the socket is duplicated, and the stream closed
-    under a read that waits. Whoever cannot have the socket reads from the stream; see `Upgrade`
-    for what that costs. Raises OSError if there is no descriptor left; the stream is whole then.
+    A stream has no way to let go of its socket, but for `start_tls`, which does the same. Nothing
+    may wait to be written.
     """
-    own: socket.socket | None = stream.socket.dup()
+    if stream.closed():
+        return None, b""
     reading = cast("Future[bytes]", stream.read_bytes(stream.max_buffer_size, partial=True))
     ahead = reading.result() if reading.done() and not reading.exception() else b""
     reading.add_done_callback(lambda future: future.exception())  # it is closed under it
-    # Now the stream takes its own descriptor off the loop, and closes it.
-    if stream.closed() and own is not None:
-        own.close()
-        own = None
+    if stream.closed():
+        return None, ahead
+    own = stream.socket
+    IOLoop.current().remove_handler(own)
+    stream.socket = cast(socket.socket, _NoSocket())
     stream.close()
     return own, ahead

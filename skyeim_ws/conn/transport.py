@@ -1,26 +1,28 @@
-"""The bytes of an upgraded connection: from and to its socket, or Tornado's stream where TLS is on.
+"""The bytes of an upgraded connection, from and to its socket, with TLS as without.
 
 Tornado keeps a stream, a task and a future for a connection that waits to be read, and resumes a
-chain of coroutines for each read; a callback of the loop on the bare socket costs half the memory
-and a third of the time.
+chain of coroutines for each read; a callback of the poller on the socket itself costs half the
+memory and a third of the time.
 """
 
-import asyncio
 import select
 import socket
+import ssl
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol, cast
+from typing import Protocol
 
-from tornado.concurrent import Future
-from tornado.iostream import IOStream, StreamClosedError
+from tornado.iostream import IOStream
 
 from skyeim_ws.conn.poller import Poller
 from skyeim_ws.conn.tcp_info import Traffic, traffic
-from skyeim_ws.conn.tornado_private import may_take_socket, take_socket
+from skyeim_ws.conn.tornado_private import take_socket
 
 READ_BYTES = 16384
-"""What is read at a time: a peer that always has data waiting must not starve the others."""
+"""What is read at a time: a peer that always has data waiting must not starve the others.
+
+No less than a record of TLS has: what OpenSSL kept of one would be seen by no epoll.
+"""
 
 _UNSENT_BYTES = 16_384
 """What the kernel takes beyond what it has sent. Its buffer would hold megabytes for a slow reader,
@@ -47,67 +49,25 @@ class TransportEvents(Protocol):
         """Note that the connection is gone."""
 
 
-class Transport(Protocol):
-    """Reads when it is told to; writes at once what the kernel takes, and keeps the rest."""
-
-    traffic: Traffic | None
-    """What has passed, once it is closed; None for a stream that was closed by the other side."""
-
-    @property
-    def direct(self) -> Callable[[bytes], int] | None:
-        """The socket's own `send`, if it may be used while nothing waits to be written."""
-
-    def start(self) -> None:
-        """Begin to read."""
-
-    def pause(self) -> None:
-        """Read nothing until `resume`; what is being read already may still be reported."""
-
-    def resume(self) -> None:
-        """Read again."""
-
-    def write(self, data: bytes | memoryview) -> bool:
-        """Write, behind what waits; False if some of it has to wait, then `drained` follows.
-
-        To a connection that is gone nothing is written: `lost` follows, or has been told.
-        """
-
-    def finish(self) -> None:
-        """Tell the peer that nothing follows, and go on reading; nothing may wait."""
-
-    def close(self) -> None:
-        """Close at once; what waits is dropped."""
+_NOTHING_YET = (BlockingIOError, InterruptedError, ssl.SSLWantReadError)
+_NO_ROOM = (BlockingIOError, InterruptedError, ssl.SSLWantWriteError)
+"""What TLS wants the other way round, to answer a change of keys while the peer takes nothing, is
+not waited for: such a connection is lost."""
 
 
 def adopt_socket(
     source: Source, events: TransportEvents, poller: Poller
-) -> tuple[Transport, bytes]:
+) -> tuple["Transport", bytes]:
     """Return the transport of a connection after its upgrade, and what was read ahead."""
-    if isinstance(source, socket.socket):
-        _tune(source)
-        return SocketTransport(source, events, poller), b""
-    stream = source
-    if stream.closed():
-        return SocketTransport(None, events, poller), b""
-    _tune(stream.socket)
-    if not may_take_socket(stream):
-        return StreamTransport(stream, events), b""
-    try:
-        own, ahead = take_socket(stream)
-    except OSError:
-        # Out of descriptors: on the stream a connection costs more, and is as good.
-        return StreamTransport(stream, events), b""
-    return SocketTransport(own, events, poller), ahead
+    own, ahead = (source, b"") if isinstance(source, socket.socket) else take_socket(source)
+    return Transport(own, events, poller), ahead
 
 
-def _tune(connection: socket.socket) -> None:
-    """Have the kernel send small frames at once, and hold little."""
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
+class Transport:
+    """Reads when it is told to; writes at once what the kernel takes, and keeps the rest.
 
-
-class SocketTransport:
-    """A plain socket; None if it was gone before."""
+    The socket is plain or of `ssl`; None if it was gone before.
+    """
 
     __slots__ = ("_events", "_poller", "_reading", "_socket", "_waiting", "traffic")
 
@@ -115,16 +75,18 @@ class SocketTransport:
         self._events = events
         self._poller = poller
         self._socket = own
+        # What has passed, once it is closed.
         self.traffic: Traffic | None = None
         self._reading = False
         # What the kernel has not taken yet; None while there is nothing, as there seldom is.
         self._waiting: bytearray | None = None
         if own is not None:
-            own.setblocking(False)
+            own.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            own.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
 
     @property
     def direct(self) -> Callable[[bytes], int] | None:
-        """The socket's own `send`."""
+        """The socket's own `send`, which may be used while nothing waits to be written."""
         return None if self._socket is None else self._socket.send
 
     def start(self) -> None:
@@ -145,7 +107,10 @@ class SocketTransport:
         self._watch()
 
     def write(self, data: bytes | memoryview) -> bool:
-        """Write, behind what waits; False if some of it has to wait."""
+        """Write, behind what waits; False if some of it has to wait, then `drained` follows.
+
+        To a connection that is gone nothing is written: `lost` follows, or has been told.
+        """
         if self._socket is None:
             return True
         if self._waiting is not None:
@@ -159,13 +124,14 @@ class SocketTransport:
         return False
 
     def finish(self) -> None:
-        """Shut the write side down."""
+        """Tell the peer that nothing follows, and go on reading; nothing may wait."""
         if self._socket is not None:
             with suppress(OSError):  # gone: `lost` follows
-                self._socket.shutdown(socket.SHUT_WR)
+                # Of TCP alone: the method of TLS would end the reading too.
+                socket.socket.shutdown(self._socket, socket.SHUT_WR)
 
     def close(self) -> None:
-        """Close at once."""
+        """Close at once; what waits is dropped."""
         own, self._socket = self._socket, None
         self._waiting = None
         if own is not None:
@@ -177,7 +143,7 @@ class SocketTransport:
         """Return how much the kernel has taken; None if the connection is gone."""
         try:
             return own.send(data)
-        except (BlockingIOError, InterruptedError):
+        except _NO_ROOM:
             return 0
         except OSError:
             self._lose()
@@ -207,7 +173,7 @@ class SocketTransport:
             return
         try:
             data = self._socket.recv(READ_BYTES)
-        except (BlockingIOError, InterruptedError):
+        except _NOTHING_YET:
             return
         except OSError:
             data = b""
@@ -228,78 +194,3 @@ class SocketTransport:
             self._waiting = None
             self._watch()
             self._events.drained()
-
-
-class StreamTransport:
-    """A stream of Tornado, for TLS."""
-
-    __slots__ = ("_events", "_reading", "_resumed", "_stream", "traffic")
-
-    direct = None
-
-    def __init__(self, stream: IOStream, events: TransportEvents) -> None:
-        self._events = events
-        self._stream = stream
-        self.traffic: Traffic | None = None
-        self._reading: asyncio.Task[None] | None = None
-        self._resumed: asyncio.Event | None = None
-
-    def start(self) -> None:
-        """Begin to read."""
-        self._reading = asyncio.get_running_loop().create_task(self._read())
-
-    def pause(self) -> None:
-        """Read nothing until `resume`, but for what is being read."""
-        if self._resumed is None:
-            self._resumed = asyncio.Event()
-
-    def resume(self) -> None:
-        """Read again."""
-        if self._resumed is not None:
-            self._resumed.set()
-            self._resumed = None
-
-    def write(self, data: bytes | memoryview) -> bool:
-        """Write, behind what waits; False if some of it has to wait."""
-        try:
-            future = self._stream.write(data)
-        except StreamClosedError:
-            return True
-        if future.done():
-            return True
-        future.add_done_callback(self._written)
-        return False
-
-    def finish(self) -> None:
-        """Shut the write side of TCP down: TLS itself cannot end one side and read on."""
-        if not self._stream.closed():
-            with suppress(OSError):
-                # Not by its own method: that would make a bare socket of it, and we read on.
-                socket.socket.shutdown(self._stream.socket, socket.SHUT_WR)
-
-    def close(self) -> None:
-        """Close at once."""
-        if not self._stream.closed():
-            self.traffic = traffic(self._stream.socket)
-        self._stream.close()
-        if self._reading is not None and self._reading is not asyncio.current_task():
-            self._reading.cancel()
-
-    async def _read(self) -> None:
-        try:
-            while True:
-                if self._resumed is not None:
-                    await self._resumed.wait()
-                # The method returns a future, though its type says less.
-                reading = cast("Future[bytes]", self._stream.read_bytes(READ_BYTES, partial=True))
-                if reading.done():
-                    await asyncio.sleep(0)
-                self._events.received(await reading)
-        except OSError:  # closed, or broken in the middle of a TLS record
-            self._events.lost()
-
-    def _written(self, future: "Future[None]") -> None:
-        if not future.cancelled() and future.exception() is None:
-            self._events.taken()
-            if not self._stream.writing():
-                self._events.drained()

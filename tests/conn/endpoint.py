@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, cast
@@ -43,7 +44,6 @@ class CountedSocket(socket.socket):
         super().__init__(*args, **kwargs)
         self.refusals = 0
         self.sizes: list[int] = []
-        self.duplicate: CountedSocket | None = None
 
     def send(self, *args: Any) -> int:
         if self.refusals:
@@ -51,10 +51,6 @@ class CountedSocket(socket.socket):
             raise BlockingIOError
         self.sizes.append(super().send(*args))
         return self.sizes[-1]
-
-    def dup(self) -> "CountedSocket":
-        self.duplicate = super().dup()
-        return self.duplicate
 
 
 class Notes:
@@ -112,7 +108,12 @@ class Endpoint:
     """A server of connections, and the way to connect to it."""
 
     def __init__(
-        self, stack: AsyncExitStack, context: ClientContext[Client], notes: Notes, counted: bool
+        self,
+        stack: AsyncExitStack,
+        context: ClientContext[Client],
+        notes: Notes,
+        counted: bool,
+        tls: ssl.SSLContext | None,
     ) -> None:
         self.context = context
         self.notes = notes
@@ -122,7 +123,8 @@ class Endpoint:
         listeners = bind_sockets(0, "127.0.0.1")
         self._port = listeners[0].getsockname()[1]
         server = HTTPServer(
-            Application([(r"/ws", Admitted, {"context": context, "counted": counted})])
+            Application([(r"/ws", Admitted, {"context": context, "counted": counted})]),
+            ssl_options=tls,
         )
         server.add_sockets(listeners)
         stack.push_async_callback(server.close_all_connections)
@@ -130,8 +132,7 @@ class Endpoint:
 
     def counted(self, client: Client) -> CountedSocket:
         """Count what the connection sends from now on; of an endpoint that does so."""
-        counted = self.notes.sockets[client.user_id].duplicate
-        assert counted is not None
+        counted = self.notes.sockets[client.user_id]
         counted.sizes.clear()
         return counted
 
@@ -146,20 +147,26 @@ class Endpoint:
         assert client is not None
         return user, client
 
+    async def dial_tls(self, user_id: int, trust: ssl.SSLContext) -> tuple[RawUser, Client]:
+        """Connect to an endpoint with TLS; return both ends."""
+        connection = await self._connect(4_096)
+        reader, writer = await asyncio.open_connection(
+            sock=connection, ssl=trust, server_hostname="localhost", limit=4_096
+        )
+        user = RawUser(reader, writer)
+        self._stack.push_async_callback(user.cut)
+        writer.write(_upgrade(user_id))
+        await reader.readuntil(b"\r\n\r\n")
+        await until(lambda: user_id in self.hub)
+        client = self.hub.get(user_id)
+        assert client is not None
+        return user, client
+
     async def upgrade(self, user_id: int, receive_buffer: int = 0) -> socket.socket:
         """Connect and return the bare socket, when the session is open."""
         loop = asyncio.get_running_loop()
-        connection = socket.socket()
-        if receive_buffer:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        connection.setblocking(False)
-        await loop.sock_connect(connection, ("127.0.0.1", self._port))
-        request = (
-            f"GET /ws?user={user_id} HTTP/1.1\r\nHost: localhost\r\n"
-            "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-            "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-        )
-        await loop.sock_sendall(connection, request.encode())
+        connection = await self._connect(receive_buffer)
+        await loop.sock_sendall(connection, _upgrade(user_id))
         head = b""
         while not head.endswith(b"\r\n\r\n"):
             head += await loop.sock_recv(connection, 1)
@@ -167,10 +174,30 @@ class Endpoint:
         await until(lambda: user_id in self.hub)
         return connection
 
+    async def _connect(self, receive_buffer: int) -> socket.socket:
+        connection = socket.socket()
+        if receive_buffer:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        connection.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", self._port))
+        return connection
+
+
+def _upgrade(user_id: int) -> bytes:
+    return (
+        f"GET /ws?user={user_id} HTTP/1.1\r\nHost: localhost\r\n"
+        "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    ).encode()
+
 
 @asynccontextmanager
 async def endpoint(
-    clock: Any = None, *, counted: bool = False, **limits: Any
+    clock: Any = None,
+    *,
+    counted: bool = False,
+    tls: ssl.SSLContext | None = None,
+    **limits: Any,
 ) -> AsyncIterator[Endpoint]:
     """Serve connections with these limits; the time is the loop's, unless a clock is given.
 
@@ -189,7 +216,7 @@ async def endpoint(
         clock=clock or loop.time,
     )
     async with AsyncExitStack() as stack:
-        yield Endpoint(stack, context, notes, counted)
+        yield Endpoint(stack, context, notes, counted, tls)
 
 
 def delivery(number: int, size: int = 5) -> Delivery:

@@ -175,26 +175,6 @@ async def test_out_of_descriptors_accepting_pauses_and_goes_on(make_world: MakeW
         ]
 
 
-@pytest.mark.gen_test
-async def test_the_last_descriptor_is_enough_for_a_session(
-    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Taking a connection over needs a second one; without it the session is as good."""
-
-    def exhausted(_: socket.socket) -> socket.socket:
-        raise OSError(24, "Too many open files")
-
-    async with make_world() as world:
-        with monkeypatch.context() as patch:
-            patch.setattr(socket.socket, "dup", exhausted)
-            alice = await world.login(1001)
-        bob = await world.login(1002)
-        await alice.chat(1002, "x" * 16_000)
-        await bob.expect("chat")
-        await bob.chat(1001, "hello")
-        await alice.expect("chat", content="hello")
-
-
 # Users who come too often.
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from skyeim_ws.conn.client import Client
-from skyeim_ws.conn.transport import SocketTransport
+from skyeim_ws.conn.transport import Transport
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.raw import raw_user
 from tests.world import User
@@ -43,15 +43,15 @@ class Held:
 def not_taken(patch: pytest.MonkeyPatch) -> list[int]:
     """Note the size of each write of which the kernel does not take all at once."""
     sizes: list[int] = []
-    write = SocketTransport.write
+    write = Transport.write
 
-    def noted(transport: SocketTransport, data: bytes | memoryview) -> bool:
+    def noted(transport: Transport, data: bytes | memoryview) -> bool:
         done = write(transport, data)
         if not done:
             sizes.append(len(data))
         return done
 
-    patch.setattr(SocketTransport, "write", noted)
+    patch.setattr(Transport, "write", noted)
     return sizes
 
 
