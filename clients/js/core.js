@@ -56,7 +56,7 @@ export class Core {
       },
     );
     for (const [groupId, seq] of Object.entries(state.groups ?? {})) {
-      this.#groups.follow(groupId, seq);
+      this.#groups.follow(groupId, seq, state.groupIds?.[groupId]);
     }
     for (const { type, data } of state.pending ?? []) this.#keep(type, data);
   }
@@ -77,6 +77,7 @@ export class Core {
     return {
       ...(newestId === undefined ? {} : { resume: newestId }),
       groups: this.#groups.positions(),
+      groupIds: this.#groups.newestIds(),
       pending: this.#outbox.pending(),
     };
   }
@@ -156,7 +157,7 @@ export class Core {
         this.#show(this.#inbox.take(data, now));
         break;
       case "group_chat":
-        this.#showGroup(this.#groups.take(data.groupId, data.seq, data));
+        this.#showGroup(this.#groups.take(data.groupId, data.seq, data.id, data));
         break;
       case "group_behind":
         this.#groups.behind(data.groupId, data.seq);
@@ -213,7 +214,7 @@ export class Core {
     this.#emit("sent", result);
     this.#effect("settle", { msgId, result });
     // Our own messages count as well; those of others may have waited for this one.
-    if (seq !== undefined) this.#showGroup(this.#groups.take(entry.data.groupId, seq));
+    if (seq !== undefined) this.#showGroup(this.#groups.take(entry.data.groupId, seq, id));
   }
 
   #error(data, now) {

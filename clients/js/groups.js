@@ -14,11 +14,14 @@ export class Groups {
   }
 
   /** Keep up with a group from this seq on: everything above it is wanted. */
-  follow(groupId, seq) {
+  follow(groupId, seq, id = 0) {
     if (!this.#groups.has(groupId)) {
       this.#groups.set(groupId, {
         groupId,
         seq,
+        id, // of the newest that has come; 0 while none is known
+        floor: 0, // what has come before the counter of the group was set back: up to this id
+        anew: null, // the server has said that it counts anew behind this seq
         held: new Map(),
         wanted: true,
         asking: false,
@@ -38,32 +41,48 @@ export class Groups {
     return Object.fromEntries([...this.#groups.values()].map(({ groupId, seq }) => [groupId, seq]));
   }
 
+  /** Return `{groupId: id}`: the newest message that has come of a group, as far as known. */
+  newestIds() {
+    const known = [...this.#groups.values()].filter(({ id }) => id);
+    return Object.fromEntries(known.map(({ groupId, id }) => [groupId, id]));
+  }
+
   /** A connection begins: whatever was said meanwhile is missing. */
   connected() {
     for (const group of this.#groups.values()) group.wanted = true;
   }
 
-  /** Take a live message, or the seq of one of our own; return the messages to show, in order. */
-  take(groupId, seq, message = null) {
+  /** Take a live message, or seq and id of one of our own; return what to show, in order. */
+  take(groupId, seq, id, message = null) {
     const group = this.#groups.get(groupId);
     if (!group) {
       // Nothing is known of the group: it begins with what comes first.
-      this.follow(groupId, seq);
+      this.follow(groupId, seq, id);
       this.#groups.get(groupId).wanted = false;
       return message ? [message] : [];
     }
-    if (seq <= group.seq) return [];
+    if (seq <= group.seq) {
+      // A duplicate, or the counter of the group was set back.
+      const newer = group.id > 0 && id > group.id;
+      if (!newer && seq - 1 !== group.anew) return [];
+      // With a database from a backup ids begin again as well; then nothing old is left there.
+      if (!newer) group.id = 0;
+      Object.assign(group, { seq: seq - 1, floor: group.id, anew: null });
+      group.held.clear();
+    } else if (id > 0 && id <= group.floor) return [];
     if (group.held.size < HELD) group.held.set(seq, message);
     const found = this.#advance(group);
+    if (!message) group.id = Math.max(group.id, id);
     if (group.held.size) group.wanted = true;
     return found;
   }
 
-  /** Messages up to `seq` were left out. */
+  /** Messages up to `seq` were left out; or, if more have come, it counts anew. */
   behind(groupId, seq) {
     const group = this.#groups.get(groupId);
     if (!group) this.follow(groupId, Math.max(0, seq - 1));
     else if (group.seq < seq) group.wanted = true;
+    else group.anew = seq;
   }
 
   /** Return the groups to ask for now, as `{groupId, seq}`; each is asked for once at a time. */
@@ -103,7 +122,9 @@ export class Groups {
     group.asking = false;
     group.failures = 0;
     for (const message of list) {
-      if (message.seq > group.seq) group.held.set(message.seq, message);
+      if (message.seq > group.seq && message.id > group.floor) {
+        group.held.set(message.seq, message);
+      }
     }
     const found = this.#advance(group);
     // What a gap hides may be late by a moment. If it is not there a second later, it never was.
@@ -137,7 +158,9 @@ export class Groups {
       group.seq += 1;
       const message = group.held.get(group.seq);
       group.held.delete(group.seq);
-      if (message) found.push(message);
+      if (!message) continue;
+      group.id = Math.max(group.id, message.id);
+      found.push(message);
     }
     for (const seq of group.held.keys()) if (seq <= group.seq) group.held.delete(seq);
     return found;

@@ -56,8 +56,9 @@ class Core:
         self._groups = Groups(lambda failures: backoff(failures, settings.random))
         self._talk = Talk()
         self._marks = Marks()
+        newest_ids = state.get("groupIds", {})
         for group_id, seq in state.get("groups", {}).items():
-            self._groups.follow(group_id, seq)
+            self._groups.follow(group_id, seq, newest_ids.get(group_id, 0))
         for kept in state.get("pending", ()):
             self._keep(kept["type"], kept["data"])
 
@@ -85,8 +86,8 @@ class Core:
     def snapshot(self) -> dict[str, Any]:
         """Return what to pass as `state` to go on after a restart."""
         resume = {} if self._inbox.newest_id is None else {"resume": self._inbox.newest_id}
-        groups, pending = self._groups.positions(), self._outbox.pending()
-        return resume | {"groups": groups, "pending": pending}
+        groups = {"groups": self._groups.positions(), "groupIds": self._groups.newest_ids()}
+        return resume | groups | {"pending": self._outbox.pending()}
 
     # The connection
 
@@ -164,7 +165,8 @@ class Core:
                 self._show(self._inbox.take(Message.of(data), now))
             case "group_chat":
                 message = Message.of(data)
-                self._show_group(self._groups.take(message.group_id, message.seq, message))
+                taken = self._groups.take(message.group_id, message.seq, message.id, message)
+                self._show_group(taken)
             case "group_behind":
                 self._groups.behind(data["groupId"], data["seq"])
             case "offline_messages":
@@ -212,7 +214,7 @@ class Core:
         self._effects.append(Settle(msg_id, sent))
         # Our own messages count as well; those of others may have waited for this one.
         if sent.seq:
-            self._show_group(self._groups.take(entry.data["groupId"], sent.seq))
+            self._show_group(self._groups.take(entry.data["groupId"], sent.seq, sent.id))
 
     def _error(self, data: dict[str, Any], now: float) -> None:
         code = data.get("code", 0)

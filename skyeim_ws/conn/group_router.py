@@ -10,7 +10,8 @@ import structlog
 
 from skyeim_ws.conn import group_trace
 from skyeim_ws.conn.hub import Hub
-from skyeim_ws.conn.seq_order import SeqOrder
+from skyeim_ws.conn.messages import hint_frames
+from skyeim_ws.conn.seq_order import SeqOrder, Verdict
 from skyeim_ws.conn.stats import Stats
 
 log = structlog.get_logger()
@@ -37,8 +38,11 @@ class MemberSource(Protocol):
         """
 
 
-NewestSeq = Callable[[str, int], Awaitable[int | None]]
-"""Of a group, as this user may see it: the largest seq that is stored, None if that is unknown."""
+StoredFrom = Callable[[str, int, int], Awaitable[Sequence[tuple[int, int]] | None]]
+"""Of a group, as this user may see it: what is stored at this seq and above, as seq and id.
+
+Ascending, and not all if that is much; None if it is unknown.
+"""
 
 
 class GroupFrame(msgspec.Struct, frozen=True):
@@ -53,6 +57,10 @@ class GroupFrame(msgspec.Struct, frozen=True):
     """Whether it may be shed; such a frame is forwarded only if its sender is a member."""
     except_ids: frozenset[int] = frozenset()
     """Members who get no copy: they are told otherwise."""
+    id: int = 0
+    """The id of the message, which grows also where the counter of the group was set back."""
+    repeat: bool = False
+    """Whether its sender has sent it before, so that it may come again here."""
 
 
 class _Group:
@@ -82,7 +90,7 @@ class GroupRouter:
         self,
         hub: Hub,
         source: MemberSource,
-        newest_seq: NewestSeq,
+        stored_from: StoredFrom,
         stats: Stats,
         *,
         queue_size: int,
@@ -91,11 +99,10 @@ class GroupRouter:
     ) -> None:
         self._hub = hub
         self._source = source
-        self._newest_seq = newest_seq
+        self._stored_from = stored_from
         self._stats = stats
         self._queue_size = queue_size
         self._max_groups = max_groups
-        self._max_jump = max_jump
         self._groups: dict[str, _Group] = {}
         # Messages stored by other nodes come over the bus and may overtake, or be overtaken.
         self._order: SeqOrder[GroupFrame] = SeqOrder(_REMEMBERED_GROUPS, max_jump)
@@ -173,8 +180,11 @@ class GroupRouter:
         if not item.seq:
             self._append(group_id, group, item)
             return
-        admitted = self._order.admit(group_id, item.seq, item)
+        admitted = self._order.admit(group_id, item.seq, item.id, item)
         if admitted is None:
+            if item.repeat and item.seq <= self._order.last(group_id):
+                self._forget_if_idle(group_id, group)
+                return
             group.doubted.append(item)
             if group.check is None:
                 group.check = asyncio.create_task(self._check(group_id, group))
@@ -203,42 +213,51 @@ class GroupRouter:
         """Compare what is doubted with what is stored; what comes meanwhile is not held up."""
         try:
             while group.doubted:
-                newest = await self._newest_seq(group_id, group.doubted[0].sender_id)
-                doubted, group.doubted = sorted(group.doubted, key=lambda each: each.seq), []
-                if newest is None:
-                    self._refuse(group_id, doubted, newest)
-                else:
-                    self._refuse(group_id, [each for each in doubted if each.seq > newest], newest)
-                    stored = [each for each in doubted if each.seq <= newest]
-                    self._go_on(group_id, group, stored, newest)
+                item = min(group.doubted, key=lambda each: (each.seq, each.id))
+                stored = await self._stored(group_id, item)
+                group.doubted.remove(item)
+                self._decide(group_id, group, item, stored)
+                # With this one the others may fit.
+                others, group.doubted = group.doubted, []
+                for other in others:
+                    self._enqueue(group_id, group, other)
         finally:
             group.check = None
             self._forget_if_idle(group_id, group)
 
-    def _refuse(self, group_id: str, items: Sequence[GroupFrame], newest: int | None) -> None:
-        if items:
-            self._stats.group_seqs_refused += len(items)
-            if self._stats.trace.on:
-                for item in items:
-                    group_trace.dropped(self._stats.trace, "seq_refused", group_id, item)
-            log.warning("group_seq_refused", group=group_id, seq=items[0].seq, newest=newest)
+    async def _stored(self, group_id: str, item: GroupFrame) -> Sequence[tuple[int, int]] | None:
+        """Return what `SeqOrder.judge` has to know."""
+        last = self._order.last(group_id)
+        stored = await self._stored_from(group_id, item.sender_id, item.seq)
+        if stored and stored[-1][0] < last:
+            above = await self._stored_from(group_id, item.sender_id, last)
+            return None if above is None else [*stored, *above]
+        return stored
 
-    def _go_on(
-        self, group_id: str, group: _Group, stored: Sequence[GroupFrame], newest: int
+    def _decide(
+        self,
+        group_id: str,
+        group: _Group,
+        item: GroupFrame,
+        stored: Sequence[tuple[int, int]] | None,
     ) -> None:
-        """Go on with messages that are stored, ascending, at whatever seq they are."""
-        for item in stored:
+        verdict = None
+        if stored is not None:
+            verdict = self._order.judge(group_id, item.seq, item.id, stored)
+        if verdict is None or verdict is Verdict.NOT_STORED:
+            self._stats.group_seqs_refused += 1
+            if self._stats.trace.on:
+                group_trace.dropped(self._stats.trace, "seq_refused", group_id, item)
+            log.warning("group_seq_refused", group=group_id, seq=item.seq, known=stored is not None)
+        elif verdict is not Verdict.LATE:
             last = self._order.last(group_id)
-            if last > newest:
-                # So it is the last one that was not stored, or the counter was set back.
-                log.warning("group_order_restarted", group=group_id, last=last, newest=newest)
-                self._order.restart(group_id, item.seq - 1)
-            elif item.seq <= last:
-                continue  # late
-            elif item.seq - last > self._max_jump:
-                for held in self._order.give_up(group_id):
-                    self._append(group_id, group, held)
-                self._order.restart(group_id, item.seq - 1)
+            for held in self._order.restart(group_id, item.seq, item.id):
+                self._append(group_id, group, held)
+            if verdict is Verdict.ANEW:
+                log.warning("group_order_restarted", group=group_id, last=last, seq=item.seq)
+                # For members who hold more: from here on it counts anew.
+                [hint] = hint_frames({group_id: item.seq - 1})
+                self._append(group_id, group, GroupFrame(hint))
             self._enqueue(group_id, group, item)
 
     def _append(self, group_id: str, group: _Group, item: GroupFrame) -> None:

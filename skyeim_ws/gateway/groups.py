@@ -9,7 +9,7 @@ from skyeim_ws.conn.hub import Hub
 from skyeim_ws.conn.stats import Stats
 from skyeim_ws.gateway.backends import Services, Store
 from skyeim_ws.logic.member_retry import MemberRetry
-from skyeim_ws.logic.newest_seq import newest_seq
+from skyeim_ws.logic.stored_seqs import stored_from
 from skyeim_ws.store.members import MemberCache
 
 
@@ -30,7 +30,7 @@ def group_routing(
     return members, GroupRouter(
         hub,
         MemberRetry(members, clock=asyncio.get_running_loop().time),
-        partial(newest_seq, services.messages),
+        partial(stored_from, services.messages),
         stats,
         queue_size=ws.group_queue_size,
         max_groups=ws.max_active_groups,

@@ -29,6 +29,8 @@ class Bus(Protocol):
         seq: int,
         ephemeral: bool,
         except_ids: frozenset[int] = frozenset(),
+        message_id: int = 0,
+        repeat: bool = False,
     ) -> None:
         """Send a frame to the members of a group who are on other nodes."""
 
@@ -84,6 +86,8 @@ class BusEvents(Protocol):
         seq: int,
         ephemeral: bool,
         except_ids: frozenset[int] = frozenset(),
+        message_id: int = 0,
+        repeat: bool = False,
     ) -> None:
         """Send a frame to the members of a group who are here."""
 

@@ -227,7 +227,13 @@ class Sending:
             seq=stored.seq,
             at_user_ids=message.at_user_ids or UNSET,
         )
-        item = GroupFrame(frame("group_chat", data), message.from_user_id, stored.seq)
+        item = GroupFrame(
+            frame("group_chat", data),
+            message.from_user_id,
+            stored.seq,
+            id=stored.id,
+            repeat=stored.first is not None,
+        )
         self._user_router.route(message.group_id, item)
         if self.on_group_stored is not None:
             self.on_group_stored(message, stored)

@@ -102,9 +102,11 @@ class Cluster:
         seq: int,
         ephemeral: bool,
         except_ids: frozenset[int] = frozenset(),
+        message_id: int = 0,
+        repeat: bool = False,
     ) -> None:
         """Send a frame to the members of a group who are here."""
-        item = GroupFrame(frame, sender_id, seq, ephemeral, except_ids)
+        item = GroupFrame(frame, sender_id, seq, ephemeral, except_ids, message_id, repeat)
         if not self._router.publish(group_id, item) and not ephemeral:
             log.warning("group_frame_dropped", group=group_id, seq=seq)
 

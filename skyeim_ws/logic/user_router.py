@@ -65,4 +65,6 @@ class UserRouter:
             seq=item.seq,
             ephemeral=item.ephemeral,
             except_ids=item.except_ids,
+            message_id=item.id,
+            repeat=item.repeat,
         )

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import structlog
 from grpc import StatusCode
+from msgspec.structs import replace
 
 from skyeim_ws.contract.codes import Reason
 from skyeim_ws.contract.pb import message_pb2 as pb
@@ -107,7 +108,13 @@ class Repeats:
             self.refused.add(kind)
             log.warning("repeats_not_checked", groups=kind)
             return new
-        return Refused(Reason.MSG_ID_CONFLICT) if first is None else settle(message, first)
+        if first is None:
+            return Refused(Reason.MSG_ID_CONFLICT)
+        settled = settle(message, first)
+        # What says the same may be new: nothing else tells, and it must not pass for a repeat.
+        if isinstance(settled, Stored) and settled.first == message:
+            return replace(settled, first=None)
+        return settled
 
     async def look_up(
         self, message: Outgoing, unclear: Unclear, left: float, newest_id: int

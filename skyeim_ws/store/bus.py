@@ -107,12 +107,22 @@ class RedisBus:
         seq: int,
         ephemeral: bool,
         except_ids: frozenset[int] = frozenset(),
+        message_id: int = 0,
+        repeat: bool = False,
     ) -> None:
         """Send a frame to the members of a group who are on other nodes: once, not per member."""
-        left_out = list(except_ids)
-        self._broadcast(
-            GroupMessage(self._node, group_id, frame, sender_id, seq, ephemeral, left_out)
+        message = GroupMessage(
+            self._node,
+            group_id,
+            frame,
+            sender_id,
+            seq,
+            ephemeral,
+            list(except_ids),
+            message_id,
+            repeat,
         )
+        self._broadcast(message)
 
     async def kick(self, node: str, user_id: int, conn_id: str, successor: tuple[str, str]) -> bool:
         """Tell a node that a newer login has replaced its connection; return whether it listens.
@@ -264,6 +274,8 @@ class RedisBus:
                     seq=message.seq,
                     ephemeral=message.ephemeral,
                     except_ids=frozenset(message.except_ids),
+                    message_id=message.message_id,
+                    repeat=message.repeat,
                 )
 
 

@@ -37,6 +37,9 @@ class GroupMessage(msgspec.Struct, frozen=True, tag="g", array_like=True):
     seq: int
     ephemeral: bool
     except_ids: list[int] = []
+    message_id: int = 0
+    repeat: bool = False
+    """Whether the sender has sent it before, so that the node may have had it."""
 
 
 class Kick(msgspec.Struct, frozen=True, tag="k", array_like=True):

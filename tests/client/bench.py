@@ -96,9 +96,9 @@ class Bench:
         self.frame("chat", id=number, msgId=f"m{number}", fromUserId=1002, content="x")
 
 
-def group_chat(seq: int, msg_id: str = "") -> dict[str, Any]:
+def group_chat(seq: int, msg_id: str = "", message_id: int = 0) -> dict[str, Any]:
     shared = {"fromUserId": 1002, "groupId": "g", "content": "x"}
-    return {"id": 100 + seq, "msgId": msg_id or f"g{seq}", "seq": seq} | shared
+    return {"id": message_id or 100 + seq, "msgId": msg_id or f"g{seq}", "seq": seq} | shared
 
 
 def token_until(expires_at: float) -> str:

@@ -266,6 +266,64 @@ def test_whatever_the_order_a_group_is_shown_in_order_and_whole(
     assert found == list(range(1, 9))
 
 
+def anew(seq: int) -> dict[str, Any]:
+    """Return a message with a lower seq and a newer id."""
+    return group_chat(seq, f"anew{seq}", 1000 + seq)
+
+
+def test_messages_are_shown_when_the_counter_of_their_group_was_set_back() -> None:
+    bench = Bench()
+    bench.connect()
+    for seq in (7, 8, 9):
+        bench.frame("group_chat", **group_chat(seq))
+    bench.frame("group_behind", groupId="g", seq=4)
+    bench.frame("group_chat", **anew(5))
+    bench.frame("group_chat", **group_chat(8))
+    assert shown(bench) == [7, 8, 9, 5]
+    # A gap is filled with what is new; what came before has the same seqs.
+    bench.frame("group_chat", **anew(7))
+    assert bench.effects(Sync) == [Sync("g", 5)]
+    both = [anew(6), group_chat(6), group_chat(7), anew(7), group_chat(8), group_chat(9)]
+    found = [Message.of(each) for each in both]
+    bench.core.synced("g", found, False, bench.now)
+    assert [each.msg_id for each in bench.events(Message)] == ["anew6", "anew7"]
+    bench.frame("group_chat", **anew(8))
+    assert shown(bench) == [8]
+
+
+def test_messages_are_shown_when_the_database_comes_from_a_backup() -> None:
+    bench = Bench()
+    bench.connect()
+    for seq in (7, 8, 9):
+        bench.frame("group_chat", **group_chat(seq))
+    bench.frame("group_behind", groupId="g", seq=7)
+    bench.frame("group_chat", **group_chat(8, "other8"))
+    bench.frame("group_chat", **group_chat(9, "other9"))
+    assert shown(bench) == [7, 8, 9, 8, 9]
+
+
+def test_our_own_message_may_be_the_first_of_a_new_order() -> None:
+    bench = Bench()
+    bench.connect()
+    bench.frame("group_chat", **group_chat(9))
+    data = {"groupId": "g", "content": "x", "msgId": "mine"}
+    bench.core.send("group_chat", data, bench.now)
+    bench.ack("mine", id=1000, seq=5)
+    bench.frame("group_chat", **anew(6))
+    assert shown(bench) == [9, 6]
+
+
+def test_after_a_restart_a_client_knows_what_it_held_of_groups_by_its_id() -> None:
+    first = Bench()
+    first.connect()
+    first.frame("group_chat", **group_chat(9))
+    second = Bench(state=json.loads(json.dumps(first.core.snapshot())))
+    second.connect()
+    second.frame("group_chat", **group_chat(8))
+    second.frame("group_chat", **anew(5))
+    assert shown(second) == [5]
+
+
 def test_who_was_removed_from_a_group_no_longer_follows_it() -> None:
     bench = Bench()
     bench.core.follow("g", 1, bench.now)

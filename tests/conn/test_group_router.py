@@ -10,8 +10,17 @@ from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.flusher import Flusher
 from skyeim_ws.conn.group_router import GroupFrame, GroupRouter
 from skyeim_ws.conn.hub import Hub
+from skyeim_ws.conn.messages import hint_frames
 from skyeim_ws.conn.stats import Stats
 from tests.waiting import until
+
+PAGE = 5
+"""So many messages storage shows at a time."""
+
+
+def behind(seq: int) -> bytes:
+    """Return the frame that says up to where members are behind."""
+    return hint_frames({"g": seq})[0]
 
 
 class Receiver:
@@ -64,27 +73,40 @@ class World:
         for receiver in self.receivers.values():
             self.hub.register(cast(Client, receiver))
         self.source = Source(frozenset({1, 2, 9}))
-        self.stored: int | None = 0
-        self.checked: list[tuple[str, int]] = []
+        self.stored: list[tuple[int, int]] | None = []
+        self.checked: list[int] = []
         self.router = GroupRouter(
             self.hub,
             self.source,
-            self.newest_seq,
+            self.stored_from,
             self.stats,
             queue_size=queue_size,
             max_groups=max_groups,
             max_jump=10,
         )
 
-    async def newest_seq(self, group_id: str, asker_id: int) -> int | None:
-        self.checked.append((group_id, asker_id))
+    async def stored_from(
+        self, group_id: str, asker_id: int, seq: int
+    ) -> list[tuple[int, int]] | None:
+        assert (group_id, asker_id) == ("g", 9)
+        self.checked.append(seq)
         await asyncio.sleep(0)
-        return self.stored
+        if self.stored is None:
+            return None
+        return sorted(each for each in self.stored if each[0] >= seq)[:PAGE]
 
-    def come(self, *seqs: int) -> None:
-        """Have messages of user 9 come for group g."""
-        for seq in seqs:
-            assert self.router.publish("g", GroupFrame(b"%d" % seq, sender_id=9, seq=seq))
+    def store(self, *seqs: int, first_id: int = 0) -> None:
+        """Put messages into storage; their ids are their seqs, or follow the one that is named."""
+        assert self.stored is not None
+        ids = range(first_id, first_id + len(seqs)) if first_id else seqs
+        self.stored += zip(seqs, ids, strict=True)
+
+    def come(self, *seqs: int, first_id: int = 0, repeat: bool = False) -> None:
+        """Have messages of user 9 come for group g, with ids as in `store`."""
+        for number, seq in enumerate(seqs):
+            message_id = first_id + number if first_id else seq
+            item = GroupFrame(b"%d" % seq, sender_id=9, seq=seq, id=message_id, repeat=repeat)
+            assert self.router.publish("g", item)
 
     async def settle(self) -> None:
         await until(lambda: not len(self.router))
@@ -219,13 +241,12 @@ async def test_a_seq_that_nothing_stored_has_stops_no_message() -> None:
     world = World()
     world.source.warm.add("g")
     world.come(1, 2)
-    world.stored = 3
     world.come(1_000_000)
     world.come(3)
     await world.settle()
     world.come(4)
     assert world.frames(1) == [b"1", b"2", b"3", b"4"]
-    assert (world.checked, world.stats.group_seqs_refused) == ([("g", 9)], 1)
+    assert (world.checked, world.stats.group_seqs_refused) == ([1_000_000], 1)
 
 
 @pytest.mark.gen_test
@@ -233,11 +254,11 @@ async def test_a_seq_that_was_seen_first_and_is_not_stored_stops_no_message() ->
     world = World()
     world.source.warm.add("g")
     world.come(1_000_000)
-    world.stored = 5
+    world.store(3, 4, 5)
     world.come(4, 5)
     await world.settle()
     world.come(6)
-    assert world.frames(1) == [b"1000000", b"4", b"5", b"6"]
+    assert world.frames(1) == [b"1000000", behind(3), b"4", b"5", b"6"]
     assert world.stats.group_seqs_refused == 0
 
 
@@ -246,15 +267,13 @@ async def test_a_jump_is_believed_when_it_is_stored_and_what_was_held_goes_first
     world = World(queue_size=10)
     world.source.warm.add("g")
     world.come(1, 3)  # 2 is missing
-    world.stored = 501
+    world.store(500, 501)
     world.come(501, 500)
     world.come(4)
     await world.settle()
-    world.stored = 502
-    world.come(502, 4)
+    world.come(502, 4, repeat=True)
     await world.settle()
     assert world.frames(1) == [b"1", b"3", b"4", b"500", b"501", b"502"]
-    assert world.checked[0] == ("g", 9)
 
 
 @pytest.mark.gen_test
@@ -279,3 +298,56 @@ async def test_what_is_doubted_counts_as_waiting() -> None:
     assert not world.router.publish("g", GroupFrame(b"x"))
     await world.router.close()
     assert len(world.router) == 0
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("back_to", [1, 8, 10])
+async def test_messages_go_on_when_the_counter_of_a_group_was_set_back(back_to: int) -> None:
+    """Members are told once from where it counts anew."""
+    world = World(queue_size=10)
+    world.source.warm.add("g")
+    world.store(*range(1, 12))
+    world.come(*range(7, 12))
+    world.store(back_to, back_to + 1, first_id=12)
+    world.come(back_to + 1, first_id=13)
+    world.come(back_to, first_id=12)
+    await world.settle()
+    world.come(back_to + 2, first_id=14)
+    anew = [b"%d" % (back_to + number) for number in range(3)]
+    assert world.frames(1) == [b"7", b"8", b"9", b"10", b"11", behind(back_to - 1), *anew]
+
+
+@pytest.mark.gen_test
+async def test_messages_go_on_when_the_database_comes_from_a_backup() -> None:
+    """Then ids begin again as well, and what came last is not there."""
+    world = World(queue_size=10)
+    world.source.warm.add("g")
+    world.come(8, 9, 10)
+    world.store(7, 8, 9)
+    world.come(8, 9)
+    await world.settle()
+    world.come(10)
+    # And once more, which only the ids can tell now.
+    world.store(10)
+    world.store(9, first_id=11)
+    world.come(9, first_id=11)
+    await world.settle()
+    expected = [b"8", b"9", b"10", behind(7), b"8", b"9", b"10", behind(8), b"9"]
+    assert world.frames(1) == expected
+
+
+@pytest.mark.gen_test
+async def test_what_is_late_or_comes_again_is_dropped_and_only_what_is_new_looked_up() -> None:
+    world = World(queue_size=10)
+    world.source.warm.add("g")
+    world.store(1, 2, 3, *range(5, PAGE + 20))
+    world.come(PAGE + 5, PAGE + 6)
+    world.come(PAGE + 5, PAGE + 6, 2, repeat=True)
+    assert world.checked == []
+    # A service that counts before it stores gives a lower seq to what it stores later.
+    world.store(4, first_id=PAGE + 30)
+    world.come(4, first_id=PAGE + 30)
+    world.come(3, PAGE + 5)
+    await world.settle()
+    assert world.frames(1) == [b"%d" % (PAGE + 5), b"%d" % (PAGE + 6)]
+    assert world.stats.group_seqs_refused == 0

@@ -103,6 +103,24 @@ async def test_a_repeated_group_message_is_sent_once(redis_server: Server, tmp_p
         assert contents == {"once"}
 
 
+@pytest.mark.gen_test
+async def test_group_messages_go_on_when_their_counter_in_redis_is_from_an_older_snapshot(
+    redis_server: Server, tmp_path: Path
+) -> None:
+    async with deployment(redis_server, tmp_path) as (world, _):
+        alice, bob = await world.login(1001), await world.login(1002)
+
+        async def say(number: int) -> int:
+            await alice.send("group_chat", groupId="g_team", content=f"{number}")
+            await alice.expect("ack", status="sent")
+            seq: int = (await bob.expect("group_chat", content=f"{number}"))["seq"]
+            return seq
+
+        assert [await say(number) for number in range(5)] == [1, 2, 3, 4, 5]
+        await world.redis.set("group:seq:g_team", 2)
+        assert [await say(number) for number in range(5, 10)] == [3, 4, 5, 6, 7]
+
+
 @pytest.mark.parametrize("method", ["SendMessage", "SendGroupMessage"])
 @pytest.mark.gen_test
 async def test_a_service_that_sheds_load_is_asked_again(

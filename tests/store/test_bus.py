@@ -42,8 +42,13 @@ class Heard:
         seq: int,
         ephemeral: bool,
         except_ids: frozenset[int] = frozenset(),
+        message_id: int = 0,
+        repeat: bool = False,
     ) -> None:
-        self.messages.append(("group", group_id, frame, sender_id, seq, ephemeral, set(except_ids)))
+        place = (seq, message_id, repeat)
+        self.messages.append(
+            ("group", group_id, frame, sender_id, place, ephemeral, set(except_ids))
+        )
 
     def kicked(self, user_id: int, conn_id: str, node: str, successor: tuple[str, str]) -> None:
         self.messages.append(("kicked", user_id, conn_id, node, *successor))
@@ -104,7 +109,9 @@ async def test_what_is_said_to_others_arrives_once_and_not_at_oneself(server: Se
         east.bus.to_user(2, b"to nobody")
         east.bus.ack(1, ["m-1", "m-2"], "delivered")
         east.bus.to_users([1, 2], b"both")
-        east.bus.to_group("g", b"group", sender_id=9, seq=3, ephemeral=False)
+        east.bus.to_group(
+            "g", b"group", sender_id=9, seq=3, ephemeral=False, message_id=33, repeat=True
+        )
         but = frozenset({4, 5})
         east.bus.to_group("g", b"event", sender_id=0, seq=0, ephemeral=False, except_ids=but)
         east.bus.catch_up(1)
@@ -118,8 +125,8 @@ async def test_what_is_said_to_others_arrives_once_and_not_at_oneself(server: Se
             ("frame", [1], b"typing", True),
             ("acked", 1, ["m-1", "m-2"], "delivered"),
             ("frame", [1, 2], b"both", False),
-            ("group", "g", b"group", 9, 3, False, set()),
-            ("group", "g", b"event", 0, 0, False, {4, 5}),
+            ("group", "g", b"group", 9, (3, 33, True), False, set()),
+            ("group", "g", b"event", 0, (0, 0, False), False, {4, 5}),
             ("node_died", 1),
             ("kicked", 1, "c1", "east", "c2", "10.0.0.2"),
             ("handed_over", 1),

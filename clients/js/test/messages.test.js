@@ -262,6 +262,48 @@ test("our own messages count in a group, and do not come back as others'", () =>
   assert.deepEqual(bench.events("message"), []);
 });
 
+/** A message with a lower seq and a newer id. */
+const anew = (seq) => ({ ...groupChat(seq), msgId: `anew${seq}`, id: 1000 + seq });
+
+test("messages are shown when the counter of their group was set back", () => {
+  const bench = new Bench();
+  const seqs = () => bench.events("message").map(({ seq }) => seq);
+  bench.connect();
+  for (const seq of [7, 8, 9]) bench.frame("group_chat", groupChat(seq));
+  bench.frame("group_behind", { groupId: "g", seq: 4 });
+  bench.frame("group_chat", anew(5));
+  bench.frame("group_chat", groupChat(8));
+  assert.deepEqual(seqs(), [7, 8, 9, 5]);
+  // A gap is filled with what is new; what came before has the same seqs.
+  bench.frame("group_chat", anew(7));
+  assert.deepEqual(bench.effects("sync"), [{ do: "sync", groupId: "g", seq: 5 }]);
+  const found = [groupChat(6), anew(6), anew(7), groupChat(7), groupChat(8), groupChat(9)];
+  bench.core.synced("g", found, false, bench.now);
+  const shown = bench.events("message").map(({ msgId }) => msgId);
+  assert.deepEqual(shown, ["anew6", "anew7"]);
+  const state = JSON.parse(JSON.stringify(bench.core.snapshot()));
+  const second = new Bench({ state });
+  second.connect();
+  second.frame("group_chat", groupChat(6));
+  second.frame("group_chat", { ...anew(5), msgId: "again", id: 2000 });
+  assert.deepEqual(
+    second.events("message").map(({ msgId }) => msgId),
+    ["again"],
+  );
+});
+
+test("messages are shown when the database comes from a backup", () => {
+  const bench = new Bench();
+  bench.connect();
+  for (const seq of [7, 8, 9]) bench.frame("group_chat", groupChat(seq));
+  bench.frame("group_behind", { groupId: "g", seq: 7 });
+  for (const seq of [8, 9]) bench.frame("group_chat", { ...groupChat(seq), msgId: `other${seq}` });
+  assert.deepEqual(
+    bench.events("message").map(({ seq }) => seq),
+    [7, 8, 9, 8, 9],
+  );
+});
+
 test("who was removed from a group no longer follows it", () => {
   const bench = new Bench();
   bench.core.follow("g", 1, bench.now);
