@@ -7,7 +7,6 @@ import re
 import sys
 import types
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,12 +17,8 @@ import yaml
 from skyeim_ws.config.changes import LIVE
 from skyeim_ws.config.loader import parse_duration
 from skyeim_ws.config.tree import Config
-from skyeim_ws.conn.stats import Stats
 from skyeim_ws.contract.codes import ERROR_CODES, UNKNOWN_TYPE, CloseCode
 from skyeim_ws.contract.names import DEMO_USERS
-from skyeim_ws.gateway import webhook
-from skyeim_ws.gateway.gauges import gauges, service_gauges
-from skyeim_ws.ops.metrics import CLOSES
 from tests.store.servers import running_server
 from tests.waiting import DEADLINE
 from tests.world import world
@@ -143,26 +138,6 @@ def test_every_code_is_documented() -> None:
     assert errors["(none)"][0] == str(UNKNOWN_TYPE)
     closing = rows(section(PROTOCOL, "Close codes"))
     assert {int(name) for name in closing if name.isdigit()} == {int(code) for code in CloseCode}
-
-
-def test_every_metric_is_documented() -> None:
-    parts: dict[str, Any] = {
-        "hub": [],
-        "gate": types.SimpleNamespace(handshakes=(), calls_under_way=()),
-        "sending": types.SimpleNamespace(under_way=0, window=types.SimpleNamespace(waiting=0)),
-        "requests": types.SimpleNamespace(looking_up=0),
-        "router": type("Router", (), {"__len__": lambda _: 0, "queued": 0})(),
-        "members": types.SimpleNamespace(seats=0, look_ups=0),
-        "pipeline": types.SimpleNamespace(healthy=True, waiting=0, dropped=0, failed=0),
-        "traces": types.SimpleNamespace(waiting=0, dropped=0, count=0),
-        "keeping": types.SimpleNamespace(departures=(), announcer=()),
-        "webhook": partial(webhook.gauges, None, None, None),
-    }
-    counters = {f"skyeim_ws_{name}_total" for name in Stats().counters()}
-    measured = {"skyeim_ws_build_info"} | {f"skyeim_ws_{name}" for name in gauges(**parts)}
-    measured |= {f"skyeim_ws_{name}" for name in service_gauges(())} | {f"{CLOSES}_total"}
-    documented = rows(section(OPERATIONS, "Metrics"))
-    assert {name for name in documented if name.startswith("skyeim_ws_")} == counters | measured
 
 
 def anchors(page: Path) -> set[str]:

@@ -37,6 +37,8 @@ class Stats:
     typing_refused: int = 0
     closes: Counter[int] = field(default_factory=Counter)
     """The connections that have ended, by close code."""
+    refusals: Counter[str] = field(default_factory=Counter)
+    """The requests of clients that were answered with an error, by reason."""
     timings: Timings = field(default_factory=Timings)
     trace: MessageTrace = field(default_factory=MessageTrace)
 

@@ -21,7 +21,7 @@ from skyeim_ws.gateway import http
 from skyeim_ws.gateway.backends import forget_everyone, open_services, open_store
 from skyeim_ws.gateway.dispatch_table import dispatcher
 from skyeim_ws.gateway.draining import Drain
-from skyeim_ws.gateway.gauges import gauges, service_gauges
+from skyeim_ws.gateway.gauges import Gauges, registry
 from skyeim_ws.gateway.groups import group_routing
 from skyeim_ws.gateway.orders import orders
 from skyeim_ws.gateway.ports import Ports
@@ -50,7 +50,7 @@ from skyeim_ws.logic.tasks import Tasks
 from skyeim_ws.logic.typing_notices import TypingNotices
 from skyeim_ws.logic.user_router import UserRouter
 from skyeim_ws.logic.watermarks import Watermarks
-from skyeim_ws.ops import build, metrics
+from skyeim_ws.ops import build
 from skyeim_ws.ops.loop_watch import watching
 from skyeim_ws.rpc.batcher import Batcher
 from skyeim_ws.store.bus import RedisBus
@@ -124,7 +124,7 @@ async def gateway(
         stack.push_async_callback(tasks.close)
 
         requests = Requests(tasks, ws.max_in_flight, ws.max_look_ups)
-        user_router, acks = UserRouter(hub, router, store.bus), Acks(hub, store.bus)
+        user_router, acks = UserRouter(hub, router, store.bus), Acks(hub, store.bus, stats.timings)
         offline = OfflineMessages(
             queue=store.queue,
             requests=requests,
@@ -247,20 +247,6 @@ async def gateway(
             pools=services.pools,
             drain=drain,
         )
-        measured = partial(
-            gauges,
-            hub=hub,
-            requests=requests,
-            sending=sending,
-            router=router,
-            members=members,
-            pipeline=store.pipeline,
-            traces=store.traces,
-            keeping=keeping,
-            webhook=start_webhook(
-                config.offline.webhook, store, supervisor, hub=hub, members=members, sending=sending
-            ),
-        )
         ports = Ports(
             stack,
             config,
@@ -284,6 +270,20 @@ async def gateway(
             listeners=listeners,
             push_listeners=push_listeners,
         )
+        gauges = Gauges(
+            hub=hub,
+            ports=ports,
+            requests=requests,
+            sending=sending,
+            catch_up=catch_up,
+            router=router,
+            members=members,
+            store=store,
+            keeping=keeping,
+            webhook=start_webhook(
+                config.offline.webhook, store, supervisor, hub=hub, members=members, sending=sending
+            ),
+        )
         running = Gateway(
             port=listeners[0].getsockname()[1],
             hub=hub,
@@ -301,9 +301,7 @@ async def gateway(
             status=Status(hub, stats, drain, asyncio.get_running_loop().time),
             failed=supervisor.failed,
         )
-        tasks.spawn(
-            tell_minutes(config.log, stats, lambda: measured(gate=ports.gate), services.writer)
-        )
+        tasks.spawn(tell_minutes(config.log, stats, gauges, services.writer))
         cluster.orders = orders(
             hub=hub,
             sessions=sessions,
@@ -312,18 +310,12 @@ async def gateway(
             readiness=readiness,
             drain=drain,
             stats=stats,
-            gauges=lambda: measured(gate=ports.gate),
+            gauges=gauges,
         )
         http.serve_operators(
             stack,
             config,
-            metrics.registry(
-                made,
-                stats.counters,
-                lambda: measured(gate=ports.gate),
-                lambda: service_gauges(services.pools),
-                stats.closes,
-            ),
+            registry(made, stats, gauges, services, readiness),
             stats,
             alive=readiness.fatal,
             ready=readiness,

@@ -61,7 +61,7 @@ from skyeim_ws.logic.contacts import FriendPages, GroupPages
 from skyeim_ws.logic.events import EventPublisher
 from skyeim_ws.logic.ports import Members, Messages
 from skyeim_ws.logic.receipts import Receipts
-from skyeim_ws.ops import metrics
+from skyeim_ws.ops import operators_http
 
 log = structlog.get_logger()
 
@@ -194,8 +194,8 @@ def serve_operators(
     shown: CollectorRegistry,
     stats: Stats,
     *,
-    alive: metrics.Problems,
-    ready: metrics.Problems,
+    alive: operators_http.Problems,
+    ready: operators_http.Problems,
 ) -> None:
     """Start the servers for health and metrics that are configured.
 
@@ -204,14 +204,11 @@ def serve_operators(
     servers = []
     dev, prometheus = config.dev_server, config.prometheus
     if dev.enabled:
-        operators = metrics.dev_application(
-            metrics_path=dev.metrics_path,
-            metrics=shown,
-            probes={dev.health_path: alive, dev.ready_path: ready},
-        )
+        probes = {dev.health_path: alive, dev.ready_path: ready}
+        operators = operators_http.application(dev.metrics_path, shown, probes)
         servers.append((HTTPServer(operators), dev.host, dev.port))
     if prometheus.host:
-        scraped = metrics.metrics_application(prometheus.path, shown)
+        scraped = operators_http.application(prometheus.path, shown)
         servers.append((HTTPServer(scraped), prometheus.host, prometheus.port))
     for server, host, port in servers:
         try:

@@ -13,7 +13,7 @@ from skyeim_ws.conn.fields import MAX_USER_AGENT
 from skyeim_ws.contract.texts import Text
 from skyeim_ws.contract.timing import duration
 from skyeim_ws.handler.base import JsonHandler, notes
-from skyeim_ws.handler.gate import Gate
+from skyeim_ws.handler.gate import Gate, gate_of
 
 log = structlog.get_logger()
 
@@ -21,6 +21,7 @@ MAX_HEAD_BYTES = 16384
 
 SOCKET_PATH = "/ws"
 PUSH_PATH = "/api/push"
+FILES_PATH = "/web/"
 
 
 class NotFoundHandler(JsonHandler):
@@ -72,20 +73,33 @@ def origin_form(target: str) -> str:
     return "/" + rest.partition("/")[2]
 
 
+def _labels(handler: RequestHandler) -> tuple[str, str]:
+    """Return path and method for the metrics, of which callers must not be able to make many."""
+    method, path = handler.request.method or "", handler.request.path
+    if isinstance(handler, NotFoundHandler):
+        path = "(none)"
+    elif path.startswith(FILES_PATH):
+        path = FILES_PATH
+    return path, method if method in handler.SUPPORTED_METHODS else "(other)"
+
+
 def log_request(handler: RequestHandler) -> None:
     """Log a request that was answered, by its path alone: the query may hold a token."""
-    status, request = handler.get_status(), handler.request
+    status, request, took = handler.get_status(), handler.request, handler.request.request_time()
     fields = {
         "method": request.method,
         "path": request.path,
         "status": status,
-        "duration": duration(request.request_time()),
+        "duration": duration(took),
         **notes(handler),
         "remote": request.remote_ip,
         "user_agent": request.headers.get("User-Agent", "")[:MAX_USER_AGENT],
     }
     if status == HTTPStatus.SWITCHING_PROTOCOLS:
         return  # the connection has lines of its own
+    route, method = _labels(handler)
+    timings = gate_of(handler).stats.timings
+    timings.note("slow_http", took, route, method, str(status), method=method, path=route)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log.warning("request_failed", **fields)
     elif request.path == SOCKET_PATH:

@@ -1,16 +1,29 @@
 """What a sender is told of its message: `sent` first, then `delivered` and `read`."""
 
+from bisect import bisect_left
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from time import monotonic
 
 from skyeim_ws.conn.hub import Hub
+from skyeim_ws.contract.timing import DELIVERED, SENT, Timings
 from skyeim_ws.logic.answers import status_frame
 from skyeim_ws.logic.bus import Bus
 
+MAX_UNDELIVERED = 10_000
+"""Private messages whose way is timed; of more, those whose senders wait longest are left out."""
+
 
 class Acks:
-    """Tells senders on any node, and knows who of this node still waits for `sent`."""
+    """Tells senders on any node, and knows who of this node still waits for `sent`.
 
-    def __init__(self, hub: Hub, bus: Bus) -> None:
+    `sent` and `delivered` count how long that took; `undelivered` has when the frames came of
+    private messages that are sent and not delivered.
+    """
+
+    def __init__(self, hub: Hub, bus: Bus, timings: Timings) -> None:
+        self.sent, self.delivered = timings.histogram(SENT), timings.histogram(DELIVERED)
+        self.undelivered: OrderedDict[tuple[int, str], float] = OrderedDict()
         self._hub = hub
         self._bus = bus
         self._waiting: dict[tuple[int, str], Callable[[bool], None]] = {}
@@ -40,6 +53,11 @@ class Acks:
         for msg_id in msg_ids:
             if self._waiting:
                 self.kept(sender_id, msg_id, True)
+            since = self.undelivered.pop((sender_id, msg_id), None)
+            if since is not None:
+                took = monotonic() - since
+                self.delivered.buckets[bisect_left(self.delivered.bounds, took)] += 1
+                self.delivered.total += took
             if client is not None:
                 frames += status_frame(msg_id, status)
         if client is None:

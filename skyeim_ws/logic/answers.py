@@ -47,6 +47,7 @@ def refuse(
     msg_id: str | None = None,
 ) -> None:
     """Answer a request that cannot be served; the connection lives."""
+    client.context.stats.refusals[reason] += 1
     trace = client.context.stats.trace
     if msg_id and trace.on:
         trace.note("refused", msg_id, client.user_id, reason=reason, by="gateway")

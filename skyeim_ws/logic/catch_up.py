@@ -58,6 +58,7 @@ class CatchUp:
     """Brings clients older messages, from their offline queue or from the Message service.
 
     Between `pause` and the end of that, live messages are held back, so that the order stays.
+    Its length is how many clients wait so, and `begun` counts those for whom there was more.
     """
 
     def __init__(
@@ -73,6 +74,10 @@ class CatchUp:
         self._tasks = tasks
         self._under_way: dict[Client, Progress] = {}
         self._turns = asyncio.Semaphore(_AT_ONCE)
+        self.begun = 0
+
+    def __len__(self) -> int:
+        return len(self._under_way)
 
     def pause(self, client: Client, wait: Wait) -> None:
         """Hold live messages back until `resume`; in between `reread` or `fetch` may be called.
@@ -183,6 +188,7 @@ class CatchUp:
     def _start(self, client: Client, progress: Progress) -> None:
         # While the session is being set up it waits: `resume` comes when that is done.
         if progress.step is Step.HOLD and client.state is not State.CONNECTING:
+            self.begun += 1
             progress.set_step(Step.START)
             self._tasks.spawn(self._run(client, progress), client)
 

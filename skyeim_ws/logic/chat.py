@@ -1,8 +1,10 @@
 """Sending: check, store, acknowledge, then deliver; a msgId is stored and answered once."""
 
+from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
+from time import monotonic
 
 from msgspec import UNSET
 from msgspec.structs import replace
@@ -23,8 +25,8 @@ from skyeim_ws.conn.messages import (
 from skyeim_ws.conn.state import State
 from skyeim_ws.contract.codes import CloseCode, Reason
 from skyeim_ws.contract.message_trace import MessageTrace
-from skyeim_ws.contract.texts import Language, Text
-from skyeim_ws.logic.acks import Acks
+from skyeim_ws.contract.texts import Text
+from skyeim_ws.logic.acks import MAX_UNDELIVERED, Acks
 from skyeim_ws.logic.answers import failed_frame, refuse, sent_frame
 from skyeim_ws.logic.delivery import PrivateDelivery
 from skyeim_ws.logic.outgoing import Key, MessageWriter, Outgoing, SendOutcome, Stored
@@ -84,6 +86,7 @@ class Sending:
                 to_user_id=data.to_user_id,
                 content=data.content,
                 content_type=data.content_type,
+                since=monotonic(),
             ),
         )
 
@@ -98,6 +101,7 @@ class Sending:
                 content=data.content,
                 content_type=data.content_type,
                 at_user_ids=tuple(data.at_user_ids or ()),
+                since=monotonic(),
             ),
         )
 
@@ -112,6 +116,7 @@ class Sending:
             if first == key:
                 client.send(sent_frame(stored))
             else:
+                client.context.stats.refusals[Reason.MSG_ID_CONFLICT] += 1
                 client.send(failed_frame(message.msg_id, Reason.MSG_ID_CONFLICT, client.language))
             return False
         if (clients := self._under_way.get(key)) is not None:
@@ -182,10 +187,10 @@ class Sending:
             self._note_answer(message, outcome)
         if isinstance(outcome, Stored):
             answer = sent_frame(outcome)
-            self._remember(key, outcome)
+            self._remember(key, outcome, message.since)
         for client in clients:
             if not isinstance(outcome, Stored):
-                answer = _failure(message.msg_id, outcome, client.language)
+                answer = _failure(client, message.msg_id, outcome)
             if client.state < State.DRAINING:
                 client.send(answer)
             else:
@@ -207,13 +212,22 @@ class Sending:
         else:
             self._note("failed", message, reason=Reason.RPC_ERROR, why=str(outcome))
 
-    def _remember(self, key: Key, stored: Stored) -> None:
+    def _remember(self, key: Key, stored: Stored, since: float) -> None:
         if stored.first is not None:
             stored = replace(stored, first=None)  # the contents of all of them would be too much
-        sender_id, _, _, msg_id = key
+        sender_id, receiver_id, _, msg_id = key
         self._answered[sender_id, msg_id] = key, stored
         if len(self._answered) > self._recent_acks:
             self._answered.popitem(last=False)
+        if since:
+            sent, took = self._acks.sent, monotonic() - since
+            sent.buckets[bisect_left(sent.bounds, took)] += 1
+            sent.total += took
+            undelivered = self._acks.undelivered
+            if receiver_id:
+                undelivered[sender_id, msg_id] = since
+            if len(undelivered) > MAX_UNDELIVERED:
+                undelivered.popitem(last=False)
 
     def _route(self, message: Outgoing, stored: Stored) -> None:
         data = GroupMessage(
@@ -239,10 +253,10 @@ class Sending:
             self.on_group_stored(message, stored)
 
 
-def _failure(msg_id: str, outcome: Refused | Unavailable, language: Language) -> bytes:
-    if isinstance(outcome, Unavailable):
-        return failed_frame(msg_id, Reason.RPC_ERROR, language)
-    return failed_frame(msg_id, outcome.reason, language, outcome.phrase)
+def _failure(client: Client, msg_id: str, outcome: Refused | Unavailable) -> bytes:
+    refused = Refused(Reason.RPC_ERROR) if isinstance(outcome, Unavailable) else outcome
+    client.context.stats.refusals[refused.reason] += 1
+    return failed_frame(msg_id, refused.reason, client.language, refused.phrase)
 
 
 def _delivery(message: Outgoing, stored: Stored) -> Delivery:

@@ -66,6 +66,7 @@ class Dispatcher:
                 refuse(client, envelope.type, Reason.RATE_LIMITED, msg_id=msg_id)
             return
         if found is None:
+            client.context.stats.refusals["unknown_type"] += 1
             phrase = Text.UNKNOWN_TYPE(kind=repr(envelope.type[:64]))
             error = Error(code=UNKNOWN_TYPE, message=phrase.spoken(client.language))
             client.send(frame("error", error))

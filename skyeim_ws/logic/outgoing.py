@@ -12,7 +12,10 @@ Key = tuple[int, int, str, str]
 
 
 class Outgoing(msgspec.Struct, frozen=True):
-    """A message on its way into storage; exactly one of `to_user_id` and `group_id` is set."""
+    """A message on its way into storage; exactly one of `to_user_id` and `group_id` is set.
+
+    `since` is when its frame came, by the monotonic clock; 0 of what was read from storage.
+    """
 
     msg_id: str
     from_user_id: int
@@ -21,6 +24,7 @@ class Outgoing(msgspec.Struct, frozen=True):
     to_user_id: int = 0
     group_id: str = ""
     at_user_ids: tuple[int, ...] = ()
+    since: float = 0.0
 
     @property
     def key(self) -> Key:

@@ -20,14 +20,13 @@ _PAUSE = 0.005
 class QueuedHandler(logging.Handler):
     """Hands lines to `sink` in a thread; of those that wait, what is more than `size` is dropped.
 
-    `dropped` counts them, and what the sink could not write. How many they were is said in one
-    line, with the next line that comes when half of the room is free.
+    `dropped` counts them, and what the sink could not write, on top of those before. How many they
+    were is said in one line, with the next line that comes when half of the room is free.
     """
 
-    def __init__(self, sink: logging.Handler, size: int) -> None:
+    def __init__(self, sink: logging.Handler, size: int, dropped: int = 0) -> None:
         super().__init__()
-        self.dropped = 0
-        self._told = 0
+        self.dropped = self._told = dropped
         self._size = size
         self.sink = sink
         self._waiting: queue.Queue[logging.LogRecord | None] = queue.Queue(size)

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import structlog
@@ -83,12 +84,26 @@ def reopen(log: LogConf, *, process: str) -> None:
 
     Raises OSError, and then logs go on as before.
     """
-    handler = QueuedHandler(_sink(log, process), log.queue_size)
+    handler = QueuedHandler(_sink(log, process), log.queue_size, lines().dropped)
     for old in _own_handlers():
         handler.setFormatter(old.formatter)
         for chosen in old.filters:
             handler.addFilter(chosen)
     _replace_handler(handler)
+
+
+class Lines(NamedTuple):
+    """The lines of this process that are not written: not yet, and not at all."""
+
+    waiting: int = 0
+    dropped: int = 0
+
+
+def lines() -> Lines:
+    """Count them."""
+    for handler in _own_handlers():
+        return Lines(handler.waiting, handler.dropped)
+    return Lines()
 
 
 def encode(log: LogConf) -> str:
@@ -183,9 +198,7 @@ def _replace_handler(handler: logging.Handler) -> None:
     root.addHandler(handler)
 
 
-def _own_handlers() -> list[logging.Handler]:
+def _own_handlers() -> list[QueuedHandler]:
     return [
-        handler
-        for handler in logging.getLogger().handlers
-        if isinstance(handler.formatter, structlog.stdlib.ProcessorFormatter)
+        handler for handler in logging.getLogger().handlers if isinstance(handler, QueuedHandler)
     ]

@@ -10,7 +10,7 @@ from pathlib import Path
 import structlog
 
 from skyeim_ws.contract.names import STAT_LOG
-from skyeim_ws.contract.timing import Timings, duration, quantile
+from skyeim_ws.contract.timing import BATCH_MESSAGES, Histogram, Timings, duration, quantile
 
 log = structlog.get_logger(STAT_LOG)
 trouble = structlog.get_logger()
@@ -23,7 +23,7 @@ class Usage:
 
     def __init__(self, timings: Timings) -> None:
         self._timings = timings
-        self._buckets: dict[tuple[str, str], list[int]] = {}
+        self._counted: dict[tuple[str, ...], list[int]] = {}
         self._cpu = time.process_time()
         self._since = time.monotonic()
 
@@ -43,16 +43,22 @@ class Usage:
     def _times(self) -> dict[str, str]:
         """Return of each kind how often it was, and how long half of them and nearly all took."""
         found = {}
-        for (event, label), histogram in sorted(self._timings.histograms.items()):
-            buckets = list(histogram.buckets)
-            before = self._buckets.get((event, label), [0] * len(buckets))
-            new = [now - then for now, then in zip(buckets, before, strict=True)]
-            self._buckets[event, label] = buckets
-            if count := sum(new):
-                half, most = (duration(quantile(new, share)) for share in (0.5, 0.99))
-                name = label or event.removeprefix("slow_")
-                found[name] = f"{count} x, p50 {half}, p99 {most}"
+        for event in sorted({event for event, *_ in self._timings.histograms} - {BATCH_MESSAGES}):
+            for labels, histogram in sorted(self._timings.summed(event, 1).items()):
+                new = self._new((event, *labels), histogram)
+                if count := sum(new.buckets):
+                    half, most = (duration(quantile(new, share)) for share in (0.5, 0.99))
+                    name = " ".join((event.removeprefix("slow_"), *labels))
+                    found[name] = f"{count} x, p50 {half}, p99 {most}"
         return found
+
+    def _new(self, key: tuple[str, ...], histogram: Histogram) -> Histogram:
+        """Return what was counted since this was asked last."""
+        before = self._counted.get(key, [0] * len(histogram.buckets))
+        self._counted[key] = histogram.buckets
+        new = Histogram(histogram.bounds)
+        new.buckets = [now - then for now, then in zip(histogram.buckets, before, strict=True)]
+        return new
 
 
 async def tell(line: Callable[[], Mapping[str, object]]) -> None:

@@ -12,6 +12,7 @@ from skyeim_ws.contract.codes import Reason
 from skyeim_ws.contract.names import EVERYONE, MAX_BATCH
 from skyeim_ws.contract.pb import message_pb2 as pb
 from skyeim_ws.contract.pb.message_pb2_grpc import MessageStub
+from skyeim_ws.contract.timing import BATCH_MESSAGES
 from skyeim_ws.logic.outgoing import Outgoing, SendOutcome, Stored
 from skyeim_ws.logic.ports import Refused, Unavailable
 from skyeim_ws.rpc import sending
@@ -74,6 +75,7 @@ class Batcher:
         # Whether the last single call has found no server that works.
         self._failing = False
         self._pool = pool
+        self._sizes = pool.timings.histogram(BATCH_MESSAGES)
         self._service = Service(pool, MessageStub)
         self.repeats = Repeats(pool)
         self._friends = friends
@@ -173,6 +175,7 @@ class Batcher:
         started = loop.time()
         messages = [item.message for item in sent]
         self.batches += 1
+        self._sizes.add(len(messages))
         try:
             answer = await self._service.call(
                 lambda stub: stub.SendBatch,

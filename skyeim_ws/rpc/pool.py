@@ -100,7 +100,8 @@ class Pool:
 
     `endpoints` are gRPC targets: `host:port`, `dns:///name:port`, `unix:/path`. `timeout`
     (seconds) is the deadline of a call that names none. With `tls` all but what is on a unix socket
-    is spoken to over it. `serving` is what `rpc.health` has found. Construct it on the running
+    is spoken to over it. `path` is what stands before a method on the wire, `serving` what
+    `rpc.health` has found, and `changes` counts new sets of endpoints. Construct it on the running
     loop.
     """
 
@@ -113,8 +114,10 @@ class Pool:
         timings: Timings | None = None,
     ) -> None:
         self.name = name
+        self.path = f"/{name}.{name.capitalize()}/"
         self.timings = timings or Timings()
         self.serving = True
+        self.changes = 0
         self._tls = tls
         self.timeout = timeout
         self.failures = FailureLog(name)
@@ -189,6 +192,7 @@ class Pool:
 
     def set_endpoints(self, addresses: Mapping[str, str]) -> None:
         """Use these addresses from now on, each with its authority; calls on others may end."""
+        self.changes += 1
         kept = {(endpoint.address, endpoint.authority): endpoint for endpoint in self._endpoints}
         self._endpoints = [
             kept.pop(pair) if pair in kept else Endpoint(*pair, self._tls)

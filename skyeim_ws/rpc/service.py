@@ -67,7 +67,7 @@ class Service(Generic[Stub]):
         if not self._pool.allows(name):
             raise RpcFailed(StatusCode.UNAVAILABLE)
         loop = asyncio.get_running_loop()
-        started = loop.time()
+        started, code = loop.time(), StatusCode.CANCELLED
         deadline = started + (self._pool.timeout if timeout is None else timeout)
         try:
             attempt = 1
@@ -75,7 +75,9 @@ class Service(Generic[Stub]):
             while True:
                 endpoint = await self._pool.connected(deadline, name)
                 try:
-                    return await self._attempt(endpoint, method, request, deadline)
+                    answer = await self._attempt(endpoint, method, request, deadline)
+                    code = StatusCode.OK
+                    return answer
                 except RpcFailed as failed:
                     if optional and failed.code is StatusCode.UNIMPLEMENTED:
                         # Next time this server is not chosen for it.
@@ -95,6 +97,7 @@ class Service(Generic[Stub]):
                         raise
                 attempt += 1
         except RpcFailed as failed:
+            code = failed.code
             lacking = optional and failed.code is StatusCode.UNIMPLEMENTED
             if not is_refusal(failed.code) and not lacking:
                 self._pool.failures.note(name, failed.code, loop.time() - started)
@@ -103,7 +106,8 @@ class Service(Generic[Stub]):
             self._pool.timings.note(
                 "slow_rpc",
                 loop.time() - started,
-                f"{self._pool.name}.{name}",
+                f"{self._pool.path}{name}",
+                str(code.value[0]),
                 callee=self._pool.name,
                 method=name,
             )

@@ -96,29 +96,33 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
 
     def _wrap(self, method: str, behaviour: _Behaviour) -> _Behaviour:
         async def call(request: Any, context: Any) -> Any:
-            began = time.monotonic()
+            began, code = time.monotonic(), grpc.StatusCode.CANCELLED
             try:
                 response = await with_retries(method, partial(behaviour, request, context))
+                code = grpc.StatusCode.OK
             except RefusedError as refusal:
+                code = refusal.code
                 metadata = (("reason", refusal.reason),) if refusal.reason else ()
                 await context.abort(refusal.code, refusal.message, metadata)
             except DataError:
                 # The column of an existing database is shorter than ours.
+                code = grpc.StatusCode.INVALID_ARGUMENT
                 await context.abort(
-                    grpc.StatusCode.INVALID_ARGUMENT,
+                    code,
                     "the database cannot hold so long a text",
                     (("reason", Reason.INVALID),),
                 )
             except Exception as error:
                 if not isinstance(error, DATABASE_TROUBLE) and not is_lost(error):
                     log.exception("rpc_failed", method=method)
-                    await context.abort(grpc.StatusCode.INTERNAL, "internal error")
+                    code = grpc.StatusCode.INTERNAL
+                    await context.abort(code, "internal error")
                 self._note_trouble(method, error)
-                await context.abort(
-                    grpc.StatusCode.UNAVAILABLE, "the database is not available; try again"
-                )
+                code = grpc.StatusCode.UNAVAILABLE
+                await context.abort(code, "the database is not available; try again")
             finally:
-                self._timings.note("slow_call", time.monotonic() - began, method, method=method)
+                took = time.monotonic() - began
+                self._timings.note("slow_call", took, method, str(code.value[0]), method=method)
             self._note_success()
             return response
 

@@ -51,11 +51,12 @@ class RedisBus:
 
     Publishing is not durable: whoever misses a frame has the message in a queue, in SQL, or can
     live without it. `start` it on a running loop with what handles the messages; `ready` is set
-    while the node hears.
+    while the node hears. `subscriptions` counts how often it began to, `heard` the messages.
     """
 
     def __init__(self, pipeline: Pipeline, client: Client, node: str) -> None:
         self.ready = asyncio.Event()
+        self.subscriptions = self.heard = 0
         self._pipeline = pipeline
         self._client = client
         self._node = node
@@ -182,6 +183,7 @@ class RedisBus:
                 try:
                     backoff, lost = BACKOFF_FIRST, False
                     self.ready.set()
+                    self.subscriptions += 1
                     on_ready()
                     await self._hear(connection, events)
                 finally:
@@ -235,6 +237,7 @@ class RedisBus:
 
     def _take(self, channel: bytes, data: bytes, events: BusEvents) -> None:
         """Handle a message; if that fails, log it and leave the message out."""
+        self.heard += 1
         try:
             message = decode(data)
         except msgspec.DecodeError:

@@ -20,14 +20,13 @@ from skyeim_ws.logic.ports import Unavailable
 from skyeim_ws.store.cancellation import cancel_and_wait
 from skyeim_ws.store.client import Client, link
 from skyeim_ws.store.operation import Operation, Outcome, text
-from skyeim_ws.store.read_only import is_demoted, is_denied, is_read_only
+from skyeim_ws.store.read_only import is_demoted, is_denied, is_read_only, kind_of
 from skyeim_ws.store.shard import Command
 
 log = structlog.get_logger()
 
 BUFFER_SIZE, MAX_CALLS = 10_000, 1_000
-"""How many durable operations are kept while Redis is away, then the oldest is dropped; and how
-many calls may wait, then others fail at once."""
+"""How many durable operations wait, else the oldest is dropped; and calls, else they fail."""
 
 MAX_BATCH = 512
 """Operations in one write. After a failure all of them have to be sent again."""
@@ -46,10 +45,10 @@ class Pipeline:
     `timeout` (seconds) bounds each write with its answers, and each call from the moment that it is
     made; a durable operation that waits longer is told so. `dropped` counts durable operations that
     found no room, `failed` operations that Redis has refused for good, `moves` how often it took
-    commands again after the server had said that it is no master. The
-    callbacks of `on_recovered` run each time that Redis takes commands again after an outage; one
-    that returns an awaitable gets a task. Those of `on_room` run when there is room again after
-    operations were dropped, which may be without an outage.
+    commands again after the server had said that it is no master. The callbacks of `on_recovered`
+    run each time that Redis takes commands again after an outage; one that returns an awaitable
+    gets a task. Those of `on_room` run when there is room again after operations were dropped,
+    which may be without an outage.
     """
 
     def __init__(
@@ -210,7 +209,7 @@ class Pipeline:
             return
 
     def _take(self) -> list[Operation]:
-        """Take the oldest operations out of the two queues, in the order of their coming."""
+        """Take the oldest operations of the two queues, in the order of their coming."""
         batch: list[Operation] = []
         while len(batch) < MAX_BATCH and (self._durable or self._calls):
             call = next(iter(self._calls), None)
@@ -230,20 +229,21 @@ class Pipeline:
         ask = not batch or not self.healthy
         if ask:
             commands.append(("PING",))
-        began = (loop := asyncio.get_running_loop()).time()
+        failed, began = "", (loop := asyncio.get_running_loop()).time()
         try:
             async with asyncio.timeout(self._timeout):
                 answers = await self._link.send(commands, durable=durable)
         except Exception as error:  # not RedisError alone: a transport that dies raises others
-            self._away = True
+            self._away, failed = True, kind_of(error)
             self._put_back(batch)
             return error
         except asyncio.CancelledError:
             self._put_back(batch)
             raise
         finally:
+            took, count = loop.time() - began, len(commands)
             self._timings.note(
-                "slow_redis", loop.time() - began, commands=len(commands), waiting=self.waiting
+                "slow_redis", took, "Pipeline", failed, commands=count, waiting=self.waiting
             )
         self._away = False
         pong = answers.pop() if ask else None

@@ -12,6 +12,7 @@ from redis.exceptions import (
     ResponseError,
     TryAgainError,
 )
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 _NOT_WRITABLE = (
     AskError,
@@ -56,3 +57,11 @@ def _role_in_script(text: str) -> bool:
 def is_denied(error: Exception) -> bool:
     """Tell whether Redis does not let its user do this, as a command or within a script."""
     return isinstance(error, NoPermissionError) or "ACL failure" in str(error)
+
+
+def kind_of(error: Exception) -> str:
+    """Return what go-zero calls an error that has ended a whole write."""
+    if isinstance(error, TimeoutError):
+        return "context deadline"
+    lost = isinstance(error, ConnectionError | RedisConnectionError)
+    return "eof" if lost else "unexpected error"

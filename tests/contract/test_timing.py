@@ -37,9 +37,9 @@ def test_a_quantile_lies_in_the_bucket_of_the_true_one(found: list[float], share
     bounds = (0.0, *BOUNDS)
     low = max(bound for bound in bounds if bound < true or bound == 0.0)
     high = min(bound for bound in bounds if bound >= true and bound > 0.0)
-    assert low <= quantile(histogram.buckets, share) <= high + 1e-9
+    assert low <= quantile(histogram, share) <= high + 1e-9
 
 
 @pytest.mark.parametrize("share", [0.5, 0.99])
 def test_of_nothing_a_quantile_is_nothing(share: float) -> None:
-    assert quantile(Histogram().buckets, share) == 0.0
+    assert quantile(Histogram(), share) == 0.0

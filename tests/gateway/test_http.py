@@ -5,7 +5,6 @@ import socket
 from typing import Any
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 from tornado.httpclient import HTTPResponse
 
 from skyeim_ws.config.tree import DevServerConf, PrometheusConf, PushEventConf, ShutdownConf
@@ -377,25 +376,6 @@ async def test_a_group_is_read_by_its_members_alone_also_from_a_service_that_sho
                 assert "data" not in stranger
             member = decoded(await world.get(f"{path}?groupId=g_demo", 1002))
             assert [message["content"] for message in member["data"]["list"]] == ["among us"]
-
-
-@pytest.mark.gen_test
-async def test_a_scrape_counts_closes_by_code(make_world: MakeWorld) -> None:
-    dev = free_port()
-    async with make_world(settings={"dev_server": DevServerConf(enabled=True, port=dev)}) as world:
-
-        async def closes() -> dict[str, float]:
-            response = await world.http.fetch(f"http://127.0.0.1:{dev}/metrics")
-            families = text_string_to_metric_families(response.body.decode())
-            [found] = [family for family in families if family.name == "skyeim_ws_closes"]
-            assert found.type == "counter"
-            return {sample.labels["code"]: sample.value for sample in found.samples}
-
-        assert await closes() == {}
-        first = await world.login(1001)
-        await world.login(1001)
-        assert await first.close_code() == 4001
-        assert await until_async(closes) == {"4001": 1.0}
 
 
 @pytest.mark.gen_test

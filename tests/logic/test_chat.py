@@ -6,6 +6,7 @@ from typing import Any, cast
 from skyeim_ws.conn.ledger import Delivery
 from skyeim_ws.conn.messages import Chat
 from skyeim_ws.contract.message_trace import MessageTrace
+from skyeim_ws.contract.timing import Timings
 from skyeim_ws.logic.acks import Acks
 from skyeim_ws.logic.chat import Sending
 from skyeim_ws.logic.outgoing import Outgoing, SendOutcome, Stored
@@ -30,7 +31,8 @@ class Outside:
         self.delivered: list[str] = []
         self.queued: list[Callable[[bool], None]] = []
         port = cast(Any, self)
-        self.acks = Acks(port, port)
+        self.timings = Timings()
+        self.acks = Acks(port, port, self.timings)
         self.sending = Sending(
             hub=port,
             user_router=port,

@@ -8,6 +8,7 @@ import pytest
 from skyeim_ws.conn.ledger import Delivery, DeliveryState
 from skyeim_ws.conn.state import State
 from skyeim_ws.conn.stats import Stats
+from skyeim_ws.contract.timing import Timings
 from skyeim_ws.logic.acks import Acks
 from skyeim_ws.logic.catch_up import Hold
 from skyeim_ws.logic.delivery import PrivateDelivery
@@ -28,7 +29,7 @@ class Outside:
         self.reach = SimpleNamespace(not_subscribed=False, redis_down=False)
         self.node_sessions = SimpleNamespace(listed=True)
         hub = cast(Any, self.people)
-        self.acks = Acks(hub, cast(Any, None))
+        self.acks = Acks(hub, cast(Any, None), Timings())
         catch_up = SimpleNamespace(
             hold=lambda _client, _delivery: self.hold,
             fetch=lambda client, _missed, _after_id: self.fetched.append(client.user_id),
