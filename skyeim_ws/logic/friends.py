@@ -9,7 +9,8 @@ from skyeim_ws.logic.ports import Friends
 _FRESH_SECONDS = 30.0
 """How long a list serves; a change in the Friend service is seen after this at the latest."""
 
-_CAPACITY = 10_000
+_CAPACITY, _CAPACITY_FRIENDS = 10_000, 1_000_000
+"""Lists, and friends in all of them but the newest."""
 
 
 class FriendCache:
@@ -19,6 +20,7 @@ class FriendCache:
         self._source = source
         self._clock = clock
         self._entries: OrderedDict[int, tuple[float, frozenset[int]]] = OrderedDict()
+        self._count = 0
 
     def known(self, user_id: int) -> frozenset[int] | None:
         """Return the same if it is at hand without waiting."""
@@ -31,12 +33,16 @@ class FriendCache:
         if known is not None:
             return known
         friends = await self._source.friends(user_id)
+        self.forget(user_id)
         self._entries[user_id] = (self._clock(), friends)
-        self._entries.move_to_end(user_id)
-        if len(self._entries) > _CAPACITY:
-            self._entries.popitem(last=False)
+        self._count += len(friends)
+        while len(self._entries) > _CAPACITY or (
+            self._count > _CAPACITY_FRIENDS and len(self._entries) > 1
+        ):
+            self.forget(next(iter(self._entries)))
         return friends
 
     def forget(self, user_id: int) -> None:
         """Ask the service again next time."""
-        self._entries.pop(user_id, None)
+        _, friends = self._entries.pop(user_id, (0.0, ()))
+        self._count -= len(friends)

@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from itertools import islice
+from uuid import uuid4
 
 import structlog
 
 from skyeim_ws.logic.ports import Refused, Unavailable
 from skyeim_ws.store import scripts
 from skyeim_ws.store.pipeline import Pipeline
+from skyeim_ws.store.sets import PIECE
 
 log = structlog.get_logger()
 
@@ -45,7 +48,8 @@ class MemberFills:
         self._load = load
         self._on_corrected = on_corrected
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._script = scripts.read("fill_members")
+        self._fill_members = scripts.read("fill_members")
+        self._publish_members = scripts.read("publish_members")
 
     @property
     def tasks(self) -> Iterable[asyncio.Task[None]]:
@@ -70,9 +74,7 @@ class MemberFills:
         DEL that comes after the write takes the list away itself. Both loads equal: it may stay.
         """
         try:
-            await self._pipeline.call(
-                ("EVAL", self._script, 1, key(group_id), UNVERIFIED_TTL, *members)
-            )
+            await self._write(key(group_id), members)
             now = await self._reload(group_id, asker_id)
             if now == members:
                 await self._pipeline.call(("EXPIRE", key(group_id), TTL))
@@ -83,6 +85,19 @@ class MemberFills:
                 self._on_corrected(group_id, now)
         except Unavailable as error:
             log.info("member_fill_unfinished", group=group_id, error=str(error))
+
+    async def _write(self, name: str, members: frozenset[int]) -> None:
+        if len(members) <= PIECE:
+            await self._pipeline.call(
+                ("EVAL", self._fill_members, 1, name, UNVERIFIED_TTL, *members)
+            )
+            return
+        # Under a name of this write alone: two at a time would become a mixture.
+        written = f"{{{name}}}:{uuid4().hex}"
+        waiting = iter(members)
+        while some := list(islice(waiting, PIECE)):
+            await self._pipeline.call(("SADD", written, *some), ("EXPIRE", written, UNVERIFIED_TTL))
+        await self._pipeline.call(("EVAL", self._publish_members, 2, written, name, UNVERIFIED_TTL))
 
     async def _reload(self, group_id: str, asker_id: int) -> frozenset[int] | None:
         try:

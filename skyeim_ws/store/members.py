@@ -2,11 +2,10 @@
 
 import asyncio
 import time
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from math import inf
-from typing import Any, NamedTuple
+from typing import Any
 
 import structlog
 from redis.asyncio import Redis
@@ -18,14 +17,13 @@ from skyeim_ws.store.cancellation import cancel_and_wait
 from skyeim_ws.store.client import Client
 from skyeim_ws.store.cluster import Cluster
 from skyeim_ws.store.member_fills import KEY_PREFIX, Load, MemberFills, key
+from skyeim_ws.store.member_lists import CAPACITY, MemberList, MemberLists
 from skyeim_ws.store.pipeline import Pipeline
 from skyeim_ws.store.seats import Seat, Seats
+from skyeim_ws.store.sets import pieces
 from skyeim_ws.store.tracking import Change, changes
 
 log = structlog.get_logger()
-
-CAPACITY = 10_000
-"""Groups in the local cache; when it is full, the least recently used one leaves."""
 
 UNTRACKED_TTL = 1.0
 """Seconds that a list is used locally when no change to it would be told."""
@@ -42,23 +40,12 @@ REFUSED_TTL = 5.0
 Check = Callable[[str, int], Awaitable[bool]]
 
 
-_NO_TTL = -1
-"""What Redis says of the time to live of a key that never expires."""
-
-
-class _Kept(NamedTuple):
-    """A list in the local cache; `asked`: it came from the service itself."""
-
-    members: frozenset[int]
-    until: float
-    asked: bool
-
-
 class MemberCache:
     """`ports.Members`; `load(group_id, asker_id)` asks the Group service for all members.
 
     `check(group_id, user_id)` asks it for one. What was read from Redis while it tells of changes
-    is kept until a change; anything else, and all that a cluster has, for `UNTRACKED_TTL`.
+    is kept until a change; anything else, and all that a cluster has, for `UNTRACKED_TTL`. A
+    large list may be some seconds old: else each of many changes would cost a whole one.
     `on_filled` is told each list that is newly kept.
     `start` it on a running loop.
     """
@@ -82,14 +69,13 @@ class MemberCache:
         self._client = client
         self._load = load
         self._check = check
-        self._capacity = capacity
         self._refused_ttl = refused_ttl
         self._seats = Seats(capacity)
         self._loads = asyncio.Semaphore(max_loads)
         self.on_filled = on_filled
         self._timings = timings or Timings()
         self._clock = clock
-        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._lists = MemberLists(capacity, clock)
         self._look_ups: dict[str, asyncio.Task[frozenset[int]]] = {}
         self._tasks: set[asyncio.Task[frozenset[int]]] = set()
         self._fills = MemberFills(pipeline, load, self._filled)
@@ -114,14 +100,8 @@ class MemberCache:
 
     def cached(self, group_id: str) -> frozenset[int] | None:
         """Return the members if they are at hand without waiting."""
-        kept = self._kept.get(group_id)
-        if kept is None:
-            return None
-        if self._clock() >= kept.until:
-            del self._kept[group_id]
-            return None
-        self._kept.move_to_end(group_id)
-        return kept.members
+        kept = self._lists.find(group_id)
+        return None if kept is None else kept.members
 
     @property
     def look_ups(self) -> int:
@@ -135,9 +115,9 @@ class MemberCache:
 
     def is_member(self, group_id: str, user_id: int) -> bool | None:
         """Whether the user is in the group; None if that is not at hand without waiting."""
-        members = self.cached(group_id)
-        if members is not None and (user_id in members or self._kept[group_id].asked):
-            return user_id in members
+        kept = self._lists.find(group_id)
+        if kept is not None and (user_id in kept.members or kept.asked):
+            return user_id in kept.members
         seat = self._seats.find(group_id, user_id, self._clock())
         return None if seat is None else seat.refused is None
 
@@ -170,6 +150,8 @@ class MemberCache:
         """
         while (members := self._whole(group_id, asker_id)) is None:
             self._raise_known_refusal(group_id, asker_id)
+            if await self._added(group_id, asker_id):
+                continue
             look_up = self._look_ups.get(group_id)
             asked = look_up is None
             if look_up is None:
@@ -181,6 +163,20 @@ class MemberCache:
                 if asked or refused.reason is not Reason.NOT_MEMBER:
                     raise
         return members
+
+    async def _added(self, group_id: str, asker_id: int) -> bool:
+        """Whether the asker could be added to a large list that is at hand, which spares another.
+
+        Raises Refused, Unavailable.
+        """
+        kept = self._lists.find(group_id)
+        if kept is None or not kept.large:
+            return False
+        await self.require_member(group_id, asker_id)
+        kept = self._lists.find(group_id)
+        if kept is not None:
+            self._keep(group_id, kept._replace(members=kept.members | {asker_id}))
+        return kept is not None
 
     def _raise_known_refusal(self, group_id: str, user_id: int) -> None:
         seat = self._seats.find(group_id, user_id, self._clock())
@@ -203,23 +199,28 @@ class MemberCache:
         began = time.monotonic()
         try:
             members = await self._read(group_id)
-            until = inf if self.tracking else self._clock() + UNTRACKED_TTL
             asked = not members or bool(asker_id and asker_id not in members)
+            tracked = self.tracking and not asked
             if asked:
-                members = await self._ask(group_id, asker_id)
                 # While the list is not in Redis, a change touches no key, and Redis tells nobody.
-                until = self._clock() + UNTRACKED_TTL
+                members = await self._ask(group_id, asker_id)
                 self._fills.start(group_id, members, asker_id)
         finally:
             # A change that came in meanwhile has taken this look-up out: its list may be older
             # than the change. Those who wait already get it, nobody else; and whoever follows the
             # members gets the list that comes after the change, without another message.
             unchanged = self._look_ups.get(group_id) is this
-            self._timings.note("slow_members", time.monotonic() - began, group=group_id)
+            took = time.monotonic() - began
+            self._timings.note("slow_members", took, group=group_id)
             if unchanged:
                 del self._look_ups[group_id]
+        found = MemberList(members, inf, asked, took)
+        if not tracked:
+            found = found.ending(self._clock(), UNTRACKED_TTL)
         if unchanged:
-            self._keep(group_id, members, until, asked=asked)
+            self._keep(group_id, found)
+        elif found.large:
+            self._keep(group_id, found.ending(self._clock(), 0.0))
         elif group_id not in self._look_ups:
             self._start_look_up(group_id, asker_id)
         return members
@@ -248,28 +249,30 @@ class MemberCache:
 
         A service may have added one member to a set that was not there.
         """
-        members = self.cached(group_id)
-        if members is None or not asker_id or asker_id in members:
-            return members
-        if not self._kept[group_id].asked:
-            del self._kept[group_id]
+        kept = self._lists.find(group_id)
+        if kept is None:
             return None
-        return members
+        if not asker_id or asker_id in kept.members or kept.asked:
+            return kept.members
+        if not kept.large:
+            self._lists.forget(group_id)
+        return None
 
     async def _read(self, group_id: str) -> frozenset[int]:
         """Return the set in Redis, empty if there is none of which all members are sure to be.
 
         Whoever adds a member to a set that is not there leaves one that never expires.
         """
-        if not self._pipeline.healthy:
-            return frozenset()
-        try:
-            members, ttl = await self._pipeline.call(
-                ("SMEMBERS", key(group_id)), ("TTL", key(group_id))
-            )
-        except Unavailable:
-            return frozenset()
-        return frozenset(_user_ids(members)) if ttl != _NO_TTL else frozenset()
+        found: set[int] = set()
+        if self._pipeline.healthy:
+            try:
+                async for members, ttl in pieces(self._pipeline, key(group_id)):
+                    if ttl < 0:  # it never expires, or is gone, perhaps meanwhile
+                        return frozenset()
+                    found.update(members)
+            except Unavailable:
+                return frozenset()
+        return frozenset(found)
 
     async def _is_listed(self, group_id: str, user_id: int) -> bool:
         """Whether the user is in the set of the group in Redis."""
@@ -281,12 +284,9 @@ class MemberCache:
             return False
         return bool(listed)
 
-    def _keep(self, group_id: str, members: frozenset[int], until: float, *, asked: bool) -> None:
-        self._kept[group_id] = _Kept(members, until, asked)
-        self._kept.move_to_end(group_id)
-        if len(self._kept) > self._capacity:
-            self._kept.popitem(last=False)
-        self._filled(group_id, members)
+    def _keep(self, group_id: str, found: MemberList) -> None:
+        self._lists.keep(group_id, found)
+        self._filled(group_id, found.members)
 
     def _filled(self, group_id: str, members: frozenset[int]) -> None:
         if self.on_filled is not None:
@@ -300,17 +300,12 @@ class MemberCache:
     def _change(self, change: Change) -> None:
         self.tracking = change.tracking
         if change.keys is None:
-            self._kept.clear()
+            self._lists.clear()
             self._look_ups.clear()
             self._seats.clear()
             return
         for changed in change.keys:
             group_id = changed.removeprefix(KEY_PREFIX)
-            self._kept.pop(group_id, None)
+            self._lists.changed(group_id)
             self._look_ups.pop(group_id, None)
             self._seats.forget(group_id)
-
-
-def _user_ids(members: Iterable[bytes]) -> Iterable[int]:
-    """Give the numbers; other programs may keep a placeholder in the set."""
-    return (int(member) for member in members if member.isdigit())

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from skyeim_ws.store.announcements import TOLD_KEY
 from skyeim_ws.store.pipeline import Pipeline
+from skyeim_ws.store.sets import pieces
 from skyeim_ws.store.shard import Command
 
 _T = TypeVar("_T")
@@ -55,8 +56,11 @@ class RedisPresence:
         """Write which members are here; take out who is not a member, and return them."""
         key = group_key(group_id)
         additions: list[Command] = [("SADD", key, *some) for some in _chunks(here)]
-        *_, online = await self._pipeline.call(*additions, ("SMEMBERS", key))
-        gone = [user_id for user_id in map(int, online) if user_id not in members]
+        if additions:
+            await self._pipeline.call(*additions)
+        gone = []
+        async for online, _ in pieces(self._pipeline, key):
+            gone += [user_id for user_id in online if user_id not in members]
         for some in _chunks(gone):
             self._pipeline.submit(("SREM", key, *some))
         return gone

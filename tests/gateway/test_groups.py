@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 from skyeim_ws.conn.messages import GroupMessage, frame
 from skyeim_ws.contract.pb import group_pb2 as pb
 from skyeim_ws.services.tables import messages
+from skyeim_ws.store import member_fills
 from skyeim_ws.store.member_fills import UNVERIFIED_TTL
 from tests.gateway.conftest import MakeWorld, not_on_a_cluster
 from tests.waiting import until, until_async
@@ -141,6 +142,16 @@ async def test_who_was_not_there_gets_nothing_pushed_and_syncs_by_seq(
         bob = await world.login(1002)
         assert await heard(bob) == []
         assert await world.redis.exists("offline:private:1002") == 0
+
+
+@pytest.mark.gen_test
+async def test_a_list_of_members_that_is_written_in_pieces_is_whole(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(member_fills, "PIECE", 2)
+    async with make_world() as world:
+        await cached(world, await world.login(1001))
+        assert await members(world) == {1001, 1002, 1003}
 
 
 @not_on_a_cluster
