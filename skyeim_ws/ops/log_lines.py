@@ -1,5 +1,6 @@
 """What a line of the log holds and in which order: the fields of go-zero, then our own."""
 
+import json
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -53,7 +54,9 @@ def processors(log: LogConf, process: str) -> list[Processor]:
 def renderer(log: LogConf, *, colors: bool) -> Processor:
     """Return what encodes a line."""
     if log.encoding == "json":
-        return structlog.processors.JSONRenderer(ensure_ascii=False)
+        # Its `encode` is made once, where `json.dumps` makes it anew for each line.
+        encode = json.JSONEncoder(ensure_ascii=False, default=repr).encode
+        return structlog.processors.JSONRenderer(lambda line, **_: encode(line))
     return structlog.dev.ConsoleRenderer(
         colors=colors,
         timestamp_key=FieldKeysConf().timestamp_key,

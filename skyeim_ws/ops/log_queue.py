@@ -1,6 +1,5 @@
 """Lines of the log on their way to a thread that writes them: a slow reader stops nobody."""
 
-import copy
 import logging
 import os
 import queue
@@ -41,7 +40,8 @@ class QueuedHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue a line; it never waits."""
-        line = copy.copy(record)
+        line = logging.LogRecord.__new__(logging.LogRecord)
+        vars(line).update(vars(record))
         # In this thread: what belongs to the event may have changed later.
         line.msg, line.args = self.format(record), None
         line.exc_info = line.exc_text = line.stack_info = None

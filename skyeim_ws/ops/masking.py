@@ -59,6 +59,8 @@ def masked(value: Any, *, multiline: bool = False) -> Any:
     if isinstance(value, list | tuple):
         return [masked(item) for item in value]
     text = value if isinstance(value, str) else str(value)  # an exception, an address
+    if text.isascii() and (text.isalnum() or text.isidentifier()):
+        return text  # ids and names of events, which are most of what is logged
     text = _TRICKS.sub(REPLACEMENT, text)
     if not multiline:
         text = _LAYOUT.sub(" ", text)

@@ -6,7 +6,6 @@ import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from types import FrameType
 from typing import IO, Any
 
@@ -53,7 +52,7 @@ def _frame(waiting: object) -> FrameType | None:
 
 def place(path: str, line: int | str) -> str:
     """Return a place in the code as go-zero gives it, such as `store/bus.py:182`."""
-    return f"{'/'.join(Path(path).parts[-2:])}:{line}"
+    return f"{'/'.join(path.rsplit('/', 2)[-2:])}:{line}"
 
 
 def thread_places(ident: int, most: int, scratch: IO[bytes]) -> list[str]:

@@ -46,16 +46,31 @@ _PART = re.compile("|".join(map(re.escape, sorted(_PARTS, key=len, reverse=True)
 def formatter(layout: str) -> Callable[[float], str]:
     """Return what writes a Unix time by the layout, in the zone of this machine."""
     pieces: list[str | Callable[[datetime], str]] = []
+    fractions: list[Callable[[datetime], str]] = []
     end = 0
     for found in _PART.finditer(layout):
         pieces.append(layout[end : found.start()])
-        pieces.append(_PARTS.get(found[0]) or _fraction(found[0]))
+        if found[0] not in _PARTS:
+            fractions.append(_fraction(found[0]))
+        pieces.append(_PARTS.get(found[0]) or fractions[-1])
         end = found.end()
     pieces.append(layout[end:])
 
+    # All but the fraction is the same for a whole second, in which a busy process logs much.
+    last: tuple[int, list[str | Callable[[datetime], str]]] = (0, pieces)
+
     def write(seconds: float) -> str:
-        moment = datetime.fromtimestamp(seconds).astimezone()
-        return "".join(piece if isinstance(piece, str) else piece(moment) for piece in pieces)
+        nonlocal last
+        second, written = last
+        moment = datetime.fromtimestamp(seconds)
+        if second != int(seconds):
+            moment = moment.astimezone()
+            written = [
+                piece if isinstance(piece, str) or piece in fractions else piece(moment)
+                for piece in pieces
+            ]
+            last = int(seconds), written
+        return "".join([piece if isinstance(piece, str) else piece(moment) for piece in written])
 
     return write
 

@@ -35,6 +35,7 @@ from skyeim_ws.process.embedded import (
     services_command,
     services_environment,
 )
+from skyeim_ws.process.garbage import look_seldom
 from skyeim_ws.process.listening import (
     StartError,
     adopted,
@@ -220,6 +221,7 @@ async def _until_stopped(
         if started is None:
             log.info("start_given_up")
             return 0
+        look_seldom()
         signals.reload_on_signal(started.reload, started.children, hangup)
         announce(started.port)
         await heard.enter_async_context(

@@ -60,3 +60,15 @@ def test_utc_is_a_letter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
     assert formatter(time_layout.FILES)(MOMENT) == "2006-01-02T22:04:05Z"
+
+
+def test_each_moment_has_its_own_fraction_and_second() -> None:
+    write = formatter("15:04:05.000")
+    moments = (MOMENT, MOMENT + 0.1, MOMENT + 0.9, MOMENT + 60, MOMENT)
+    assert [write(moment) for moment in moments] == [
+        "15:04:05.123",
+        "15:04:05.223",
+        "15:04:06.023",
+        "15:05:05.123",
+        "15:04:05.123",
+    ]
