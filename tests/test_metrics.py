@@ -11,7 +11,7 @@ from skyeim_ws.ops.metrics import CatalogueCollector
 from tests.events import ROOT
 
 PAGE = (ROOT / "docs" / "metrics.md").read_text()
-ROWS = {row.name: row for row in catalogue.GATEWAY}
+ROWS = {row.name: row for row in (*catalogue.GATEWAY, *catalogue.SERVICES)}
 
 
 def documented() -> dict[str, list[str]]:

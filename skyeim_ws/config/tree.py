@@ -4,6 +4,7 @@ Sections are dataclasses; `config/loader.py` says how their fields are read. Tim
 unless a name or a comment says milliseconds.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
@@ -77,8 +78,17 @@ class RpcTlsConf:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PrometheusConf:
+    """A server for metrics alone; without `host` there is none."""
+
+    host: str = ""
+    port: Port = 9101
+    path: Text = "/metrics"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServicesConf:
-    """TLS of our own business services, where they listen on TCP.
+    """TLS of our own business services, where they listen on TCP, and their metrics.
 
     With a `client_ca_file` only those are served whose certificate is from there.
     """
@@ -86,6 +96,7 @@ class ServicesConf:
     cert_file: str = ""
     key_file: str = ""
     client_ca_file: str = field(default="", metadata={"key": "ClientCAFile"})
+    prometheus: PrometheusConf = PrometheusConf()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,15 +217,6 @@ class DevServerConf:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PrometheusConf:
-    """A server for metrics alone; without `host` there is none."""
-
-    host: str = ""
-    port: Port = 9101
-    path: Text = "/metrics"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class WebConf:
     """The chat page; unless said otherwise, there is one in the modes `dev` and `test` alone."""
 
@@ -266,6 +268,8 @@ class Config:
     env: bool = field(default=False, metadata={"key": None})
     # Said by the command `demo` alone: there are sample users, and anybody may be one of them.
     demo: bool = field(default=False, metadata={"key": None})
+    # Of a worker: where it answers its parent, who answers operators.
+    operators_socket: str = field(default="", metadata={"key": None})
     name: Text
     host: Text = "0.0.0.0"  # noqa: S104 - what go-zero does; etc/ws.yaml says 127.0.0.1
     port: Port
@@ -311,6 +315,11 @@ class Config:
         return replace(self.log, service_name=self.log.service_name or self.name)
 
     @property
+    def shows_metrics(self) -> bool:
+        """Whether operators can ask the gateway anything."""
+        return self.dev_server.enabled or bool(self.prometheus.host)
+
+    @property
     def has_page(self) -> bool:
         """Whether the gateway serves the chat page."""
         return self.is_dev if self.web.enabled is None else self.web.enabled
@@ -326,3 +335,5 @@ class Backends:
     group_rpc: RpcConf
     private_redis: bool
     """No other process than the one that has started this Redis has been told of it."""
+    neighbours: Mapping[str, str] = field(default_factory=dict)
+    """The processes that were started and show metrics: the path of a socket by name."""

@@ -23,6 +23,7 @@ from skyeim_ws.gateway.dispatch_table import dispatcher
 from skyeim_ws.gateway.draining import Drain
 from skyeim_ws.gateway.gauges import Gauges, registry
 from skyeim_ws.gateway.groups import group_routing
+from skyeim_ws.gateway.operators import serve_operators
 from skyeim_ws.gateway.orders import orders
 from skyeim_ws.gateway.ports import Ports
 from skyeim_ws.gateway.presence import presence_keeping
@@ -312,11 +313,12 @@ async def gateway(
             stats=stats,
             gauges=gauges,
         )
-        http.serve_operators(
+        serve_operators(
             stack,
             config,
             registry(made, stats, gauges, services, readiness),
             stats,
+            neighbours=where.neighbours,
             alive=readiness.fatal,
             ready=readiness,
         )

@@ -15,7 +15,7 @@ from skyeim_ws.gateway.readiness import Readiness
 from skyeim_ws.logic.catch_up import CatchUp
 from skyeim_ws.logic.chat import Sending
 from skyeim_ws.logic.requests import Requests
-from skyeim_ws.ops import catalogue, logs, metrics
+from skyeim_ws.ops import catalogue, metrics
 from skyeim_ws.rpc.pool import Pool
 from skyeim_ws.store.members import MemberCache
 
@@ -69,11 +69,8 @@ def registry(
     """Return the metrics of a gateway, which are read at each scrape."""
 
     def read() -> metrics.Reading:
-        lines = logs.lines()
         return {
-            "build_info": {tuple(build.values()): 1},
-            "log_lines_waiting": lines.waiting,
-            "log_lines_dropped": lines.dropped,
+            **metrics.of_process(build),
             "problems": {(problem,): 1 for problem in readiness()},
             "other_nodes": gauges.store.lease.others,
             **stats.counters(),

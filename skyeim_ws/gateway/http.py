@@ -1,4 +1,4 @@
-"""The HTTP servers of a gateway: its routes, its limits, TLS, and the ports for operators."""
+"""The HTTP servers of a gateway: its routes, its limits, and TLS."""
 
 import ssl
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -7,9 +7,6 @@ from dataclasses import dataclass, replace
 from socket import socket
 from typing import Any
 
-import structlog
-from prometheus_client import CollectorRegistry
-from tornado.httpserver import HTTPServer
 from tornado.routing import Rule
 from tornado.web import url
 
@@ -21,7 +18,7 @@ from skyeim_ws.conn.stats import Stats
 from skyeim_ws.conn.tornado_private import require_hooks
 from skyeim_ws.contract.texts import Language
 from skyeim_ws.gateway.edge import EdgeServer
-from skyeim_ws.gateway.listener import Listener, bind
+from skyeim_ws.gateway.listener import Listener
 from skyeim_ws.handler.archive_handler import (
     ConversationsHandler,
     MentionsHandler,
@@ -61,9 +58,6 @@ from skyeim_ws.logic.contacts import FriendPages, GroupPages
 from skyeim_ws.logic.events import EventPublisher
 from skyeim_ws.logic.ports import Members, Messages
 from skyeim_ws.logic.receipts import Receipts
-from skyeim_ws.ops import operators_http
-
-log = structlog.get_logger()
 
 _V1 = r"(?:/api/v1)?"
 """Each path of the users' API has this prefix, or none."""
@@ -186,39 +180,6 @@ def pushes(config: Config, gate: Gate, *, publisher: EventPublisher) -> HttpAppl
     They come without TLS, over loopback.
     """
     return HttpApplication(_push_routes(config, publisher), replace(gate, proxies=TrustedProxies()))
-
-
-def serve_operators(
-    stack: AsyncExitStack,
-    config: Config,
-    shown: CollectorRegistry,
-    stats: Stats,
-    *,
-    alive: operators_http.Problems,
-    ready: operators_http.Problems,
-) -> None:
-    """Start the servers for health and metrics that are configured.
-
-    `alive` and `ready` give the reasons for which a probe is answered with 503.
-    """
-    servers = []
-    dev, prometheus = config.dev_server, config.prometheus
-    if dev.enabled:
-        probes = {dev.health_path: alive, dev.ready_path: ready}
-        operators = operators_http.application(dev.metrics_path, shown, probes)
-        servers.append((HTTPServer(operators), dev.host, dev.port))
-    if prometheus.host:
-        scraped = operators_http.application(prometheus.path, shown)
-        servers.append((HTTPServer(scraped), prometheus.host, prometheus.port))
-    for server, host, port in servers:
-        try:
-            sockets = bind(host, port)
-        except OSError as error:
-            raise OSError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
-        stack.push_async_callback(server.close_all_connections)
-        for bound in sockets:
-            stack.callback(Listener(bound, server.handle_stream, stats).close)
-        log.info("metrics_listening", host=host, port=port)
 
 
 def _page_routes(config: Config) -> list[Rule]:

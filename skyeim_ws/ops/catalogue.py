@@ -47,14 +47,18 @@ def _seconds(key: str, help: str, event: str) -> Metric:
     return Metric(f"{PREFIX}{key}_seconds", Kind.HISTOGRAM, help, (), event)
 
 
-_PROCESS = (
+PROCESS_UP = _gauge("process_up", "1 if the process answers, 0 if it is being started again")
+
+PROCESS = (
+    PROCESS_UP,
     _gauge("build_info", "1, with version and commit of the program", "version", "commit"),
     _gauge("log_lines_waiting", "lines of the log that are not written yet"),
     _counter("log_lines_dropped", "lines of the log that were lost: nobody read fast enough"),
+    _seconds("loop_lag", "how late the event loop was, ten times a second", "slow_turn"),
 )
 
 GATEWAY = (
-    *_PROCESS,
+    *PROCESS,
     _gauge("problems", "1 for each reason for which the process is not ready", "problem"),
     _gauge("other_nodes", "other nodes that live, as this one sees it in Redis"),
     # Connections
@@ -187,6 +191,23 @@ GATEWAY = (
     _gauge("message_trace_lines_waiting", "lines of traces that wait for Redis"),
     _counter("message_trace_lines_dropped", "lines of traces dropped because too many waited"),
     _counter("message_trace_lines_written", "lines of traces that were written"),
-    # The process
-    _seconds("loop_lag", "how late the event loop was, ten times a second", "slow_turn"),
+)
+
+SERVICES = (
+    *PROCESS,
+    Metric(
+        "rpc_server_requests_duration_ms",
+        Kind.HISTOGRAM,
+        "calls of our services, in ms",
+        ("method",),
+        "slow_call",
+    ),
+    Metric(
+        "rpc_server_requests_code_total",
+        Kind.COUNTER,
+        "the same calls by the number of their gRPC status",
+        ("method", "code"),
+        "slow_call",
+    ),
+    _gauge("events_waiting", "changes of which the gateway or Redis has not been told yet"),
 )

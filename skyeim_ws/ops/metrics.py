@@ -13,7 +13,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from skyeim_ws.contract.timing import Histogram, Timings
-from skyeim_ws.ops import catalogue
+from skyeim_ws.ops import catalogue, logs
 from skyeim_ws.ops.catalogue import Kind
 
 Number = int | float
@@ -70,6 +70,17 @@ def _numbers(row: catalogue.Metric, values: Labelled) -> Metric:
     for labels, value in sorted(values.items()):
         family.add_metric(labels, value)
     return family
+
+
+def of_process(build: Mapping[str, str]) -> Reading:
+    """Return what every process measures; `build` are version and commit."""
+    lines = logs.lines()
+    return {
+        catalogue.PROCESS_UP.key: 1,
+        "build_info": {tuple(build.values()): 1},
+        "log_lines_waiting": lines.waiting,
+        "log_lines_dropped": lines.dropped,
+    }
 
 
 def registry(

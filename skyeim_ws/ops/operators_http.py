@@ -1,26 +1,28 @@
 """What operators ask a process over HTTP: its metrics, and whether it is well."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
+from inspect import isawaitable
 
-from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from tornado.web import Application, RequestHandler
 
-Problems = Callable[[], list[str]]
+from skyeim_ws.ops.scrape import Scrape
+
+Problems = Callable[[], list[str] | Awaitable[list[str]]]
 
 
 class MetricsHandler(RequestHandler):
     """`GET` of the metrics path."""
 
-    def initialize(self, metrics: CollectorRegistry) -> None:
+    def initialize(self, scrape: Scrape) -> None:
         """Take what is shown."""
-        self._metrics = metrics
+        self._scrape = scrape
 
-    def get(self) -> None:
+    async def get(self) -> None:
         """Answer in the text format."""
         self.set_header("Content-Type", CONTENT_TYPE_LATEST)
-        self.finish(generate_latest(self._metrics))
+        self.finish(await self._scrape.text())
 
 
 class ProbeHandler(RequestHandler):
@@ -30,20 +32,21 @@ class ProbeHandler(RequestHandler):
         """Take what knows why the gateway does not serve."""
         self._problems = problems
 
-    def get(self) -> None:
+    async def get(self) -> None:
         """Answer for a load balancer, which reads the status alone."""
-        problems = self._problems()
+        found = self._problems()
+        problems = await found if isawaitable(found) else found
         self.set_status(HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK)
         self.finish(", ".join(problems) or "OK")
 
 
 def application(
-    metrics_path: str, metrics: CollectorRegistry, probes: Mapping[str, Problems] | None = None
+    metrics_path: str, scrape: Scrape, probes: Mapping[str, Problems] | None = None
 ) -> Application:
     """Return the web application for operators; `probes` are asked at their paths."""
     return Application(
         [
-            (metrics_path, MetricsHandler, {"metrics": metrics}),
+            (metrics_path, MetricsHandler, {"scrape": scrape}),
             *(
                 (path, ProbeHandler, {"problems": problems})
                 for path, problems in (probes or {}).items()

@@ -4,6 +4,7 @@ import asyncio
 import os
 import secrets
 import sys
+import tempfile
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from skyeim_ws.discovery.announce import Announcement, announcing, reached_at
 from skyeim_ws.gateway.app import gateway
 from skyeim_ws.gateway.backends import forget_everyone
 from skyeim_ws.gateway.http import tls
+from skyeim_ws.gateway.operators import serve_workers
 from skyeim_ws.gateway.probe import redis_reached
 from skyeim_ws.logic.ports import Unavailable
 from skyeim_ws.ops import systemd
@@ -98,7 +100,7 @@ def demo(config: Config, port: int | None, data_dir: str | None) -> int:
 
 def work(told: workers.Assignment) -> int:
     """Run one of several gateway processes, as its parent says; return the exit code."""
-    config, name = told.config, f"worker-{told.index}"
+    config, name = told.config, workers.worker_name(told.index)
 
     async def start(stack: AsyncExitStack) -> Started:
         listeners = adopted(stack, told.sockets) or bound(
@@ -150,7 +152,7 @@ def _become_services(config: Config) -> NoReturn:
             addresses = (services_address(data_dir),)
             lock = stack.enter_context(valkey.locked(data_dir))
             os.set_inheritable(lock, True)
-        command = services_command(addresses, pushed_to, demo=False, tls=config.services)
+        command = services_command(addresses, pushed_to, demo=False, conf=config.services)
         if config.cert_file:
             command += ["--push-cert-file", str(Path(config.cert_file).absolute())]
         announced = services_announcements(config)
@@ -305,13 +307,17 @@ async def _start_workers(
     where, children = await stack.enter_async_context(backends(config, pushed_to, demo=demo))
     if where.private_redis:
         await forget_everyone(config, where)
+    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="skyeim-ws-"))
     told = workers.assignments(
         config,
         where,
         port_of(shared),
         port_of(pushes) if pushes else 0,
-        [each.fileno() for each in given],
+        sockets=[each.fileno() for each in given],
+        folder=folder if config.shows_metrics else "",
     )
+    answering = {workers.worker_name(each.index): each.config.operators_socket for each in told}
+    serve_workers(stack, config, answering, where.neighbours)
     several, heard = await stack.enter_async_context(workers.running(told))
     children += several
     await _announce(stack, config, port_of(shared))

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -22,7 +22,7 @@ STOP_GRACE = 6.0
 """Seconds that each child has to end when it is told to, one after the other."""
 
 _PROBE_TIMEOUT = 1.0
-_SERVICES_SOCKET = "services.sock"
+_SERVICES_SOCKET, _METRICS_SOCKET = "services.sock", "metrics.sock"
 _DATABASE_FILE = "skyeim.db"
 _REDIS_LOG = "valkey.log"
 
@@ -46,6 +46,7 @@ async def backends(
     async with AsyncExitStack() as stack:
         redis, own_services = config.redis, None
         children: list[Child] = []
+        neighbours: dict[str, str] = {}
         rpcs = (config.message_rpc, config.friend_rpc, config.group_rpc)
         if config.embedded is not None and (redis is None or None in rpcs):
             data_dir = Path(config.embedded.data_dir)
@@ -54,15 +55,20 @@ async def backends(
                 redis = await _start_redis(stack, data_dir)
             if None in rpcs:
                 address = services_address(data_dir)
-                child = _services_child(config, redis, address, push_url, demo=demo)
+                metrics = valkey.runtime_dir(data_dir) / _METRICS_SOCKET
+                if config.shows_metrics:
+                    neighbours[logs.SERVICES] = str(metrics)
+                child = _services_child(
+                    config, redis, address, push_url, demo=demo, metrics=neighbours.values()
+                )
                 await _start(stack, child)
                 children.append(child)
                 own_services = RpcConf(endpoints=(address,))
         message, friend, group = (rpc or own_services for rpc in rpcs)
         if redis is None or message is None or friend is None or group is None:
             raise ValueError("the configuration was not checked: a backend is missing")
-        where = Backends(redis, message, friend, group, private_redis=config.redis is None)
-        yield where, children
+        private = config.redis is None
+        yield Backends(redis, message, friend, group, private, neighbours), children
 
 
 def services_address(data_dir: Path) -> str:
@@ -76,9 +82,13 @@ def services_command(
     *,
     demo: bool,
     reflection: bool = False,
-    tls: ServicesConf | None = None,
+    conf: ServicesConf = ServicesConf(),  # noqa: B008 - it is frozen
+    metrics: Iterable[str] = (),
 ) -> list[str]:
-    """Return the command line of the services; what is secret is in `services_environment`."""
+    """Return the command line of the services; what is secret is in `services_environment`.
+
+    On the sockets `metrics` they show their metrics, besides where their configuration says.
+    """
     command = [sys.executable, "-m", "skyeim_ws.services.server"]
     command += ["--data-source-env", DATA_SOURCE_VARIABLE, "--redis-env", REDIS_VARIABLE]
     command += ["--announce-env", _ANNOUNCE_VARIABLE, "--log-env", _LOG_VARIABLE]
@@ -86,9 +96,15 @@ def services_command(
         command += ["--listen", address]
     if push_url:
         command += ["--push-url", push_url, "--push-secret-env", _PUSH_SECRET_VARIABLE]
-    if tls is not None and tls.cert_file:
-        command += ["--cert-file", tls.cert_file, "--key-file", tls.key_file]
-        command += ["--client-ca-file", tls.client_ca_file] if tls.client_ca_file else []
+    if conf.cert_file:
+        command += ["--cert-file", conf.cert_file, "--key-file", conf.key_file]
+        command += ["--client-ca-file", conf.client_ca_file] if conf.client_ca_file else []
+    for path in metrics:
+        command += ["--metrics-socket", path]
+    shown = conf.prometheus
+    if shown.host:
+        command += ["--metrics-host", shown.host, "--metrics-port", str(shown.port)]
+        command += ["--metrics-path", shown.path]
     command += ["--reflection"] if reflection else []
     return command + (["--demo"] if demo else [])
 
@@ -139,14 +155,27 @@ async def _start_redis(stack: AsyncExitStack, data_dir: Path) -> RedisConf:
 
 
 def _services_child(
-    config: Config, redis: RedisConf, address: str, push_url: str, *, demo: bool
+    config: Config,
+    redis: RedisConf,
+    address: str,
+    push_url: str,
+    *,
+    demo: bool,
+    metrics: Iterable[str],
 ) -> Child:
     async def ready() -> bool:
         return await _answers(address)
 
     return Child(
         "services",
-        services_command([address], push_url, demo=demo, reflection=config.is_dev),
+        services_command(
+            [address],
+            push_url,
+            demo=demo,
+            reflection=config.is_dev,
+            conf=ServicesConf(prometheus=config.services.prometheus),
+            metrics=metrics,
+        ),
         ready=ready,
         ready_timeout=_READY_TIMEOUT,
         # It is not the process of which systemd wants to hear.

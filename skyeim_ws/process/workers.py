@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from skyeim_ws.config.tree import Backends, Config
+from skyeim_ws.config.tree import Backends, Config, PrometheusConf
 from skyeim_ws.gateway.listener import host_to_bind
 from skyeim_ws.ops import systemd
 from skyeim_ws.process.children import Child
@@ -22,8 +22,6 @@ READY_TIMEOUT = 60.0
 
 STOP_MARGIN = 5.0
 """Seconds that a worker may need besides what `Shutdown` gives it, to write the rest to Redis."""
-
-MAX_PORT = 65535
 
 _VARIABLE = "SKYEIM_WORKER"
 
@@ -40,6 +38,11 @@ class Assignment:
     config: Config
     push_port: int = 0
     sockets: tuple[int, ...] = ()
+
+
+def worker_name(index: int) -> str:
+    """Return how a worker is called, in the log and in the metrics."""
+    return f"worker-{index}"
 
 
 def count(config: Config) -> int:
@@ -96,13 +99,11 @@ def assignments(
     where: Backends,
     port: int,
     push_port: int,
+    *,
     sockets: Sequence[int] = (),
+    folder: str = "",
 ) -> list[Assignment]:
-    """Return what each worker is told.
-
-    The ports for operators are those configured, plus the number of the worker. Raises OSError if
-    there are not so many ports.
-    """
+    """Return what each worker is told; it answers its parent on a socket in the folder."""
     told = []
     for index in range(count(config)):
         own = replace(
@@ -117,17 +118,12 @@ def assignments(
             group_rpc=where.group_rpc,
             embedded=None,
             database=None,
-            dev_server=replace(config.dev_server, port=_own(config.dev_server.port, index)),
-            prometheus=replace(config.prometheus, port=_own(config.prometheus.port, index)),
+            operators_socket=folder and f"{folder}/{worker_name(index)}",
+            dev_server=replace(config.dev_server, enabled=False),
+            prometheus=PrometheusConf(),
         )
         told.append(Assignment(index, own, push_port, tuple(sockets)))
     return told
-
-
-def _own(port: int, index: int) -> int:
-    if port + index > MAX_PORT:
-        raise OSError(f"no port {port + index} for worker {index}: choose a lower one than {port}")
-    return port and port + index
 
 
 def environment(told: Assignment) -> dict[str, str]:
@@ -188,7 +184,7 @@ def _worker(assignment: Assignment, signs: SignsOfLife) -> Child:
         systemd.WATCHDOG_PID_VARIABLE: "",
     }
     return Child(
-        f"worker-{assignment.index}",
+        worker_name(assignment.index),
         [sys.executable, "-m", "skyeim_ws.process.worker"],
         ready=signs.ready,
         ready_timeout=READY_TIMEOUT,

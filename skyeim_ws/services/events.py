@@ -103,6 +103,11 @@ class Events:
             self._woken.set()
             self._task = asyncio.get_running_loop().create_task(self._drain())
 
+    @property
+    def waiting(self) -> int:
+        """Return how many changes nobody was told of yet, as far as this process knows."""
+        return self._rows
+
     @asynccontextmanager
     async def changing(self) -> AsyncIterator[AsyncConnection]:
         """Begin a transaction; what it notes is told once it is committed."""

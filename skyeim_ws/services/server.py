@@ -26,6 +26,8 @@ from skyeim_ws.contract.redis_address import RedisAddress
 from skyeim_ws.contract.timing import Timings
 from skyeim_ws.discovery.announce import announcing, decode
 from skyeim_ws.ops import logs, minute, systemd
+from skyeim_ws.ops.loop_watch import watching
+from skyeim_ws.ops.scrape import PATH
 from skyeim_ws.ops.stacks import log_stacks
 from skyeim_ws.services.db import Database, DataSourceError, open_database
 from skyeim_ws.services.demo import seed_demo
@@ -34,6 +36,7 @@ from skyeim_ws.services.events import Events
 from skyeim_ws.services.friend import FriendService
 from skyeim_ws.services.group import GroupService
 from skyeim_ws.services.message import MessageService
+from skyeim_ws.services.metrics import Shown, showing
 from skyeim_ws.services.migrations import SchemaError
 from skyeim_ws.services.writable import watched
 
@@ -144,8 +147,18 @@ async def _serve(arguments: argparse.Namespace) -> None:
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, log_stacks)
     conf = logs.decode(arguments.log)
-    timings = Timings(conf.slow_threshold)
-    told = asyncio.create_task(minute.tell(minute.Usage(timings).fields)) if conf.stat else None
+    with watching(conf.slow_threshold) as timings:
+        told = asyncio.create_task(minute.tell(minute.Usage(timings).fields)) if conf.stat else None
+        try:
+            await _serve_until(stop, arguments, timings)
+        finally:
+            if told is not None:
+                told.cancel()
+
+
+async def _serve_until(
+    stop: asyncio.Event, arguments: argparse.Namespace, timings: Timings
+) -> None:
     database = await open_database(arguments.data_source)
     try:
         if arguments.demo:
@@ -168,6 +181,7 @@ async def _serve(arguments: argparse.Namespace) -> None:
                     reflection=arguments.reflection,
                     timings=timings,
                 ),
+                showing(_shown(arguments), timings, events),
                 announcing(decode(arguments.announce) if arguments.announce else []),
                 systemd.running(),
             ):
@@ -177,9 +191,16 @@ async def _serve(arguments: argparse.Namespace) -> None:
         finally:
             await events.close()
     finally:
-        if told is not None:
-            told.cancel()
         await database.close()
+
+
+def _shown(arguments: argparse.Namespace) -> Shown:
+    return Shown(
+        arguments.metrics_socket,
+        arguments.metrics_host,
+        arguments.metrics_port,
+        arguments.metrics_path,
+    )
 
 
 def _reopen(conf: str) -> None:
@@ -255,6 +276,12 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--client-ca-file", metavar="FILE", help="serve only whom this has certified"
     )
     parser.add_argument("--announce-env", metavar="NAME", help="what is written to etcd, as JSON")
+    parser.add_argument(
+        "--metrics-socket", metavar="PATH", action="append", default=[], help="show metrics there"
+    )
+    parser.add_argument("--metrics-host", metavar="HOST", default="", help="and on this port")
+    parser.add_argument("--metrics-port", metavar="PORT", type=int, default=9101)
+    parser.add_argument("--metrics-path", metavar="PATH", default=PATH)
     parser.add_argument("--demo", action="store_true", help="add three friends and a group")
     parser.add_argument("--reflection", action="store_true", help="let clients list the services")
     parser.add_argument(

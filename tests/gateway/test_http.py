@@ -400,11 +400,11 @@ async def test_operators_get_health_and_metrics(make_world: MakeWorld) -> None:
             assert response.code == 200
             assert response.headers["Content-Type"].startswith("text/plain")
             lines = response.body.decode().splitlines()
-            assert "skyeim_ws_connections 2.0" in lines
-            assert "skyeim_ws_connections_opened_total 2.0" in lines
-            assert "skyeim_ws_deliveries_confirmed_total 1.0" in lines
-            assert "skyeim_ws_redis_healthy 1.0" in lines
-            assert 'skyeim_ws_rpc_endpoints_ready{service="message"} 1.0' in lines
+            assert 'skyeim_ws_connections{process="gateway"} 2.0' in lines
+            assert 'skyeim_ws_connections_opened_total{process="gateway"} 2.0' in lines
+            assert 'skyeim_ws_deliveries_confirmed_total{process="gateway"} 1.0' in lines
+            assert 'skyeim_ws_redis_healthy{process="gateway"} 1.0' in lines
+            assert 'skyeim_ws_rpc_endpoints_ready{process="gateway",service="message"} 1.0' in lines
         # The users' port shows none of it, and that of the metrics nothing else.
         assert (await world.get("/metrics")).code == 404
         assert (await ask(prometheus, "/healthz")).code == 404

@@ -41,19 +41,14 @@ def test_a_worker_is_told_of_backends_that_it_need_not_start() -> None:
         assert (config.embedded, config.database) == (None, None)
 
 
-def test_each_worker_has_ports_of_its_own_for_operators() -> None:
-    told = workers.assignments(CONFIG, WHERE, 7000, 0)
-    assert [each.config.dev_server.port for each in told] == [6060, 6061, 6062]
-    assert [each.config.prometheus.port for each in told] == [9101, 9102, 9103]
-    free = replace(CONFIG, dev_server=DevServerConf(port=0))
-    assert [each.config.dev_server.port for each in workers.assignments(free, WHERE, 7000, 0)] == [
-        0,
-        0,
-        0,
+def test_workers_answer_their_parent_and_leave_the_ports_for_operators_to_it() -> None:
+    config = replace(CONFIG, dev_server=DevServerConf(enabled=True))
+    told = workers.assignments(config, WHERE, 7000, 0, folder="/f")
+    assert [each.config.operators_socket for each in told] == [
+        *("/f/worker-0", "/f/worker-1", "/f/worker-2")
     ]
-    last = replace(CONFIG, dev_server=DevServerConf(port=65534))
-    with pytest.raises(OSError, match="no port 65536 for worker 2: choose a lower one than 65534"):
-        workers.assignments(last, WHERE, 7000, 0)
+    assert {each.config.shows_metrics for each in told} == {False}
+    assert {each.config.dev_server.ready_path for each in told} == {"/readyz"}
 
 
 def test_what_is_told_arrives_and_does_not_stay_in_the_environment() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from skyeim_ws.handler import tokens
+from tests.gateway.test_http import free_port
 from tests.process.conftest import (
     CONFIG,
     Program,
@@ -19,6 +20,7 @@ from tests.process.conftest import (
     skyeim,
     user,
 )
+from tests.process.test_workers import fetch
 from tests.world import SECRET
 
 
@@ -66,7 +68,9 @@ async def test_a_second_signal_ends_it_at_once(folder: Path) -> None:
 async def test_services_run_apart_from_the_gateway_that_is_told_where(folder: Path) -> None:
     rpc = f"{{Endpoints: ['unix:{folder}/services.sock']}}"
     apart = "".join(f"{name}Rpc: {rpc}\n" for name in ("Message", "Friend", "Group"))
-    (folder / "ws.yaml").write_text(CONFIG + apart)
+    operators = free_port()
+    shown = f"Services: {{Prometheus: {{Host: 127.0.0.1, Port: {operators}, Path: /numbers}}}}\n"
+    (folder / "ws.yaml").write_text(CONFIG + apart + shown)
     async with (
         running(folder, *skyeim("services")) as services,
         running(folder, *skyeim("serve")) as gateway,
@@ -76,6 +80,13 @@ async def test_services_run_apart_from_the_gateway_that_is_told_where(folder: Pa
         async with user(port, 1001) as alice:
             await offline(alice)
         assert await get(port, "/message/offline", 1001) == []
+        status, text = await fetch(operators, "/numbers")
+        method = 'method="/message.Message/'
+        assert status == 200
+        assert f'rpc_server_requests_code_total{{code="0",{method}' in text
+        assert f'rpc_server_requests_duration_ms_bucket{{le="5000",{method}' in text
+        assert 'skyeim_ws_log_lines_dropped_total{process="services"} 0.0' in text
+        assert 'skyeim_ws_loop_lag_seconds_count{process="services"} ' in text
         assert len(children(gateway.process.pid)) == 1  # Redis alone
         for program in (gateway, services):
             program.process.send_signal(signal.SIGTERM)

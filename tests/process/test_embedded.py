@@ -143,7 +143,7 @@ def test_the_database_is_the_configured_one_else_a_file(config: Config) -> None:
 
 def test_the_services_are_told_of_their_certificate() -> None:
     tls = ServicesConf(cert_file="c.pem", key_file="k.pem", client_ca_file="a.pem")
-    command = services_command(["h:1"], "", demo=False, tls=tls)
+    command = services_command(["h:1"], "", demo=False, conf=tls)
     at = command.index("--cert-file")
     assert command[at : at + 6] == [
         *("--cert-file", "c.pem", "--key-file", "k.pem"),

@@ -95,7 +95,7 @@ class Night:
             client = SimpleAsyncHTTPClient(force_instance=True)
             answer = await client.fetch(f"http://127.0.0.1:{port}/metrics")
             client.close()
-            line = re.search(rf"^{name} (\S+)$", answer.body.decode(), re.MULTILINE)
+            line = re.search(rf"^{name}{{[^}}]*}} (\S+)$", answer.body.decode(), re.MULTILINE)
             assert line is not None, name
             found.append(float(line[1]))
         return found

@@ -1,19 +1,23 @@
 """One gateway of several processes: to a user they are one, and what dies comes back."""
 
+import json
 import os
 import signal
 import socket
 import ssl
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import grpc
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from tornado.simple_httpclient import SimpleAsyncHTTPClient
 from websockets.asyncio.client import connect
 
 from skyeim_ws.contract.pb.friend_pb2 import AddFriendRequestReq
 from skyeim_ws.contract.pb.friend_pb2_grpc import FriendStub
+from tests.gateway.test_http import free_port
 from tests.process.conftest import (
     CONFIG,
     Program,
@@ -25,6 +29,7 @@ from tests.process.conftest import (
     token,
     user,
 )
+from tests.waiting import until_async
 from tests.world import User
 
 DEMO = skyeim("demo", "--port", "0", "--data-dir", "data")
@@ -206,37 +211,100 @@ async def test_with_tls_events_of_the_services_reach_the_users_of_each_worker(fo
             assert homes <= set(WORKERS)
 
 
-@contextmanager
-def port_in_use() -> Iterator[int]:
-    """Hold a port; the one before it is free."""
-    while True:
-        with socket.create_server(("127.0.0.1", 0)) as taken:
-            port: int = taken.getsockname()[1]
-            try:
-                socket.create_server(("127.0.0.1", port - 1)).close()
-            except OSError:
-                continue
-            yield port
-            return
-
-
 @pytest.mark.gen_test
 async def test_a_worker_that_cannot_start_fails_the_start_and_leaves_nothing(folder: Path) -> None:
     nowhere = "{Endpoints: ['unix:/nowhere/s']}"
     elsewhere = "".join(f"{name}Rpc: {nowhere}\n" for name in ("Message", "Friend", "Group"))
-    with port_in_use() as port, (folder / "ws.yaml").open("a") as config:
-        # The port of the second worker is the one that is in use.
-        config.write(f"DevServer: {{Enabled: true, Port: {port - 1}}}\n")
-        config.write(f"Redis: {{Host: /nowhere/r}}\n{elsewhere}")
-        config.flush()
-        async with running(folder, *skyeim("serve")) as program:
-            assert await program.exit_code() == 1
+    # Where the second worker would have its log files there is a file.
+    (folder / "logs").mkdir()
+    (folder / "logs" / "worker-1").touch()
+    configured = (folder / "ws.yaml").read_text().replace("Encoding: json", "Mode: file")
+    (folder / "ws.yaml").write_text(f"{configured}Redis: {{Host: /nowhere/r}}\n{elsewhere}")
+    async with running(folder, *skyeim("serve")) as program:
+        assert await program.exit_code() == 1
     errors = [line for line in program.errors if line.startswith("error:")]
-    assert errors == [
-        f"error: cannot listen on 127.0.0.1:{port}: Address already in use",
-        "error: worker-1 ended at its start with exit code 1",
-    ]
-    await gone(*(entry["pid"] for entry in program.events("child_started")))
+    assert "logs/worker-1" in errors[0]
+    assert errors[1:] == ["error: worker-1 ended at its start with exit code 1"]
+    written = (folder / "logs" / "access.log").read_text().splitlines()
+    started = [json.loads(line) for line in written if "child_started" in line]
+    await gone(*(entry["pid"] for entry in started))
+
+
+@pytest.mark.gen_test
+async def test_one_scrape_shows_all_processes_and_no_total_goes_back(folder: Path) -> None:
+    port = free_port()
+    with (folder / "ws.yaml").open("a") as config:
+        config.write(f"DevServer: {{Enabled: true, Port: {port}}}\n")
+    async with running(folder, *DEMO) as program:
+        users = await port_of(program)
+
+        async def scrape(name: str, wanted: dict[str, float]) -> Samples:
+            """Return the first scrape in which the processes show so much of a metric."""
+
+            async def shown() -> Samples:
+                found = samples((await fetch(port, "/metrics"))[1])
+                return found if processes(found, name) == wanted else {}
+
+            return await until_async(shown)
+
+        async with user_on(users, 1001, WORKERS[0]) as anna, user_on(users, 1002, WORKERS[1]):
+            await anna.chat(1002, "hello")
+            before = await scrape("skyeim_ws_connections", {"worker-0": 1, "worker-1": 1})
+            everyone = dict.fromkeys(("parent", "worker-0", "worker-1", "services"), 1.0)
+            assert processes(before, "skyeim_ws_process_up") == everyone
+            assert total(before, "skyeim_ws_messages_stored_total") == 1
+            assert processes(before, "rpc_server_requests_code_total").keys() == {"services"}
+            assert await fetch(port, "/readyz") == (200, "OK")
+            pid = await program.child("worker-0")
+            os.kill(pid, signal.SIGKILL)
+            away = await scrape("skyeim_ws_process_up", everyone | {"worker-0": 0})
+            counters = {key for key in before if key[0].endswith(("_total", "_bucket", "_count"))}
+            ours = {key for key in counters if not key[0].startswith(("process_", "python_"))}
+            assert {key for key in ours if away[key] < before[key]} == set()
+        await scrape("skyeim_ws_process_up", everyone)
+        async with user_on(users, 1001, WORKERS[0]):
+            again = await scrape("skyeim_ws_connections", {"worker-0": 1, "worker-1": 0})
+            assert {key for key in ours if again[key] < before[key]} == set()
+            opened = "skyeim_ws_connections_opened_total"
+            assert processes(again, opened)["worker-0"] > processes(before, opened)["worker-0"]
+
+
+Samples = dict[tuple[str, str, frozenset[tuple[str, str]]], float]
+"""What a scrape shows, by name, process and the other labels."""
+
+
+def samples(text: str) -> Samples:
+    """Read a scrape; no sample comes twice."""
+    found: Samples = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            labels = dict(sample.labels)
+            key = (sample.name, labels.pop("process"), frozenset(labels.items()))
+            assert key not in found
+            found[key] = sample.value
+    return found
+
+
+def processes(found: Samples, name: str) -> dict[str, float]:
+    """Return the sum of a metric for each process."""
+    sums: dict[str, float] = {}
+    for (each, process, _), value in found.items():
+        if each == name:
+            sums[process] = sums.get(process, 0.0) + value
+    return sums
+
+
+def total(found: Samples, name: str) -> float:
+    """Return the sum of a metric."""
+    return sum(processes(found, name).values())
+
+
+async def fetch(port: int, path: str) -> tuple[int, str]:
+    """Ask as an operator; return status and body."""
+    client = SimpleAsyncHTTPClient(force_instance=True)
+    answer = await client.fetch(f"http://127.0.0.1:{port}{path}", raise_error=False)
+    client.close()
+    return answer.code, answer.body.decode()
 
 
 def notified(pid: int) -> Path:
