@@ -270,15 +270,14 @@ class Client(WebSocketHandler, ClientFields):
 
     def write_queued(self) -> None:
         """Write what is queued; called by the flusher, once per turn of the loop."""
-        self._flush_pending = False
-        if self.state is not _OPEN:
-            return
-        if self.ledger.wants_ping:
+        if self.state is _OPEN and self.ledger.wants_ping:
             now = self.context.clock()
             if now - self.last_ping >= self.context.limits.confirm_interval:
+                self._flush_pending = True  # the ping leaves with the rest
                 self.put_ping(now)
             else:
                 self.context.awaiting_confirmation.add(self)
+        self._flush_pending = False
         self._write()
 
     def write_rest(self, data: memoryview) -> None:

@@ -121,7 +121,8 @@ class Flusher:
     def add(self, receiver: Receiver) -> None:
         """Flush the queue of the receiver at the end of this turn."""
         self._dirty.append(receiver)
-        self._schedule()
+        if not self._scheduled:
+            self._schedule()
 
     def fan_out(
         self, group_id: str, receivers: list[Receiver], frame: bytes, seq: int, sender_id: int
@@ -133,7 +134,8 @@ class Flusher:
         fanout = self._fanouts.get(id(receivers))
         if fanout is None:
             fanout = self._fanouts[id(receivers)] = Fanout(group_id, receivers)
-            self._schedule()
+            if not self._scheduled:
+                self._schedule()
         fanout.add(frame, seq, sender_id)
 
     def __enter__(self) -> None:
@@ -143,9 +145,8 @@ class Flusher:
         self.flush()
 
     def _schedule(self) -> None:
-        if not self._scheduled:
-            self._scheduled = True
-            self.call_soon(self.flush)
+        self._scheduled = True
+        self.call_soon(self.flush)
 
     def flush(self) -> None:
         """Write what was collected."""

@@ -26,6 +26,10 @@ class Opcode(IntEnum):
     PONG = 0xA
 
 
+# To make a member of its number takes two calls of Python.
+_OPCODES = {opcode.value: opcode for opcode in Opcode}
+
+
 class ProtocolViolation(Exception):  # noqa: N818 - names what the peer did
     """The peer broke the protocol; the connection must be closed with `code`."""
 
@@ -163,10 +167,9 @@ class FrameReader:
             raise ProtocolViolation(CloseCode.PROTOCOL_ERROR, Text.RESERVED_BIT())
         if not second & _MASKED:
             raise ProtocolViolation(CloseCode.PROTOCOL_ERROR, Text.NOT_MASKED())
-        try:
-            opcode = Opcode(first & 0x0F)
-        except ValueError:
-            raise ProtocolViolation(CloseCode.PROTOCOL_ERROR, Text.UNKNOWN_OPCODE()) from None
+        opcode = _OPCODES.get(first & 0x0F)
+        if opcode is None:
+            raise ProtocolViolation(CloseCode.PROTOCOL_ERROR, Text.UNKNOWN_OPCODE())
         if opcode >= Opcode.CLOSE:
             if not first & _FIN or second & 0x7F > _MAX_CONTROL_PAYLOAD:
                 raise ProtocolViolation(CloseCode.PROTOCOL_ERROR, Text.BAD_CONTROL_FRAME())

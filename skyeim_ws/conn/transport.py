@@ -116,8 +116,14 @@ class Transport:
         if self._waiting is not None:
             self._waiting += data
             return False
-        sent = self._send(self._socket, data)
-        if sent is None or sent == len(data):
+        try:
+            sent = self._socket.send(data)
+        except _NO_ROOM:
+            sent = 0
+        except OSError:
+            self._lose()
+            return True
+        if sent == len(data):
             return True
         self._waiting = bytearray(memoryview(data)[sent:])
         self._watch()
@@ -138,16 +144,6 @@ class Transport:
             self.traffic = traffic(own)
             self._poller.forget(own.fileno())
             own.close()
-
-    def _send(self, own: socket.socket, data: bytes | bytearray | memoryview) -> int | None:
-        """Return how much the kernel has taken; None if the connection is gone."""
-        try:
-            return own.send(data)
-        except _NO_ROOM:
-            return 0
-        except OSError:
-            self._lose()
-            return None
 
     def _lose(self) -> None:
         self.close()
@@ -185,8 +181,12 @@ class Transport:
     def _writable(self) -> None:
         if self._socket is None or self._waiting is None:
             return
-        sent = self._send(self._socket, self._waiting)
-        if not sent:
+        try:
+            sent = self._socket.send(self._waiting)
+        except _NO_ROOM:
+            return
+        except OSError:
+            self._lose()
             return
         del self._waiting[:sent]
         self._events.taken()

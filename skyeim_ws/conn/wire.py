@@ -64,7 +64,6 @@ class Wire:
     __slots__ = (
         "_abort_timer",
         "_ahead",
-        "_blocked",
         "_close_code",
         "_closed_by_peer",
         "_closed_by_us",
@@ -74,6 +73,7 @@ class Wire:
         "_pong",
         "_reader",
         "_transport",
+        "blocked",
     )
 
     def __init__(
@@ -86,22 +86,18 @@ class Wire:
         self._closed_by_us = False
         self._ended = False
         self._abort_timer: asyncio.TimerHandle | None = None
-        # Whether something waits to be written, and the answer to the peer's last ping with it:
-        # RFC 6455, 5.5.3 asks for no more than one, and a peer that only pings would fill memory.
-        self._blocked = False
+        self.blocked = False
+        """Whether something waits to be written; `on_drained` follows."""
         self._paused = False
+        # The answer to the peer's last ping, while it has to wait: RFC 6455, 5.5.3 asks for no more
+        # than one, and a peer that only pings would fill memory.
         self._pong: bytes | None = None
         self._transport, self._ahead = adopt_socket(source, self, poller)
 
     @property
-    def blocked(self) -> bool:
-        """Whether something waits to be written; `on_drained` follows."""
-        return self._blocked
-
-    @property
     def direct(self) -> Callable[[bytes], int] | None:
         """The socket's own `send`, while it may be used in place of ours."""
-        return None if self._blocked or self._closed_by_us else self._transport.direct
+        return None if self.blocked or self._closed_by_us else self._transport.direct
 
     @property
     def traffic(self) -> Traffic | None:
@@ -141,7 +137,7 @@ class Wire:
     def send(self, data: bytes | memoryview) -> None:
         """Write frames, behind what waits; nothing follows our close frame."""
         if not self._closed_by_us and not self._transport.write(data):
-            self._blocked = True
+            self.blocked = True
             self._handler.direct = None
 
     def close(self, code: int | None = None, reason: str | None = None) -> None:
@@ -152,7 +148,7 @@ class Wire:
         self.resume()  # unread data would reset the connection, and the peer would not see why
         if code == CloseCode.FLOODING:
             self._reader = None  # not one more frame of it is looked at
-        if self._closed_by_peer and not self._blocked:
+        if self._closed_by_peer and not self.blocked:
             self._end()
         elif self._abort_timer is None:
             loop = asyncio.get_running_loop()
@@ -183,7 +179,7 @@ class Wire:
             log.exception("message_handling_failed")
             self._handler.disconnect(CloseCode.INTERNAL_ERROR, Text.INTERNAL_ERROR())
         # An answer to our close frame will not be seen: the peer must not wait for the end.
-        if self._reader is None and not self._blocked:
+        if self._reader is None and not self.blocked:
             self._transport.finish()
 
     def taken(self) -> None:
@@ -192,7 +188,7 @@ class Wire:
 
     def drained(self) -> None:
         """Go on with what had to wait."""
-        self._blocked = False
+        self.blocked = False
         if self._closed_by_us:
             if self._closed_by_peer:
                 self._end()
@@ -202,7 +198,7 @@ class Wire:
         pong, self._pong = self._pong, None
         if pong is not None:
             self.send(encode(Opcode.PONG, pong))
-        if not self._blocked:
+        if not self.blocked:
             self._handler.on_drained()
 
     def lost(self) -> None:
@@ -222,7 +218,7 @@ class Wire:
             self._handler.count_frame()
         elif opcode == Opcode.PING:
             self._handler.count_frame()
-            if self._blocked:
+            if self.blocked:
                 self._pong = payload
             else:
                 self.send(encode(Opcode.PONG, payload))

@@ -1,6 +1,7 @@
 """The one place where the parts of a gateway are put together: start order, stop order."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -222,7 +223,7 @@ async def gateway(
             poller=Poller(flusher),
             limits=limits(ws),
             stats=stats,
-            clock=asyncio.get_running_loop().time,
+            clock=time.monotonic,
         )
 
         keeping.start(supervisor, store, cluster)
