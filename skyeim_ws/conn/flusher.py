@@ -116,6 +116,7 @@ class Flusher:
     stats: Stats
     _dirty: list[Receiver] = field(default_factory=list)
     _fanouts: dict[int, Fanout] = field(default_factory=dict)
+    _works: list[Callable[[], None]] = field(default_factory=list)
     _scheduled: bool = False
 
     def add(self, receiver: Receiver) -> None:
@@ -138,6 +139,12 @@ class Flusher:
                 self._schedule()
         fanout.add(frame, seq, sender_id)
 
+    def at_end(self, work: Callable[[], None]) -> None:
+        """Do this at the end of this turn, before anything is written; it must not raise."""
+        self._works.append(work)
+        if not self._scheduled:
+            self._schedule()
+
     def __enter__(self) -> None:
         self._scheduled = True
 
@@ -149,7 +156,11 @@ class Flusher:
         self.call_soon(self.flush)
 
     def flush(self) -> None:
-        """Write what was collected."""
+        """Do what was left for the end of the turn, and write what was collected."""
+        if self._works:
+            works, self._works = self._works, []
+            for work in works:
+                work()
         fanouts, self._fanouts = self._fanouts, {}
         self._scheduled = False
         self._write_queues()

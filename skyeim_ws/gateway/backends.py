@@ -1,11 +1,12 @@
 """What a gateway reaches outside: Redis and the business services, opened in order."""
 
 import asyncio
-from contextlib import AbstractContextManager, AsyncExitStack
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 
 from skyeim_ws.config.tree import Backends, Config, RpcConf, RpcTlsConf
+from skyeim_ws.conn.flusher import Flusher
 from skyeim_ws.conn.stats import Stats
 from skyeim_ws.contract.grpc_tls import ClientTls, client_tls
 from skyeim_ws.contract.timing import Timings
@@ -141,12 +142,12 @@ def open_services(
     config: Config,
     where: Backends,
     supervisor: Supervisor,
-    together: AbstractContextManager[None] | None = None,
+    flusher: Flusher | None = None,
     timings: Timings | None = None,
 ) -> Services:
     """Open the channels to the business services, wherever they are and move to.
 
-    Inside of `together` the messages that were stored together are answered.
+    Messages are sent, and answered, in the turns of the `flusher`.
     """
     message_pool = open_pool(supervisor, "message", where.message_rpc, timings)
     friend_pool = open_pool(supervisor, "friend", where.friend_rpc, timings)
@@ -158,7 +159,8 @@ def open_services(
         groups,
         batch_size=config.web_socket.send_batch_size,
         backlog=config.web_socket.send_backlog,
-        together=together,
+        together=flusher,
+        later=None if flusher is None else flusher.at_end,
     )
     cache = FriendCache(friends, asyncio.get_running_loop().time)
     return Services(

@@ -2,27 +2,31 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from time import monotonic
+from typing import Any
 
 import structlog
 from grpc import StatusCode
 
-from skyeim_ws.contract.codes import Reason
-from skyeim_ws.contract.names import EVERYONE, MAX_BATCH
+from skyeim_ws.contract.names import MAX_BATCH
 from skyeim_ws.contract.pb import message_pb2 as pb
 from skyeim_ws.contract.pb.message_pb2_grpc import MessageStub
 from skyeim_ws.contract.timing import BATCH_MESSAGES
 from skyeim_ws.logic.outgoing import Outgoing, SendOutcome, Stored
 from skyeim_ws.logic.ports import Refused, Unavailable
 from skyeim_ws.rpc import sending
-from skyeim_ws.rpc.errors import RpcFailed, classify, is_refusal, status_code
+from skyeim_ws.rpc.batch import Batch, failures
+from skyeim_ws.rpc.errors import RpcFailed, is_refusal
 from skyeim_ws.rpc.friends import FriendClient
 from skyeim_ws.rpc.groups import GroupClient
+from skyeim_ws.rpc.inquiry import Inquiry
 from skyeim_ws.rpc.keyed_queue import KeyedQueue
 from skyeim_ws.rpc.pool import Pool
-from skyeim_ws.rpc.repeats import FAILED, NotStored, Repeats, Unclear, Why
-from skyeim_ws.rpc.sending import Done, Item
+from skyeim_ws.rpc.repeats import FAILED, NotStored, Repeats, Unclear
+from skyeim_ws.rpc.sending import Done, Item, time_left
 from skyeim_ws.rpc.service import Service
 
 BATCH_SIZE = 256
@@ -34,13 +38,14 @@ BACKLOG = 10_000
 CONCURRENT_CALLS = 64
 """Calls at a time, to a server that knows no batches."""
 
-CONCURRENT_LOOK_UPS = 64
 LEAST_TIME = 0.1
 """The part of its time that a message must have left when it is sent.
 
 A batch has the shortest deadline of its messages."""
 
 log = structlog.get_logger()
+
+Answer = pb.SendBatchResp | RpcFailed
 
 
 class Batcher:
@@ -51,7 +56,8 @@ class Batcher:
     denied without a reason: for these the other two services are asked, and nobody waits. With a
     server that knows no batches the order holds per sender and per group; what waits for its turn
     has its `timeout` from then on, as long as the server answers at all. The messages of a batch
-    are answered inside of `together`.
+    are answered inside of `together`, and what `later` is given is called at the end of a turn of
+    the loop: by then all that has come in it goes into one batch.
 
     `batches` counts the batches sent, `stored` the messages that are stored, repeats included,
     `pending` those not yet answered.
@@ -67,6 +73,7 @@ class Batcher:
         backlog: int = BACKLOG,
         timeout: float | None = None,
         together: AbstractContextManager[None] | None = None,
+        later: Callable[[Callable[[], None]], object] | None = None,
     ) -> None:
         self.batches = 0
         self.stored = 0
@@ -78,20 +85,23 @@ class Batcher:
         self._sizes = pool.timings.histogram(BATCH_MESSAGES)
         self._service = Service(pool, MessageStub)
         self.repeats = Repeats(pool)
-        self._friends = friends
-        self._groups = groups
+        self._inquiry = Inquiry(self.repeats, friends, groups)
         self._batch_size = min(batch_size, MAX_BATCH)
         self._backlog = backlog
         self._together = nullcontext() if together is None else together
+        self._later = asyncio.get_running_loop().call_soon if later is None else later
         self._timeout = pool.timeout if timeout is None else timeout
         self._waiting: deque[Item] = deque()
         self._ordered: KeyedQueue[Item] = KeyedQueue()
+        # Whether `_send` will be called, the batch under way, and whether the task is to store it.
+        self._due = False
+        self._batch: Batch | None = None
+        self._stalled = False
         self._wake = asyncio.Event()
         self._closed = False
         self._drain: asyncio.Task[None] | None = None
         self._calls: set[asyncio.Task[None]] = set()
         self._look_ups: set[asyncio.Task[None]] = set()
-        self._look_up_slots = asyncio.Semaphore(CONCURRENT_LOOK_UPS)
 
     def start(self) -> asyncio.Task[None]:
         """Begin to send; return the task, which ends at `close` alone, or by a fault."""
@@ -102,10 +112,9 @@ class Batcher:
         """Take a message for storing; False, and `done` is never called, when it is full."""
         if self._closed or self.pending >= self._backlog:
             return False
-        loop = asyncio.get_running_loop()
         self.pending += 1
-        self._waiting.append(Item(message, done, loop.time() + self._timeout))
-        self._wake.set()
+        self._waiting.append(Item(message, done, monotonic() + self._timeout))
+        self._go_on()
         return True
 
     async def close(self) -> None:
@@ -120,24 +129,33 @@ class Batcher:
             await asyncio.wait(under_way)
 
     async def _run(self) -> None:
-        while not self._closed:
+        """Do what has to wait: for a server, or for the single calls that one needs."""
+        while not self._closed or self._batch is not None:
             await self._wake.wait()
             self._wake.clear()
-            while self._waiting and not self._closed:
-                if self.batching:
-                    if batch := self._take():
-                        await self._store_batch(batch)
-                elif not self._pool.offers("SendBatch"):
+            if self._batch is not None:
+                if self._stalled:
+                    self._stalled = False
+                    await self._store_batch(self._batch)
+            elif self._waiting and not self.batching and not self._closed:
+                if not self._pool.offers("SendBatch"):
                     self._queue_calls()
-                elif self._calls:  # they come first, or the order would be lost
-                    break
-                else:
+                elif not self._calls:  # they come first, or the order would be lost
                     self.batching = True
+                    self._go_on()
         if not self.batching:
             self._queue_calls()
 
+    def _go_on(self) -> None:
+        """Send what waits at the end of this turn of the loop, unless a batch is under way."""
+        if self._closed:
+            self._wake.set()
+        elif self._waiting and not self._due and self._batch is None:
+            self._due = True
+            self._later(self._send)
+
     def _is_late(self, item: Item) -> bool:
-        return _time_left(item) < LEAST_TIME * self._timeout
+        return time_left(item) < LEAST_TIME * self._timeout
 
     def _take(self) -> list[Item]:
         """Take the next batch; those before it that are too late are answered."""
@@ -152,61 +170,87 @@ class Batcher:
             batch.append(self._waiting.popleft())
         return batch
 
-    async def _store_batch(self, batch: Sequence[Item]) -> None:
-        """Store a batch and answer it, or put it back if the server knows no batches."""
-        found = [sending.batch_item(item.message) for item in batch]
-        sent = {
-            item: request
-            for item, request in zip(batch, found, strict=True)
-            if not isinstance(request, Refused)
-        }
-        outcomes = await self._send_batch(sent) if sent else []
-        if not self.batching:
-            self._waiting.extendleft(reversed(batch))
+    def _send(self) -> None:
+        """Send the next batch in this turn of the loop; what has to wait is left to the task."""
+        self._due = False
+        if self._batch is not None or self._closed:
             return
-        settled = iter(outcomes)
-        with self._together:
-            for item, request in zip(batch, found, strict=True):
-                self._settle(item, request if isinstance(request, Refused) else next(settled))
+        if not self.batching:
+            self._wake.set()
+        elif items := self._take():
+            try:
+                self._begin(Batch(items), time_left(items[0]))
+            except Exception:  # whatever it is, the messages behind this batch must go on
+                log.exception("send_batch_failed", items=len(items))
+                self._batch = None
+                for item in items:
+                    self._answer(item, Unavailable("internal error"))
 
-    async def _send_batch(self, sent: Mapping[Item, pb.SendItem]) -> list[SendOutcome | Unclear]:
-        """Return the outcome of each item."""
-        loop = asyncio.get_running_loop()
-        started = loop.time()
-        messages = [item.message for item in sent]
+    def _begin(self, batch: Batch, timeout: float) -> None:
+        self._batch = batch
+        ended = partial(self._ended, batch, monotonic())
+        if not batch.size:  # none of them fits on the wire
+            ended(pb.SendBatchResp())
+            return
         self.batches += 1
-        self._sizes.add(len(messages))
+        self._sizes.add(batch.size)
+        if not self._service.begin(_send_batch, batch.request, timeout, ended):
+            ended(None)
+
+    def _ended(self, batch: Batch, began: float, answer: Answer | None) -> None:
+        if answer is None:  # another server may take it, or the same one later
+            self._stalled = True
+            self._wake.set()
+        else:
+            self._answer_batch(batch, answer, monotonic() - began)
+
+    async def _store_batch(self, batch: Batch) -> None:
+        """Have a batch stored that could not be sent at once, or was sent in vain."""
+        began = monotonic()
+        answer: Answer
         try:
             answer = await self._service.call(
-                lambda stub: stub.SendBatch,
-                pb.SendBatchReq(items=sent.values()),
-                timeout=_time_left(next(iter(sent))),
-                optional=True,
+                _send_batch, batch.request, timeout=time_left(batch.items[0]), optional=True
             )
         except RpcFailed as failed:
-            if failed.code is StatusCode.UNIMPLEMENTED:
-                self.batching = False
-                return []
-            if is_refusal(failed.code):
-                # This says nothing about a single item, so the whole batch has failed.
-                self._pool.failures.note("SendBatch", failed.code, loop.time() - started)
-            return [Unavailable(failed.code.name)] * len(messages)
+            answer = failed
         except Exception:  # whatever it is, the messages behind this batch must go on
-            log.exception("send_batch_failed", items=len(messages))
-            return [Unavailable("internal error")] * len(messages)
-        finally:
-            took = loop.time() - started
-            self._pool.timings.note(
-                "slow_batch", took, messages=len(messages), waiting=self.pending - len(messages)
-            )
-        results = answer.results
-        if len(results) != len(messages) or not all(map(sending.answers, messages, results)):
-            log.error("send_batch_mismatch", items=len(messages), results=len(results))
-            return [Unavailable("the answer does not fit the batch")] * len(messages)
-        for code in {status_code(result.code) for result in results} - {StatusCode.OK}:
+            log.exception("send_batch_failed", items=batch.size)
+            answer = RpcFailed(StatusCode.INTERNAL)
+        self._answer_batch(batch, answer, monotonic() - began)
+
+    def _answer_batch(self, batch: Batch, answer: Answer, took: float) -> None:
+        """Answer the messages of a batch, or put them back if the server knows no batches."""
+        self._batch = None
+        size = batch.size
+        self._pool.timings.note("slow_batch", took, messages=size, waiting=self.pending - size)
+        if isinstance(answer, RpcFailed) and answer.code is StatusCode.UNIMPLEMENTED:
+            self.batching = False
+            self._waiting.extendleft(reversed(batch.items))
+            self._wake.set()
+            return
+        with self._together:
+            outcomes = self._outcomes(batch, answer, took)
+            for item, outcome in zip(batch.items, outcomes, strict=True):
+                self._settle(item, outcome)
+            self._go_on()
+
+    def _outcomes(
+        self, batch: Batch, answer: Answer, took: float
+    ) -> Sequence[SendOutcome | Unclear]:
+        if isinstance(answer, RpcFailed):
+            if is_refusal(answer.code):
+                # This says nothing about a single item, so the whole batch has failed.
+                self._pool.failures.note("SendBatch", answer.code, took)
+            return batch.failed(answer.code.name)
+        found = batch.outcomes(answer)
+        if found is None:
+            log.error("send_batch_mismatch", items=batch.size, results=len(answer.results))
+            return batch.failed("the answer does not fit the batch")
+        for code in failures(answer):
             if not is_refusal(code):
-                self._pool.failures.note("SendBatch", code, loop.time() - started)
-        return list(map(sending.outcome, messages, results))
+                self._pool.failures.note("SendBatch", code, took)
+        return found
 
     def _queue_calls(self) -> None:
         while self._waiting:
@@ -232,13 +276,13 @@ class Batcher:
 
     async def _call(self, item: Item) -> None:
         item.newest_id = self.repeats.newest_id
-        item.deadline = asyncio.get_running_loop().time() + self._timeout
+        item.deadline = monotonic() + self._timeout
         try:
             outcome = await self._send_one(item)
             # An existing server fails so once with the first message of a group. What is not stored
             # is sent again in its turn, or it would come behind those that follow it.
             if outcome == FAILED:
-                outcome = await self._find_out(item, FAILED)
+                outcome = await self._inquiry.find_out(item, FAILED)
                 if isinstance(outcome, NotStored):
                     outcome = await self._send_one(item)
         except Exception:  # whatever it is, the messages behind this one must go on
@@ -260,14 +304,14 @@ class Batcher:
         if isinstance(request, Refused):
             return request
         answer: pb.SendMessageResp | pb.SendGroupMessageResp
-        left = _time_left(item)
+        left = time_left(item)
         if isinstance(request, pb.SendGroupMessageReq):
             answer = await self._service.call(
                 lambda stub: stub.SendGroupMessage, request, timeout=left
             )
         else:
             answer = await self._service.call(lambda stub: stub.SendMessage, request, timeout=left)
-        outcome = await self.repeats.check(item.message, answer, _time_left(item))
+        outcome = await self.repeats.check(item.message, answer, time_left(item))
         self.repeats.seen(answer.id)
         return outcome
 
@@ -280,38 +324,7 @@ class Batcher:
         look_up.add_done_callback(self._look_ups.discard)
 
     async def _look_up(self, item: Item, unclear: Unclear) -> None:
-        self._answer(item, await self._find_out(item, unclear))
-
-    async def _find_out(self, item: Item, unclear: Unclear) -> SendOutcome:
-        """Return what a message gets that was denied without a reason, or may be stored already."""
-        outcome: SendOutcome
-        try:
-            async with asyncio.timeout_at(item.deadline), self._look_up_slots:
-                if unclear.why is Why.DENIED:
-                    outcome = Refused(await self._why_denied(item))
-                else:
-                    outcome = await self.repeats.look_up(
-                        item.message, unclear, _time_left(item), item.newest_id
-                    )
-        except (Refused, Unavailable) as answer:
-            outcome = answer
-        except RpcFailed as failed:
-            denied = Refused(Reason.NOT_MEMBER if item.message.group_id else Reason.NOT_FRIEND)
-            outcome = classify(failed.code, failed.reason) or denied
-        except TimeoutError:
-            outcome = Unavailable("no time left")
-        return outcome
-
-    async def _why_denied(self, item: Item) -> Reason:
-        message, left = item.message, _time_left(item)
-        if not message.group_id:
-            return await self._friends.why_denied(message.from_user_id, message.to_user_id, left)
-        return await self._groups.why_denied(
-            message.group_id,
-            message.from_user_id,
-            at_all=EVERYONE in message.at_user_ids,
-            timeout=left,
-        )
+        self._answer(item, await self._inquiry.find_out(item, unclear))
 
     def _answer(self, item: Item, outcome: SendOutcome) -> None:
         self.pending -= 1
@@ -322,5 +335,5 @@ class Batcher:
             log.exception("send_callback_failed")
 
 
-def _time_left(item: Item) -> float:
-    return item.deadline - asyncio.get_running_loop().time()
+def _send_batch(stub: MessageStub) -> Any:
+    return stub.SendBatch

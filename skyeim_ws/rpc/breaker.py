@@ -37,11 +37,16 @@ class Breaker:
         """Tell whether a call was refused within the window."""
         return self._clock() - self._refused_at < WINDOW
 
+    @property
+    def surplus(self) -> float:
+        """Return how many calls there were beyond those that have no consequence."""
+        return self.calls - GRACE - K * self.accepted
+
     def allows(self) -> bool:
         """Tell whether a call may be made now."""
         now = self._clock()
         self._forget(now)
-        surplus = self.calls - GRACE - K * self.accepted
+        surplus = self.surplus
         if surplus <= 0 or self._draw() >= surplus / (self.calls + 1):
             return True
         self.refused += 1
@@ -51,10 +56,11 @@ class Breaker:
     def note(self, *, accepted: bool) -> None:
         """Count a call that was made."""
         now = self._clock()
-        self._forget(now)
         start, calls, accepts = now, 0, 0
         if self._buckets and now - self._buckets[-1][0] < WINDOW / _BUCKETS:
             start, calls, accepts = self._buckets.pop()
+        else:
+            self._forget(now)
         self._buckets.append((start, calls + 1, accepts + accepted))
         self.calls += 1
         self.accepted += accepted

@@ -8,16 +8,21 @@ grpcio: TLS, streams, a request larger than the server takes at once, and calls 
 import asyncio
 import ipaddress
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import lru_cache
+from time import monotonic
 from typing import Any, Generic, TypeVar
 
 import grpc
 import structlog
+from google.protobuf.message import DecodeError
 from grpc import StatusCode
 
 from skyeim_ws.contract.grpc_tls import ClientTls, Options, open_channel
 from skyeim_ws.rpc.connection import Address, Connection, connect
+from skyeim_ws.rpc.errors import REASON_KEY, RpcFailed, failed
 from skyeim_ws.rpc.grpc_private import is_connected
-from skyeim_ws.rpc.http2 import Http2Error, head
+from skyeim_ws.rpc.http2 import Http2Error, Reply, head
 
 RECONNECT = 1.0
 """Seconds between the beginnings of two attempts to connect."""
@@ -71,7 +76,7 @@ class Channel:
             if newest.fault is not None:
                 self._give_up(newest.fault)
         if self._address is not None and self._connecting is None and not self._closed:
-            now = self._loop.time()
+            now = monotonic()
             if now >= self._connect_at:
                 self._connect_at = now + RECONNECT
                 self._connecting = self._loop.create_task(self._connect(self._address))
@@ -99,8 +104,10 @@ class Channel:
             self._connecting.cancel()
             await asyncio.wait({self._connecting})
         closing = self._loop.create_task(self._grpcio.close(grace))
-        if calls := [call for each in self._connections for call in each.under_way]:
-            await asyncio.wait(calls, timeout=grace or 0.0)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace or 0.0):
+                for each in self._connections:
+                    await each.idle()
         for each in self._connections:
             each.close()
         await closing
@@ -142,6 +149,32 @@ class Method(Generic[Request, Response]):
         self._deserialize = deserialize
         self._grpcio = grpcio
 
+    def begin(
+        self, request: Request, timeout: float, done: Callable[[Response | RpcFailed], None]
+    ) -> bool:
+        """Begin a call on our own connection; False if there is none, or none with room.
+
+        `done` is called once, on the loop, never from inside.
+        """
+        connection = self._channel.direct()
+        if connection is None:
+            return False
+
+        def ended(reply: Reply) -> None:
+            code, body, details, trailers = reply
+            answer: Response | RpcFailed
+            if code is StatusCode.OK:
+                try:
+                    answer = self._deserialize(body)
+                except DecodeError:
+                    answer = RpcFailed(StatusCode.INTERNAL)
+            else:
+                answer = failed(code, details, trailers.get(REASON_KEY, ""))
+            done(answer)
+
+        head = self._head + _timeout(round(1000 * timeout))
+        return connection.begin(head, self._serialize(request), timeout, ended) is not None
+
     async def __call__(
         self,
         request: Request,
@@ -154,8 +187,8 @@ class Method(Generic[Request, Response]):
         connection = self._channel.direct()
         reply = None
         if connection is not None:
-            options = head(("grpc-timeout", _timeout(timeout)), *metadata)
-            reply = await connection.call(self._head + options, self._serialize(request), timeout)
+            options = self._head + _timeout(round(1000 * timeout)) + head(*metadata)
+            reply = await connection.call(options, self._serialize(request), timeout)
         if reply is None:
             return await self._grpcio(
                 request, timeout=timeout, metadata=(*metadata,), wait_for_ready=wait_for_ready
@@ -181,6 +214,7 @@ def _direct_address(address: str, tls: ClientTls | None) -> Address | None:
     return None if tls or not port.isdigit() else (str(ip), int(port))
 
 
-def _timeout(seconds: float) -> str:
-    """Return a time as gRPC writes it: at most eight digits, here of milliseconds."""
-    return f"{min(max(round(1000 * seconds), 1), 99_999_999)}m"
+@lru_cache(maxsize=4096)
+def _timeout(milliseconds: int) -> bytes:
+    """Return the header of a time as gRPC writes it, in at most eight digits."""
+    return head(("grpc-timeout", f"{min(max(milliseconds, 1), 99_999_999)}m"))

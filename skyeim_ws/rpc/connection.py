@@ -1,8 +1,10 @@
 """One HTTP/2 connection to a server of gRPC, on the event loop."""
 
 import asyncio
+import math
 import socket
-from collections.abc import Collection
+from collections.abc import Callable
+from time import monotonic
 
 from grpc import StatusCode
 
@@ -23,6 +25,8 @@ _TCP_OPTIONS = (
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
 )
 
+Done = Callable[[Reply], None]
+
 Address = str | tuple[str, int]
 """The path of a unix socket, or an IP address and a port."""
 
@@ -34,7 +38,12 @@ class Connection(asyncio.BufferedProtocol):
         self.fault: Http2Error | None = None
         """What the server has done against the protocol, which has ended the connection."""
         self._calls = Http2Calls(self._end, max_body)
-        self._replies: dict[int, asyncio.Future[Reply]] = {}
+        # The deadline of each call, and who wants its reply.
+        self._under_way: dict[int, tuple[float, Done]] = {}
+        # One timer for all calls: one that is set and cancelled costs as much as the write.
+        self._timer: asyncio.TimerHandle | None = None
+        self._looks_at = math.inf
+        self._idle = asyncio.Event()
         self._transport: asyncio.Transport | None = None
         self._buffer = memoryview(bytearray(_READ_BYTES))
         self._greeted = asyncio.Event()
@@ -45,27 +54,47 @@ class Connection(asyncio.BufferedProtocol):
         return self._calls.closing
 
     @property
-    def under_way(self) -> Collection[asyncio.Future[Reply]]:
-        """Return the replies that have not come."""
-        return self._replies.values()
+    def under_way(self) -> int:
+        """Count the calls whose reply has not come."""
+        return len(self._under_way)
 
-    async def call(self, head: bytes, body: bytes, timeout: float) -> Reply | None:
-        """Make a call that may take `timeout` seconds; None if it has no room now."""
+    def begin(self, head: bytes, body: bytes, timeout: float, done: Done) -> int | None:
+        """Begin a call that may take `timeout` seconds; return its number, None if it has no room.
+
+        `done` is called once, on the loop, never from inside.
+        """
         number = self._calls.begin(head, body)
         if number is None:
             return None
         self._write()
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Reply] = loop.create_future()
-        self._replies[number] = future
-        late = loop.call_later(timeout, self._give_up, number)
+        deadline = monotonic() + timeout
+        self._under_way[number] = deadline, done
+        if deadline < self._looks_at:
+            self._look_at(deadline)
+        return number
+
+    async def call(self, head: bytes, body: bytes, timeout: float) -> Reply | None:
+        """Make a call that may take `timeout` seconds; None if it has no room now."""
+        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+
+        def done(reply: Reply) -> None:
+            if not future.done():
+                future.set_result(reply)
+
+        number = self.begin(head, body, timeout, done)
+        if number is None:
+            return None
         try:
             return await future
         except asyncio.CancelledError:
             self._give_up(number)
             raise
-        finally:
-            late.cancel()
+
+    async def idle(self) -> None:
+        """Wait for the end of the calls under way."""
+        while self._under_way:
+            self._idle.clear()
+            await self._idle.wait()
 
     async def greeted(self) -> None:
         """Wait for the first word of the server: that it accepts connections is its kernel's.
@@ -82,6 +111,8 @@ class Connection(asyncio.BufferedProtocol):
         """Hang up; the calls under way end with UNAVAILABLE."""
         if self._transport is not None:
             self._transport.abort()
+        if self._timer is not None:
+            self._timer.cancel()
         self._calls.lose()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -109,9 +140,9 @@ class Connection(asyncio.BufferedProtocol):
             self.close()
         else:
             self._write()
-            if self._calls.greeted:
+            if self._calls.greeted and not self._greeted.is_set():
                 self._greeted.set()
-            if self.closing and not self._replies:
+            if self._calls.closing and not self._under_way:
                 self.close()
 
     def _write(self) -> None:
@@ -120,13 +151,29 @@ class Connection(asyncio.BufferedProtocol):
             self._calls.output.clear()
 
     def _end(self, number: int, reply: Reply) -> None:
-        future = self._replies.pop(number)
-        if not future.done():
-            future.set_result(reply)
+        _, done = self._under_way.pop(number)
+        if not self._under_way:
+            self._idle.set()
+        done(reply)
+
+    def _look_at(self, time: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._looks_at = time
+        self._timer = asyncio.get_running_loop().call_at(time, self._look)
+
+    def _look(self) -> None:
+        """Give up the calls that are too late."""
+        self._timer, self._looks_at = None, math.inf
+        now = asyncio.get_running_loop().time()
+        for number in [each for each, (end, _) in self._under_way.items() if end <= now]:
+            self._give_up(number)
+        if self._under_way:
+            self._look_at(min(end for end, _ in self._under_way.values()))
 
     def _give_up(self, number: int) -> None:
         """End a call for which nobody waits any more, or for which it is too late."""
-        if number in self._replies:
+        if number in self._under_way:
             self._calls.cancel(number)
             self._write()
             self._end(number, Reply(StatusCode.DEADLINE_EXCEEDED))

@@ -50,9 +50,15 @@ def failure(error: grpc.aio.AioRpcError) -> RpcFailed:
     metadata: Iterable[tuple[str, str | bytes]] = cast(Any, error.trailing_metadata()) or ()
     named = [value for key, value in metadata if key == REASON_KEY]
     reason = named[0] if named and isinstance(named[0], str) else ""
+    return failed(error.code(), error.details() or "", reason)
+
+
+def failed(code: StatusCode, details: str, reason: str) -> RpcFailed:
+    """Return a failure of which the server says so much."""
+    if code is StatusCode.CANCELLED:  # by the server, which is being stopped
+        code = StatusCode.UNAVAILABLE
     # Existing servers pass on the words of the database: MySQL says "Duplicate entry".
-    duplicate = "duplicate entry" in (error.details() or "").lower()
-    return RpcFailed(error.code(), reason, duplicate=duplicate)
+    return RpcFailed(code, reason, duplicate="duplicate entry" in details.lower())
 
 
 def classify(code: StatusCode, reason: str = "") -> Refused | Unavailable | None:

@@ -15,6 +15,9 @@ from grpc import StatusCode
 MAX_FRAME = 16_384
 """Bytes of a frame's payload: the least that each side must take."""
 
+_HEADER = struct.Struct("!BHBBI")
+"""Of each frame: its size in two parts, kind, flags and stream."""
+
 LAST_STREAM = 2**31 - 1
 _WINDOW = 2**31 - 1
 _FIRST_WINDOW = 65_535
@@ -146,7 +149,7 @@ class Http2Calls:
         self._window -= size
         self._streams[number] = _Stream()
         self._put(_HEADERS, _END_HEADERS, number, head)
-        message = b"\0%b%b" % (struct.pack("!I", len(body)), body)
+        message = b"\0%b%b" % ((size - 5).to_bytes(4, "big"), body)
         while len(message) > MAX_FRAME:
             self._put(_DATA, 0, number, message[:MAX_FRAME])
             message = message[MAX_FRAME:]
@@ -170,14 +173,14 @@ class Http2Calls:
             data = self._held + data
         start, end = 0, len(data)
         while end - start >= 9:
-            size = int.from_bytes(data[start : start + 3], "big")
+            high, low, kind, flags, number = _HEADER.unpack_from(data, start)
+            size = high << 16 | low
             if size > MAX_FRAME:
                 raise Http2Error(f"a frame of {size} bytes")
             following = start + 9 + size
             if following > end:
                 break
-            number = int.from_bytes(data[start + 5 : start + 9], "big") & LAST_STREAM
-            self._frame(data[start + 3], data[start + 4], number, data[start + 9 : following])
+            self._frame(kind, flags, number & LAST_STREAM, data[start + 9 : following])
             start = following
         self._held = data[start:]
 
@@ -187,7 +190,7 @@ class Http2Calls:
         if kind == _DATA:
             self._take_data(flags, number, payload)
         elif kind == _HEADERS:
-            block = _without_padding(flags, payload)
+            block = _without_padding(payload) if flags & _PADDED else payload
             if flags & _PRIORITY:
                 block = block[5:]
             self._take_headers(flags, number, block)
@@ -242,7 +245,7 @@ class Http2Calls:
         stream = self._streams.get(number)
         if stream is None:  # given up
             return
-        stream.body += _without_padding(flags, payload)
+        stream.body += _without_padding(payload) if flags & _PADDED else payload
         if len(stream.body) > self._max_body + 5:
             self.cancel(number)
             self._streams[number] = stream
@@ -255,7 +258,7 @@ class Http2Calls:
             self._open_headers = number, flags, block
             return
         self._open_headers = None
-        headers = self._decode(block)
+        headers = self._decoded.get(block) or self._decode(block)
         stream = self._streams.get(number)
         if stream is None:
             return
@@ -265,15 +268,13 @@ class Http2Calls:
             stream.headers = headers
 
     def _decode(self, block: bytes) -> Headers:
-        found = self._decoded.get(block)
-        if found is None:
-            try:
-                decoded: Iterable[tuple[bytes, bytes]] = self._decoder.decode(block, raw=True)
-            except hpack.HPACKError as error:
-                raise Http2Error("headers that cannot be read") from error
-            found = {name.decode("latin-1"): value.decode("latin-1") for name, value in decoded}
-            if len(self._decoded) < _REMEMBERED and len(block) < 256:
-                self._decoded[block] = found
+        try:
+            decoded: Iterable[tuple[bytes, bytes]] = self._decoder.decode(block, raw=True)
+        except hpack.HPACKError as error:
+            raise Http2Error("headers that cannot be read") from error
+        found = {name.decode("latin-1"): value.decode("latin-1") for name, value in decoded}
+        if len(self._decoded) < _REMEMBERED and len(block) < 256:
+            self._decoded[block] = found
         return found
 
     def _end(self, number: int, reply: Reply) -> None:
@@ -282,8 +283,7 @@ class Http2Calls:
 
     def _put(self, kind: int, flags: int, number: int, payload: bytes) -> None:
         size = len(payload)
-        self.output += struct.pack("!BHBBI", size >> 16, size & 0xFFFF, kind, flags, number)
-        self.output += payload
+        self.output += _HEADER.pack(size >> 16, size & 0xFFFF, kind, flags, number) + payload
 
 
 def head(*pairs: tuple[str, str]) -> bytes:
@@ -311,14 +311,12 @@ def _reply(first: Headers, last: Headers, body: bytes) -> Reply:
     code = _CODES.get(status, StatusCode.UNKNOWN)
     if code is not StatusCode.OK:
         return Reply(code, details=unquote(last.get("grpc-message", "")), metadata=last)
-    if len(body) < 5 or body[0] or _number(body[1:5]) != len(body) - 5:
+    if len(body) < 5 or body[0] or int.from_bytes(body[1:5], "big") != len(body) - 5:
         return Reply(StatusCode.INTERNAL, details="an answer that is not one message")
     return Reply(code, body[5:], metadata=last)
 
 
-def _without_padding(flags: int, payload: bytes) -> bytes:
-    if not flags & _PADDED:
-        return payload
+def _without_padding(payload: bytes) -> bytes:
     if not payload or payload[0] >= len(payload):
         raise Http2Error("more padding than payload")
     return payload[1 : len(payload) - payload[0]]

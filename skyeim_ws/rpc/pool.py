@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from time import monotonic
 from typing import Any, TypeVar, cast
 
 import structlog
@@ -121,7 +122,7 @@ class Pool:
         self._tls = tls
         self.timeout = timeout
         self.failures = FailureLog(name)
-        self._clock = asyncio.get_running_loop().time
+        self._clock = monotonic
         self._endpoints: list[Endpoint] = []
         self._closed = False
         # Bounded by the methods there are.
@@ -172,6 +173,15 @@ class Pool:
                 self._throttled.discard(method)
                 log.info("rpc_throttling_over", callee=self.name, method=method)
         return allowed
+
+    def at_ease(self, method: str) -> Endpoint | None:
+        """Return a server for a call that need not wait; None if there is anything to look into."""
+        if method in self._throttled or self.breaker(method).surplus > 0:
+            return None
+        try:
+            return self._pick(method)
+        except RpcFailed:
+            return None
 
     def breaker(self, method: str) -> Breaker:
         """Return the breaker of a method."""
@@ -251,13 +261,21 @@ class Pool:
     def _pick(self, method: str) -> Endpoint | None:
         """Return a connected endpoint that has the method, if possible one that has not failed."""
         now = self._clock()
-        ready = [endpoint for endpoint in self._endpoints if endpoint.is_ready()]
-        able = [endpoint for endpoint in ready if not endpoint.lacks(method, now)]
-        if not able:
-            if ready:
-                raise RpcFailed(StatusCode.UNIMPLEMENTED)
-            return None
-        well = [endpoint for endpoint in able if endpoint.avoid_until <= now]
-        if not well:
+        ready = False
+        able, well = [], []
+        for endpoint in self._endpoints:
+            if endpoint.is_ready():
+                ready = True
+                if not endpoint.lacks(method, now):
+                    able.append(endpoint)
+                    if endpoint.avoid_until <= now:
+                        well.append(endpoint)
+        if len(well) == 1:
+            return well[0]
+        if well:
+            return choose(well, lambda endpoint: endpoint.load.cost(now), random.sample)
+        if able:
             return min(able, key=lambda endpoint: endpoint.avoid_until)
-        return choose(well, lambda endpoint: endpoint.load.cost(now), random.sample)
+        if ready:
+            raise RpcFailed(StatusCode.UNIMPLEMENTED)
+        return None

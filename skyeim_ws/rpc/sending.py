@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import monotonic
 
 from grpc import StatusCode
 
@@ -21,7 +22,7 @@ _BYTES_PER_MENTION = 10
 
 @dataclass(slots=True, eq=False)
 class Item:
-    """A message on its way; `deadline` is a time of the loop.
+    """A message on its way; `deadline` is a monotonic time.
 
     `newest_id` is the largest id of a stored message that was known when this one was sent.
     """
@@ -30,6 +31,11 @@ class Item:
     done: Done
     deadline: float
     newest_id: int = 0
+
+
+def time_left(item: Item) -> float:
+    """Return how many seconds there are until its deadline."""
+    return item.deadline - monotonic()
 
 
 def request(message: Outgoing) -> pb.SendMessageReq | pb.SendGroupMessageReq | Refused:
@@ -76,12 +82,12 @@ def size_bound(message: Outgoing) -> int:
 
 def answers(message: Outgoing, result: pb.SendResult) -> bool:
     """Tell whether the result can be that of the message."""
-    return result.code != StatusCode.OK.value[0] or result.msg_id in ("", message.msg_id)
+    return bool(result.code) or result.msg_id in ("", message.msg_id)
 
 
 def outcome(message: Outgoing, result: pb.SendResult) -> SendOutcome | Unclear:
     """Return what became of an item of a batch."""
-    if result.code != StatusCode.OK.value[0]:
+    if result.code:  # of OK it is 0
         # A server that knows batches says of a repeat that it is one, so trouble is trouble.
         return _refused(status_code(result.code), result.reason)
     if not result.duplicate:

@@ -4,7 +4,8 @@ import asyncio
 import math
 import random
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from time import monotonic
+from typing import Any, Generic, TypeVar
 
 import grpc
 import structlog
@@ -34,6 +35,9 @@ _TROUBLE = frozenset(
     | {StatusCode.INTERNAL, StatusCode.UNKNOWN, StatusCode.DATA_LOSS}
 )
 """How a server answers that has a fault."""
+
+_MADE_AGAIN = StatusCode.UNAVAILABLE, StatusCode.RESOURCE_EXHAUSTED, StatusCode.UNIMPLEMENTED
+"""What another server may do, or the same one later; see `Service.call`."""
 
 _REPEATED = {("SendMessage", StatusCode.UNKNOWN), ("SendGroupMessage", StatusCode.INTERNAL)}
 """How existing servers answer a `msgId` that they have stored already; this is no fault."""
@@ -66,8 +70,7 @@ class Service(Generic[Stub]):
         name = method_name(request)
         if not self._pool.allows(name):
             raise RpcFailed(StatusCode.UNAVAILABLE)
-        loop = asyncio.get_running_loop()
-        started, code = loop.time(), StatusCode.CANCELLED
+        started, code = monotonic(), StatusCode.CANCELLED
         deadline = started + (self._pool.timeout if timeout is None else timeout)
         try:
             attempt = 1
@@ -85,32 +88,63 @@ class Service(Generic[Stub]):
                         continue
                     if failed.code is StatusCode.RESOURCE_EXHAUSTED:
                         pause = next(pauses, math.inf) * random.uniform(0.5, 1.5)  # noqa: S311
-                        if loop.time() + pause >= deadline:
+                        if monotonic() + pause >= deadline:
                             self._pool.breaker(name).note(accepted=False)
                             raise
                         await asyncio.sleep(pause)
                         continue
                     # A server that answers so gets one more chance, or another one has it.
                     last = 2 if endpoint.is_ready() else ATTEMPTS
-                    late = loop.time() >= deadline
+                    late = monotonic() >= deadline
                     if failed.code is not StatusCode.UNAVAILABLE or attempt >= last or late:
                         raise
                 attempt += 1
         except RpcFailed as failed:
             code = failed.code
             lacking = optional and failed.code is StatusCode.UNIMPLEMENTED
-            if not is_refusal(failed.code) and not lacking:
-                self._pool.failures.note(name, failed.code, loop.time() - started)
+            if not is_refusal(code) and not lacking:
+                self._pool.failures.note(name, code, monotonic() - started)
             raise
         finally:
-            self._pool.timings.note(
-                "slow_rpc",
-                loop.time() - started,
-                f"{self._pool.path}{name}",
-                str(code.value[0]),
-                callee=self._pool.name,
-                method=name,
-            )
+            self._note_time(name, code, monotonic() - started)
+
+    def begin(
+        self,
+        method: Callable[[Stub], Any],
+        request: Request,
+        timeout: float,
+        done: Callable[[Any], None],
+    ) -> bool:
+        """Make a call in this very turn of the loop, if that is possible; else use `call`.
+
+        It is if a server is connected by a connection of our own, and nothing speaks against it.
+        `done` is called once, on the loop, never from inside: with the answer, with RpcFailed, or
+        with None if `call` may do better.
+        """
+        name = method_name(request)
+        endpoint = self._pool.at_ease(name)
+        if endpoint is None:
+            return False
+        began = monotonic()
+
+        def ended(answer: Any) -> None:
+            now = monotonic()
+            took = now - began
+            endpoint.load.end(took, now)
+            code = answer.code if isinstance(answer, RpcFailed) else StatusCode.OK
+            self._note(endpoint, name, code, took)
+            if code in _MADE_AGAIN:
+                done(None)
+                return
+            if code is not StatusCode.OK and not is_refusal(code):
+                self._pool.failures.note(name, code, took)
+            self._note_time(name, code, took)
+            done(answer)
+
+        begun: bool = method(endpoint.stub(self._stub)).begin(request, timeout, ended)
+        if begun:
+            endpoint.load.begin()
+        return begun
 
     async def ask(
         self,
@@ -154,26 +188,27 @@ class Service(Generic[Stub]):
         deadline: float,
     ) -> Response:
         """Make a call once, and note for later ones how it went."""
-        clock = asyncio.get_running_loop().time
-        began = clock()
+        began = monotonic()
         if began >= deadline:
             raise RpcFailed(StatusCode.DEADLINE_EXCEEDED)
         endpoint.load.begin()
         try:
             answer = await self._send(endpoint, method, request, deadline - began)
         except RpcFailed as failed:
-            self._note(endpoint, method_name(request), failed.code, clock() - began)
+            self._note(endpoint, method_name(request), failed.code, monotonic() - began)
             raise
         finally:
-            now = clock()
+            now = monotonic()
             endpoint.load.end(now - began, now)
         self._note(endpoint, method_name(request), StatusCode.OK, now - began)
         return answer
 
     def _note(self, endpoint: Endpoint, name: str, code: StatusCode, seconds: float) -> None:
-        loop = asyncio.get_running_loop()
+        if code is StatusCode.OK:
+            self._pool.breaker(name).note(accepted=True)
+            return
         if code in (StatusCode.DEADLINE_EXCEEDED, StatusCode.UNAVAILABLE):
-            endpoint.avoid_until = loop.time() + AVOID_TIME
+            endpoint.avoid_until = monotonic() + AVOID_TIME
         if code is StatusCode.DEADLINE_EXCEEDED and seconds < FAIR_SHARE * self._pool.timeout:
             return
         if code is StatusCode.RESOURCE_EXHAUSTED:  # it counts when the call is given up
@@ -201,10 +236,7 @@ class Service(Generic[Stub]):
             # A call that fails in the moment in which it is cancelled tells of the first alone.
             if (task := asyncio.current_task()) is not None and task.cancelling():
                 raise asyncio.CancelledError from None
-            failed = failure(error)
-            if failed.code is StatusCode.CANCELLED:  # by the server, which is being stopped
-                failed.code = StatusCode.UNAVAILABLE
-            raise failed from None
+            raise failure(error) from None
         except grpc.aio.UsageError:  # the channel was closed just now
             raise RpcFailed(StatusCode.UNAVAILABLE) from None
         except asyncio.CancelledError:
@@ -213,8 +245,18 @@ class Service(Generic[Stub]):
                 raise
             raise RpcFailed(StatusCode.UNAVAILABLE) from None
 
+    def _note_time(self, name: str, code: StatusCode, seconds: float) -> None:
+        self._pool.timings.note(
+            "slow_rpc",
+            seconds,
+            f"{self._pool.path}{name}",
+            "0" if code is StatusCode.OK else str(code.value[0]),
+            callee=self._pool.name,
+            method=name,
+        )
+
     def _note_lacking(self, endpoint: Endpoint, name: str) -> None:
-        if endpoint.note_lacking(name, asyncio.get_running_loop().time()):
+        if endpoint.note_lacking(name, monotonic()):
             log.info(
                 "method_unsupported",
                 callee=self._pool.name,
