@@ -167,7 +167,7 @@ async def gateway(
             arrivals=arrivals,
             requests=requests,
         )
-        keeping = presence_keeping(hub, store, friends, ws.presence_check_interval)
+        keeping = presence_keeping(hub, store, friends, groups, ws.presence_check_interval)
         renewal = Renewal(lifetime(config))
         sessions = Sessions(
             hub=hub,

@@ -296,13 +296,16 @@ class Sessions:
 
     async def _introduce(self, client: Client) -> None:
         """Enter the user's groups and tell the friends; the client does not wait for it."""
+        session = session_of(client)
         try:
             group_ids = tuple(await self._groups.joined(client.user_id))
+            session.groups_known = True
         except (Refused, Unavailable) as error:
+            # They are asked for again with the next comparison.
             log.info("group_presence_not_written", user=client.user_id, error=str(error))
-            group_ids = session_of(client).group_ids
+            group_ids = session.group_ids
         if self._hub.get(client.user_id) is client:
-            session_of(client).group_ids = group_ids
+            session.group_ids = group_ids
             self._node_sessions.enter(client.user_id, client.conn_id, group_ids)
             try:
                 # Once more: the session that was taken over may just have taken the user out.

@@ -2,12 +2,14 @@
 
 import argparse
 import asyncio
+import os
 import random
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
-from tests.chaos.gateway import MUTANTS
+from tests.chaos.gateway import MUTANTS, TRACED
 from tests.chaos.run import LONG, SHORT, Result, run
 
 
@@ -21,7 +23,12 @@ def main() -> int:
     parser.add_argument("--faults", type=int)
     parser.add_argument("--people", type=int)
     parser.add_argument("--without", choices=MUTANTS, default="", help="leave a safeguard out")
+    parser.add_argument(
+        "--keep", type=Path, help="a folder for the traces and logs of a run with something wrong"
+    )
     arguments = parser.parse_args()
+    if arguments.keep:
+        os.environ[TRACED] = "1"
     shape = SHORT if arguments.short else LONG
     for name in ("messages", "faults", "people"):
         if getattr(arguments, name) is not None:
@@ -36,7 +43,7 @@ def main() -> int:
     for seed in range(arguments.seed, arguments.seed + arguments.runs):
         say(f"seed {seed}")
         began = time.monotonic()
-        result = asyncio.run(run(shape, seed, say, arguments.without))
+        result = asyncio.run(run(shape, seed, say, arguments.without, arguments.keep))
         say(result.table)
         failed += bool(result.lost or result.wrong)
         lines.append(_line(seed, result, time.monotonic() - began))

@@ -3,11 +3,15 @@
 A test of conservation that still passes without them would be worth nothing.
 """
 
+import os
 import sys
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from skyeim_ws.cli import main as cli
+from skyeim_ws.contract.message_trace import MessageTrace
 from skyeim_ws.logic.catch_up import CatchUp
 from skyeim_ws.logic.delivery import PrivateDelivery
 from skyeim_ws.store import scripts
@@ -38,6 +42,9 @@ def without_reconciliation() -> None:
     _replace(CatchUp, "fetch", lambda *_: None)
 
 
+TRACED = "CHAOS_TRACED"
+"""The variable that has each node note the way of messages in a file beside its configuration."""
+
 MUTANTS: dict[str, Callable[[], None]] = {
     "ledger": without_ledger,
     "queueing": without_queueing,
@@ -50,11 +57,23 @@ def _replace(owner: object, name: str, value: Any) -> None:
     setattr(owner, name, value)
 
 
+def _trace_to(path: Path) -> None:
+    """Note in a file what becomes of each message: the trace in Redis would go with its data."""
+    file = path.open("a", buffering=1)
+
+    def write(_: MessageTrace, step: str, msg_id: str, user: int, **about: Any) -> None:
+        file.write(f"{datetime.now(UTC):%H:%M:%S.%f} {msg_id} {step} {user} {about}\n")
+
+    _replace(MessageTrace, "write", write)
+
+
 def main(argv: Sequence[str]) -> int:
     """Run the gateway with a configuration; the second argument names what to leave out."""
     config, without = argv
     if without:
         MUTANTS[without]()
+    if os.environ.get(TRACED):
+        _trace_to(Path(config).with_suffix(".trace"))
     return cli.main(["serve", "-f", config])
 
 

@@ -20,6 +20,7 @@ from skyeim_ws.process import valkey
 from skyeim_ws.services.db import open_database
 from skyeim_ws.services.tables import friends, group_members, groups, messages
 from skyeim_ws.store.announcements import TOLD_KEY
+from tests.chaos.gateway import TRACED
 from tests.faketime import LIBRARY, Clock
 from tests.waiting import until_async
 from tests.world import PUSH_SECRET, SECRET
@@ -308,6 +309,7 @@ WebSocket:
   {{LoginBurst: 0, NodeRenewInterval: 500ms, NodeDeadAfter: 3s, PingInterval: 5, PongTimeout: 15,
   PresenceCheckInterval: 10s}}
 Log: {{Encoding: plain}}
+Trace: {{Sampler: {int(TRACED in os.environ)}}}
 """)
         return path
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -51,6 +52,8 @@ class Result:
     counts: dict[str, int]
     lost: int
     wrong: list[str]
+    missing: list[str]
+    """The private messages that did not arrive."""
 
     @property
     def table(self) -> str:
@@ -60,8 +63,17 @@ class Result:
         return "\n".join(lines + self.wrong[:20])
 
 
-async def run(shape: Shape, seed: int, say: Say = lambda _: None, without: str = "") -> Result:
-    """Run it with real processes in a folder of its own; `without` names what to leave out."""
+async def run(
+    shape: Shape,
+    seed: int,
+    say: Say = lambda _: None,
+    without: str = "",
+    keep: Path | None = None,
+) -> Result:
+    """Run it with real processes in a folder of its own; `without` names what to leave out.
+
+    If something is wrong, what the processes have said is copied to `keep`.
+    """
     users = range(FIRST_USER, FIRST_USER + shape.people)
     with tempfile.TemporaryDirectory(prefix="skyeim-chaos-") as name:
         folder = Path(name)
@@ -69,7 +81,16 @@ async def run(shape: Shape, seed: int, say: Say = lambda _: None, without: str =
             result = await _run(shape, seed, rig, say)
             if result.lost or result.wrong:
                 say(cluster.output(folder))
+                if keep is not None:
+                    _keep(folder, keep / f"seed-{seed}", result)
             return result
+
+
+def _keep(folder: Path, where: Path, result: Result) -> None:
+    where.mkdir(parents=True)
+    for path in (*folder.glob("*.out"), *folder.glob("*.trace")):
+        shutil.copy(path, where)
+    (where / "result.txt").write_text("\n".join([result.table, *result.wrong, *result.missing]))
 
 
 async def _run(shape: Shape, seed: int, rig: Rig, say: Say) -> Result:
@@ -216,4 +237,5 @@ async def _compare(rig: Rig, book: Book, late: int, connections: int) -> Result:
         },
         lost=lost,
         wrong=book.wrong,
+        missing=[f"lost: {each}" for each in book.undelivered],
     )

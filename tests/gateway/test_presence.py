@@ -291,6 +291,23 @@ async def test_what_is_left_of_users_who_are_gone_is_found_at_a_slow_pace(
 
 
 @pytest.mark.gen_test
+async def test_who_came_while_the_group_service_was_away_is_online_in_the_groups_later(
+    make_world: MakeWorld,
+) -> None:
+    async with make_world(presence_check_interval=0.2, rpc_timeout=300) as world:
+        alice = await world.login(1001)
+        await online_becomes(world, {1001}, "group:online:g_demo")
+        await world.stop_services()
+        bob = await world.login(1002)
+        await bob.quiet()
+        await world.start_services()
+        await online_becomes(world, {1001, 1002}, "group:online:g_demo")
+        await bob.connection.close()
+        await online_becomes(world, {1001}, "group:online:g_demo")
+        await alice.quiet()
+
+
+@pytest.mark.gen_test
 async def test_an_operator_has_all_of_it_compared_now(make_world: MakeWorld) -> None:
     async with make_world() as world:
         await world.add_node()
