@@ -13,6 +13,7 @@ from skyeim_ws.contract.timing import Timings
 from skyeim_ws.discovery.names import fixed, resolved
 from skyeim_ws.discovery.watch import watched
 from skyeim_ws.gateway.supervisor import Supervisor
+from skyeim_ws.logic.cancellation import cancel_and_wait
 from skyeim_ws.logic.friends import FriendCache
 from skyeim_ws.ops.build import build
 from skyeim_ws.rpc import health
@@ -24,7 +25,6 @@ from skyeim_ws.rpc.messages import MessageClient
 from skyeim_ws.rpc.pool import Pool
 from skyeim_ws.store.announcements import RedisAnnouncements
 from skyeim_ws.store.bus import RedisBus, unique_node
-from skyeim_ws.store.cancellation import cancel_and_wait
 from skyeim_ws.store.client import Client, connect
 from skyeim_ws.store.nodes import NodeLease
 from skyeim_ws.store.notices import RedisNotices

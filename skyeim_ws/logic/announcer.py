@@ -10,6 +10,7 @@ import structlog
 
 from skyeim_ws.conn.hub import Hub
 from skyeim_ws.conn.messages import UserStatus, frame, now_seconds
+from skyeim_ws.logic.cancellation import cancel_and_wait
 from skyeim_ws.logic.friends import FriendCache
 from skyeim_ws.logic.ports import Refused, SessionRegistry, Unavailable
 
@@ -97,8 +98,7 @@ class Announcer:
     async def close(self) -> None:
         """Stop; whoever is noted is found by another node."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+            await cancel_and_wait(self._task)
 
     def note(self, user_ids: Iterable[int]) -> None:
         """Look whether these users are what their friends were told."""

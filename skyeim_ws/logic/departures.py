@@ -9,6 +9,7 @@ from itertools import islice
 import structlog
 
 from skyeim_ws.conn.hub import Hub
+from skyeim_ws.logic.cancellation import cancel_and_wait
 from skyeim_ws.logic.ports import NodeSessions, Presence, SessionRegistry, Unavailable
 
 log = structlog.get_logger()
@@ -75,8 +76,7 @@ class Departures:
         if self._left:
             log.warning("departures_left", users=len(self._left))
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+            await cancel_and_wait(self._task)
 
     def add(self, user_id: int, departure: Departure) -> None:
         """Undo the login of a connection that has ended."""

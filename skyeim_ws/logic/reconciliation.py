@@ -11,6 +11,7 @@ import structlog
 from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.hub import Hub
 from skyeim_ws.logic.announcer import Announcer
+from skyeim_ws.logic.cancellation import cancel_and_wait
 from skyeim_ws.logic.ports import Groups, NodeSessions, Presence, Refused, Unavailable
 from skyeim_ws.logic.session_state import session_of
 
@@ -74,8 +75,7 @@ class Reconciliation:
     async def close(self) -> None:
         """Stop."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+            await cancel_and_wait(self._task)
 
     def ask(self) -> None:
         """Compare now."""

@@ -10,6 +10,7 @@ import structlog
 
 from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.hub import Hub
+from skyeim_ws.logic.cancellation import cancel_and_wait
 from skyeim_ws.logic.catch_up import CatchUp
 from skyeim_ws.logic.ports import Unavailable
 from skyeim_ws.logic.session_state import session_of
@@ -72,8 +73,7 @@ class Watermarks:
     async def close(self) -> None:
         """Stop; a session that ends in order needs no watermark."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+            await cancel_and_wait(self._task)
 
     def confirmed(self, client: Client, message_id: int) -> None:
         """Note that the client has confirmed messages, with the id of the last one."""

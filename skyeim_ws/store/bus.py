@@ -11,8 +11,8 @@ from redis.asyncio.connection import AbstractConnection
 
 from skyeim_ws.contract.names import BROADCAST
 from skyeim_ws.logic.bus import BusEvents
+from skyeim_ws.logic.cancellation import cancel_and_wait
 from skyeim_ws.store import scripts
-from skyeim_ws.store.cancellation import cancel_and_wait
 from skyeim_ws.store.client import Client, dedicated
 from skyeim_ws.store.cluster import Cluster
 from skyeim_ws.store.keys import NODE_PREFIX, node_channel, session_key

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import structlog
 
+from skyeim_ws.logic.cancellation import cancel_and_wait
 from skyeim_ws.logic.ports import Unavailable
 from skyeim_ws.store import scripts
-from skyeim_ws.store.cancellation import cancel_and_wait
 from skyeim_ws.store.keys import EPOCH_KEY, NODES_KEY
 from skyeim_ws.store.leases import Leases
 from skyeim_ws.store.pipeline import Pipeline

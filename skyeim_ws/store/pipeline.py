@@ -16,8 +16,8 @@ from typing import Any
 import structlog
 
 from skyeim_ws.contract.timing import Timings
+from skyeim_ws.logic.cancellation import cancel_and_wait
 from skyeim_ws.logic.ports import Unavailable
-from skyeim_ws.store.cancellation import cancel_and_wait
 from skyeim_ws.store.client import Client, link
 from skyeim_ws.store.operation import Operation, Outcome, text
 from skyeim_ws.store.read_only import is_demoted, is_denied, is_read_only, kind_of

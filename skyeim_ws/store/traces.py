@@ -10,8 +10,8 @@ import msgspec
 import structlog
 
 from skyeim_ws.contract.message_trace import Line, MessageTrace
+from skyeim_ws.logic.cancellation import cancel_and_wait
 from skyeim_ws.logic.ports import Unavailable
-from skyeim_ws.store.cancellation import cancel_and_wait
 from skyeim_ws.store.pipeline import Pipeline
 from skyeim_ws.store.shard import Command
 

@@ -10,9 +10,9 @@ from structlog.testing import capture_logs
 
 from skyeim_ws.conn.heartbeat import Heartbeat
 from skyeim_ws.gateway.supervisor import Supervisor
+from skyeim_ws.logic.cancellation import cancel_and_wait
 from skyeim_ws.ops.build import build
 from skyeim_ws.store import bus
-from skyeim_ws.store.cancellation import cancel_and_wait
 from skyeim_ws.store.client import dedicated
 from tests.gateway.conftest import KIND, MakeWorld
 from tests.waiting import until

@@ -11,9 +11,9 @@ from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
 from skyeim_ws.contract.codes import Reason
+from skyeim_ws.logic.cancellation import cancel_and_wait
 from skyeim_ws.logic.outgoing import Outgoing, Stored
 from skyeim_ws.logic.ports import Members, Refused, Unavailable
-from skyeim_ws.store.cancellation import cancel_and_wait
 from skyeim_ws.store.notices import STREAM_KEY, TOGETHER, RedisNotices
 from skyeim_ws.store.pipeline import Pipeline
 from skyeim_ws.store.presence import USERS_KEY, RedisPresence

@@ -5,7 +5,7 @@ from contextlib import aclosing
 
 import pytest
 
-from skyeim_ws.store.cancellation import cancel_and_wait
+from skyeim_ws.logic.cancellation import cancel_and_wait
 from skyeim_ws.store.tracking import changes
 from tests.store.servers import Server, connected
 from tests.waiting import DEADLINE
