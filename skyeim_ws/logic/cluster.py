@@ -159,7 +159,7 @@ class Cluster:
         for client in self._hub:
             self._catch_up.pause(client, Wait.RECLAIM)
             session = session_of(client)
-            session.in_node_sessions = session.brought_unread = False
+            session.in_node_sessions, session.brought_unread = False, 0.0
         self._claim_again(self._hub)
 
     def subscribed(self) -> None:
@@ -252,7 +252,7 @@ class Cluster:
 
     def _reclaimed(self, client: Client, missed: str) -> None:
         """Bring the client what was queued or missed while nobody told this node."""
-        session_of(client).brought_unread = False
+        session_of(client).brought_unread = 0.0
         if missed:
             self._catch_up.fetch(client, missed)
         else:

@@ -81,9 +81,8 @@ class PrivateDelivery:
             self._hand_over(client, replace(delivery, state=state, queue_entry=delivery.data))
 
     def _hand_over(self, client: Client, delivery: Delivery) -> None:
-        if self._user_router.redis_down and not session_of(client).brought_unread:
-            # An earlier message of the same sender may be in the queue, unheard: the sender was on
-            # another node. It is unread in the Message service as well, and goes first.
+        if self._user_router.redis_down and self._may_be_overtaken(client, delivery.from_user_id):
+            # It is unread in the Message service as well, and goes first.
             self.replay_unread(client)
         hold = self._catch_up.hold(client, delivery)
         if hold is Hold.NOT_HELD:
@@ -95,9 +94,19 @@ class PrivateDelivery:
             # The catch-up will fetch it; until it is confirmed the queue has it.
             self._queue.push(client.user_id, [delivery.data])
 
+    def _may_be_overtaken(self, client: Client, sender_id: int) -> bool:
+        """Whether an earlier message of the sender may be in the queue, unheard here.
+
+        The sender was on another node then, be it before Redis went away, or since: it may be away
+        for this node alone.
+        """
+        sender = self._hub.get(sender_id)
+        brought = session_of(client).brought_unread
+        return not brought or sender is None or sender.opened_at >= brought
+
     def replay_unread(self, client: Client, after_id: int | None = None) -> None:
         """Bring what the Message service has unread, or has after an id, before anything live."""
-        session_of(client).brought_unread = True
+        session_of(client).brought_unread = client.context.clock()
         self._catch_up.fetch(client, "", after_id)
 
     def deliver_queued(self, user_id: int, entry: bytes) -> None:

@@ -25,8 +25,9 @@ class Session(msgspec.Struct, eq=False, gc=False):
     """Whether an older window is being read."""
     in_node_sessions: bool = False
     """Whether the other nodes would clean up after this connection, should this node die."""
-    brought_unread: bool = False
-    """Whether it was brought what is unread, since Redis or the subscription went away."""
+    brought_unread: float = 0.0
+    """When it was brought what is unread, since Redis or the subscription went away; in monotonic
+    seconds, 0 if it was not."""
     replaced: bool = False
     """Whether a newer login has taken its place."""
     sending: int = 0

@@ -30,7 +30,8 @@ class Person:
         self.session = Session()
         self.ledger = Ledger(1_000)
         self.outbox = Outbox(256, 1_048_576)
-        self.context = SimpleNamespace(stats=Stats(), clock=lambda: 0.0)
+        self.now = self.opened_at = 0.0
+        self.context = SimpleNamespace(stats=Stats(), clock=lambda: self.now)
         self.in_flight = 0
         self.language = Language.EN
         self.acks_due = 0

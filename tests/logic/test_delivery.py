@@ -134,13 +134,27 @@ def test_what_cannot_be_held_back_is_queued_unless_it_is() -> None:
 
 def test_without_redis_what_is_unread_comes_first_and_once() -> None:
     outside = Outside()
-    outside.reach.redis_down = True
+    outside.reach.redis_down, outside.bob.now = True, 100.0
     for number in (1, 2):
-        outside.deliver(live(number))
+        outside.deliver(live(number, ALICE))
     assert outside.fetched == [BOB]
-    outside.bob.session.brought_unread = False  # Redis was back
-    outside.deliver(live(3))
+    outside.bob.session.brought_unread = 0.0  # Redis was back
+    outside.deliver(live(3, ALICE))
     assert outside.fetched == [BOB, BOB]
+
+
+def test_without_redis_what_is_unread_comes_first_of_whoever_has_come_since() -> None:
+    """The sender was on a node that has Redis, and may have written there."""
+    outside = Outside()
+    outside.reach.redis_down, outside.bob.now = True, 100.0
+    outside.deliver(live(1, ALICE))
+    outside.alice.opened_at, outside.bob.now = 200.0, 201.0
+    for number in (2, 3):
+        outside.deliver(live(number, ALICE))
+    assert outside.fetched == [BOB, BOB]
+    del outside.people[ALICE]
+    outside.deliver(live(4, ALICE))
+    assert outside.fetched == [BOB, BOB, BOB]
 
 
 def test_a_message_that_is_told_of_twice_is_written_once() -> None:
