@@ -62,8 +62,8 @@ class Client(WebSocketHandler, ClientFields):
 
     async def upgraded(self, source: Source) -> None:
         """Take the connection over; no frame is read before the session is set up."""
-        context = self.context
-        self._wire = Wire(self, source, context.poller, context.limits.max_message_size)
+        self._wire = Wire(self, source, self.context.poller, self.context.limits.max_message_size)
+        self.gone = self._wire.gone
         await self.open()
         # In a turn of its own: Tornado is about to end the request.
         asyncio.get_running_loop().call_soon(forget_request, self)

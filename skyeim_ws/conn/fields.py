@@ -36,6 +36,7 @@ class ClientFields:
         "flusher",
         "frames_in",
         "frames_out",
+        "gone",
         "in_flight",
         "language",
         "last_ping",
@@ -76,6 +77,8 @@ class ClientFields:
         # How many frames may still acknowledge what was sent: the limit does not count those.
         self.acks_due = 0
         self.in_flight = 0
+        # Whether the peer had closed before its handshake was answered.
+        self.gone = False
         # For the line that tells of the connection at its end.
         self.opened_at = now
         self.frames_in = self.frames_out = self.unconfirmed = 0

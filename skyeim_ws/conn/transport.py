@@ -15,7 +15,7 @@ from typing import Protocol
 from tornado.iostream import IOStream
 
 from skyeim_ws.conn.poller import Poller
-from skyeim_ws.conn.tcp_info import Traffic, traffic
+from skyeim_ws.conn.tcp_info import Traffic, is_open, traffic
 from skyeim_ws.conn.tornado_private import take_socket
 
 READ_BYTES = 16384
@@ -88,6 +88,11 @@ class Transport:
     def direct(self) -> Callable[[bytes], int] | None:
         """The socket's own `send`, which may be used while nothing waits to be written."""
         return None if self._socket is None else self._socket.send
+
+    @property
+    def gone(self) -> bool:
+        """Whether the peer has closed, as one does that no longer waits for its handshake."""
+        return self._socket is None or not is_open(self._socket)
 
     def start(self) -> None:
         """Begin to read."""

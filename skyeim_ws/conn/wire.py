@@ -100,6 +100,11 @@ class Wire:
         return None if self.blocked or self._closed_by_us else self._transport.direct
 
     @property
+    def gone(self) -> bool:
+        """Whether the peer has closed its side, though more than that may still be unread."""
+        return self._transport.gone
+
+    @property
     def traffic(self) -> Traffic | None:
         """What has passed, once it is closed and if the kernel has said so."""
         return self._transport.traffic

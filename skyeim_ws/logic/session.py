@@ -102,7 +102,9 @@ class Sessions:
 
     async def opened(self, client: Client) -> None:
         """Take the user's place, write presence, open with `connected` and the offline window."""
-        if self._draining:
+        # Whoever has waited too long, as during a stall, may be on another node by now: a claim
+        # would end that session, and its client would not come back.
+        if self._draining or client.gone:
             self.send_away(client)
             return
         if len(self._hub) >= self.max_connections and client.user_id not in self._hub:

@@ -309,6 +309,18 @@ def handshake(world: World, user_id: int, query: str = "") -> bytes:
     ).encode()
 
 
+@pytest.mark.gen_test
+async def test_who_has_gone_before_the_answer_takes_no_place(make_world: MakeWorld) -> None:
+    """As after a stall: the client has given up, and is connected elsewhere."""
+    async with make_world() as world:
+        alice = await world.login(1001)
+        with socket.create_connection(("127.0.0.1", world.port)) as impatient:
+            impatient.sendall(handshake(world, 1001))
+        await until(lambda: world.gateway.stats.connections_opened == 2)
+        assert "kicked" not in [frame["type"] for frame in await alice.quiet()]
+        await alice.chat(1002, "still here")
+
+
 async def answer_to(world: World, *pieces: bytes) -> list[str]:
     """Write a request in pieces, each when the one before was read; return the answer's head.
 

@@ -33,6 +33,7 @@ class Person:
         self.now = self.opened_at = 0.0
         self.context = SimpleNamespace(stats=Stats(), clock=lambda: self.now)
         self.in_flight = 0
+        self.gone = False
         self.language = Language.EN
         self.acks_due = 0
         self.verdict = Verdict.ALLOWED
