@@ -33,7 +33,7 @@ $(RUN_STAMP): setup.cfg pyproject.toml constraints.txt
 
 # What developers need takes as long again; who tries the chat does not wait for it.
 $(STAMP): $(RUN_STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,mysql]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,mysql,otel]'
 	@touch $@
 
 # The plot of `make bench` is the only thing that needs this much more.

@@ -73,8 +73,11 @@ def keys(cls: Any, prefix: str = "") -> Iterator[tuple[str, object]]:
             group = re.sub(r"^(Message|Friend|Group)Rpc$", "*Rpc", name)
             yield from keys(inner[0], f"{prefix}{group}.")
         else:
-            missing = field.default is dataclasses.MISSING
-            yield prefix + name, REQUIRED if missing else field.default
+            default = field.default
+            if default is dataclasses.MISSING:
+                made = field.default_factory
+                default = REQUIRED if made is dataclasses.MISSING else made()
+            yield prefix + name, default
 
 
 def test_every_configuration_key_is_documented_with_its_default() -> None:

@@ -37,7 +37,10 @@ FLOOR = {row["room"]: int(row["floor"]) for row in ROWS}
 WIRING = {"cli", "process", "gateway"}
 """Only they may see the whole configuration; each other part gets its own section."""
 
-SECTIONS = {"ops": {"FieldKeysConf", "LogConf"}, "discovery": {"EtcdConf"}}
+SECTIONS = {
+    "ops": {"FieldKeysConf", "LogConf", "TelemetryConf", "problems"},
+    "discovery": {"EtcdConf"},
+}
 """What a room may take from the configuration."""
 
 PURE = {"conn", "logic"}

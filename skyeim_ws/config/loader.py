@@ -27,7 +27,10 @@ _UNIT_SECONDS = {
     **{"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3},
     **{"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0},
 }
-_KINDS = {bool: "a boolean", int: "an integer", float: "a number", str: "a string", list: "a list"}
+_KINDS: dict[Any, str] = {
+    **{bool: "a boolean", int: "an integer", float: "a number", str: "a string"},
+    **{list: "a list", dict: "a section of strings"},
+}
 _MAX_DURATION_CHARACTERS = 40
 
 
@@ -98,7 +101,7 @@ class _Binder:
                 raw = {}  # a section that is not optional: its own fields say what is missing
             if raw is not None:
                 bound[spec.name] = self.value(hint, raw, full, secret=not spec.repr)
-            elif spec.default is dataclasses.MISSING:
+            elif spec.default is spec.default_factory:  # MISSING both: there is no default
                 raise ConfigError(self.path, "is not set", field=full)
         ignored: frozenset[str] = getattr(cls, "IGNORED", frozenset())
         for low, (key, _) in given.items():
@@ -156,7 +159,7 @@ def _wanted(hint: Any, raw: object) -> str:
     if get_origin(hint) is tuple:
         return "a list of strings" if get_args(hint)[0] is str else "a list of integers above 0"
     if get_origin(hint) is not Annotated:
-        return _KINDS[hint]
+        return _KINDS[get_origin(hint) or hint]
     kind, limits = get_args(hint)
     if type(raw) not in ((int, float) if kind is float else (kind,)):
         return _KINDS[kind]

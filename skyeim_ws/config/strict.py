@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from skyeim_ws.config import telemetry
 from skyeim_ws.config.check import Loaded
 from skyeim_ws.config.errors import ConfigError
 from skyeim_ws.config.tree import Config, EtcdConf, RpcConf
@@ -24,7 +25,12 @@ def problems(loaded: Loaded) -> list[ConfigError]:
     ]
     found += [
         ConfigError(config.path, problem, field=field)
-        for field, problem in (*_certificates(config), *_addresses(config), *_folders(config))
+        for field, problem in (
+            *_certificates(config),
+            *_addresses(config),
+            *_folders(config),
+            *telemetry.problems(config.telemetry),
+        )
     ]
     return found
 

@@ -19,6 +19,7 @@ from skyeim_ws.config.kinds import (
 )
 from skyeim_ws.config.log import LogConf
 from skyeim_ws.config.redis import RedisConf
+from skyeim_ws.config.telemetry import TelemetryConf
 from skyeim_ws.config.trace import TraceConf
 from skyeim_ws.config.webhook import OfflineConf
 from skyeim_ws.contract.names import LONGEST_FRAME
@@ -261,7 +262,7 @@ class Config:
 
     IGNORED: ClassVar = frozenset(
         {"verbose", "maxbytes", "cputhreshold", "signature", "middlewares", "traceignorepaths"}
-        | {"metricsurl", "telemetry", "profiling"}
+        | {"metricsurl", "profiling"}
     )
 
     path: str = field(default="", metadata={"key": None})
@@ -294,6 +295,8 @@ class Config:
     log: LogConf = LogConf()  # noqa: RUF009 - it is frozen
     dev_server: DevServerConf = DevServerConf()
     prometheus: PrometheusConf = PrometheusConf()
+    # Where the block stands work is traced, also with nothing under it.
+    telemetry: TelemetryConf | None = field(default=None, metadata={"bare": True})
     trace: TraceConf = TraceConf()  # noqa: RUF009 - it is frozen
     shutdown: ShutdownConf = ShutdownConf()
     web: WebConf = WebConf()
@@ -318,6 +321,13 @@ class Config:
     def shows_metrics(self) -> bool:
         """Whether operators can ask the gateway anything."""
         return self.dev_server.enabled or bool(self.prometheus.host)
+
+    @property
+    def named_telemetry(self) -> TelemetryConf | None:
+        """Where spans are exported, with the name of the service."""
+        if self.telemetry is None:
+            return None
+        return replace(self.telemetry, name=self.telemetry.name or self.name)
 
     @property
     def has_page(self) -> bool:

@@ -11,11 +11,13 @@ from typing import Generic, TypeVar
 import msgspec
 
 from skyeim_ws.conn.messages import Envelope, Inbound
+from skyeim_ws.contract.spans import TRACEPARENT
 from skyeim_ws.contract.texts import Phrase, Text
 
 Payload = TypeVar("Payload", bound=Inbound)
 
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw] | None)
+_ENVELOPE = {name: name for name in ("type", "data", TRACEPARENT)}
 _NOTHING = (b"null", b'""', b"0")
 _FIELD = re.compile(r"at `\$\.([^`]+)`|field `([^`]+)`")
 """Where an error of msgspec names a field of ours; what it says else is not for people."""
@@ -59,7 +61,9 @@ class EnvelopeDecoding:
 
     def lenient(self, text: str) -> Envelope:
         """Decode what was refused."""
-        found = _exact(_object.decode(text) or {}, {"type": "type", "data": "data"})
+        found = _exact(_object.decode(text) or {}, _ENVELOPE)
+        if not bytes(found.get(TRACEPARENT, b"")).startswith(b'"'):
+            found.pop(TRACEPARENT, None)  # whatever it is, the frame is not refused for it
         return self.strict(msgspec.json.encode(found))
 
 

@@ -33,6 +33,7 @@ class Envelope(msgspec.Struct, forbid_unknown_fields=True):
 
     type: str
     data: msgspec.Raw = msgspec.Raw(b"{}")
+    traceparent: str = ""
 
 
 # From the client.

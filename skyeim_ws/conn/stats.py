@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field, fields
 
 from skyeim_ws.contract.message_trace import MessageTrace
+from skyeim_ws.contract.spans import Tracer
 from skyeim_ws.contract.timing import Timings
 
 
@@ -41,6 +42,7 @@ class Stats:
     """The requests of clients that were answered with an error, by reason."""
     timings: Timings = field(default_factory=Timings)
     trace: MessageTrace = field(default_factory=MessageTrace)
+    tracer: Tracer = field(default_factory=Tracer)
 
     def counters(self) -> dict[str, int]:
         """Return those that are plain numbers, by name."""

@@ -54,6 +54,7 @@ from skyeim_ws.logic.user_router import UserRouter
 from skyeim_ws.logic.watermarks import Watermarks
 from skyeim_ws.ops import build
 from skyeim_ws.ops.loop_watch import watching
+from skyeim_ws.ops.telemetry import exporting
 from skyeim_ws.rpc.batcher import Batcher
 from skyeim_ws.store.bus import RedisBus
 from skyeim_ws.store.pipeline import Pipeline
@@ -106,6 +107,9 @@ async def gateway(
             Stats(
                 timings=stack.enter_context(watching(config.log.slow_threshold)),
                 trace=message_trace(config.trace),
+                tracer=await stack.enter_async_context(
+                    exporting(config.named_telemetry, config.name)
+                ),
             ),
             Tasks(),
             Supervisor(stack),
@@ -184,6 +188,7 @@ async def gateway(
             watermarks=watermarks,
             tasks=tasks,
             receive=dispatcher(
+                tracer=stats.tracer,
                 sending=sending,
                 receipts=receipts,
                 social=Social(hub=hub, presence=store.presence, friends=friends, requests=requests),

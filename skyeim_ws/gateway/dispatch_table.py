@@ -11,6 +11,7 @@ from skyeim_ws.conn.messages import (
     TokenRenewal,
     TypingNotice,
 )
+from skyeim_ws.contract.spans import Tracer
 from skyeim_ws.logic.chat import Sending
 from skyeim_ws.logic.dispatch import Dispatcher, route
 from skyeim_ws.logic.offline import OfflineMessages
@@ -22,6 +23,7 @@ from skyeim_ws.logic.typing_notices import TypingNotices
 
 def dispatcher(
     *,
+    tracer: Tracer,
     sending: Sending,
     receipts: Receipts,
     social: Social,
@@ -42,5 +44,6 @@ def dispatcher(
             "offline_pull": route(OfflinePull, offline.pull),
             "token": route(TokenRenewal, renewal.renew),
             "ping": route(None, social.pong),
-        }
+        },
+        tracer,
     )

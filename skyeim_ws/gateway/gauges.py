@@ -74,6 +74,8 @@ def registry(
             "problems": {(problem,): 1 for problem in readiness()},
             "other_nodes": gauges.store.lease.others,
             **stats.counters(),
+            "spans_exported": stats.tracer.exported,
+            "spans_not_exported": stats.tracer.failed,
             "closes": {(str(code),): count for code, count in stats.closes.items()},
             "refusals": {(str(reason),): count for reason, count in stats.refusals.items()},
             **gauges(),

@@ -24,6 +24,7 @@ _SHOWN = {
 _NO_QUEUES = frozenset(
     {"connections", "groups_active", "memberships_remembered", "redis_healthy"}
     | {"redis_operations_dropped", "redis_operations_failed"}
+    | {"message_trace_lines_dropped", "message_trace_lines_written"}
 )
 """The gauges that tell nothing of what waits."""
 

@@ -14,6 +14,7 @@ from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from skyeim_ws.conn.tornado_private import stream_of
 from skyeim_ws.contract.codes import ERROR_CODES, Reason
+from skyeim_ws.contract.spans import SPAN, TRACEPARENT, Kind, Span, end_span
 from skyeim_ws.contract.texts import Language, Phrase, Text
 from skyeim_ws.handler.body import has_body
 from skyeim_ws.handler.cors import CrossOrigin, preflight
@@ -117,6 +118,27 @@ def answer_limited(handler: RequestHandler, code: int, phrase: Phrase, wait: flo
     answer(handler, HTTPStatus.TOO_MANY_REQUESTS, body)
 
 
+def begin_span(handler: RequestHandler, name: str) -> Span | None:
+    """Begin the span of a request in its caller's trace, or in a new one if it is its turn.
+
+    It is that of the running task, which has to be the request's own.
+    """
+    tracer, request = gate_of(handler).stats.tracer, handler.request
+    caller = request.headers.get(TRACEPARENT, "")
+    if not caller and (query := request.query_arguments.get(TRACEPARENT)):
+        caller = query[-1].decode("ascii", "replace")
+    span = tracer.begin(name, Kind.SERVER, caller) if caller or tracer.sampler else None
+    if span is not None:
+        SPAN.set(span)
+    return span
+
+
+def trace(handler: RequestHandler, name: str) -> None:
+    """Begin the span of a request, and name it in the answer, as go-zero does."""
+    if (span := begin_span(handler, name)) is not None:
+        handler.set_header(TRACEPARENT, span.traceparent)
+
+
 def allowed_methods(handler: RequestHandler) -> list[str]:
     """Return the methods that a handler implements."""
     kind = type(handler)
@@ -177,6 +199,12 @@ class JsonHandler(RequestHandler):
             timer = asyncio.get_running_loop().call_later(patience, stream.close)
             sent.add_done_callback(lambda _: timer.cancel())
         return sent
+
+    def on_finish(self) -> None:
+        """End the span of the request, if it has one."""
+        status = self.get_status()
+        failed = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        end_span(str(status) if failed else "", **{"http.response.status_code": status})
 
     def fail(self, status: int, code: int, phrase: Phrase) -> None:
         """Finish with an error."""
@@ -240,6 +268,7 @@ class UserHandler(CrossOriginHandler):
 
     def admit(self) -> bool:
         """Refuse the call without a valid token, or of a user who calls too often."""
+        trace(self, f"{self.request.method} {self.request.path}")
         identity = authenticate(self, self._secrets)
         if identity is None:
             return False

@@ -12,7 +12,7 @@ from msgspec import Meta
 from skyeim_ws.conn.messages import GroupId, UserId
 from skyeim_ws.contract.codes import ERROR_CODES, Reason
 from skyeim_ws.contract.texts import Text
-from skyeim_ws.handler.base import JsonHandler, answer
+from skyeim_ws.handler.base import JsonHandler, answer, trace
 from skyeim_ws.handler.body import MalformedBodyError, compact, decode
 from skyeim_ws.handler.gate import gate_of
 from skyeim_ws.handler.remote import is_forwarded, is_from_browser, is_loopback
@@ -82,6 +82,7 @@ class PushEventHandler(JsonHandler):
         """Refuse callers who may not push."""
         if self._trusted():
             gate_of(self).known(self.request)
+            trace(self, f"POST {self.request.path}")
             return True
         log.warning("push_refused", remote=self.request.remote_ip)
         self.fail(HTTPStatus.UNAUTHORIZED, 401, Text.UNAUTHORIZED())

@@ -13,6 +13,7 @@ from tornado.web import Application, HTTPError, stream_request_body
 from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.context import ClientContext
 from skyeim_ws.conn.messages import new_conn_id
+from skyeim_ws.contract.spans import SPAN, end_span
 from skyeim_ws.contract.texts import Text
 from skyeim_ws.handler.base import (
     BEARER,
@@ -21,8 +22,10 @@ from skyeim_ws.handler.base import (
     answer_limited,
     authenticate,
     bearer_token,
+    begin_span,
     fail,
     language_of,
+    trace,
 )
 from skyeim_ws.handler.cors import CrossOrigin
 from skyeim_ws.handler.gate import gate_of
@@ -63,6 +66,7 @@ class WSHandler(Client):
 
     def prepare(self) -> None:
         """Refuse the request before the upgrade, or note whose connection this will be."""
+        trace(self, "login")
         identity = authenticate(self, self._admission.secrets)
         if identity is None:
             return
@@ -134,6 +138,8 @@ class WSHandler(Client):
 
     async def open(self, *args: str, **kwargs: str) -> None:
         """Log who has come, then set the session up."""
+        if SPAN.get() is None:  # else it has passed `prepare`
+            begin_span(self, "login")
         log.info(
             "connection_opened",
             user=self.user_id,
@@ -143,6 +149,13 @@ class WSHandler(Client):
             user_agent=self.user_agent,
         )
         await super().open(*args, **kwargs)
+        end_span()
+        SPAN.set(None)  # what the client sends has traces of its own
+
+    def on_finish(self) -> None:
+        """End the span of a handshake that was refused."""
+        if (status := self.get_status()) != HTTPStatus.SWITCHING_PROTOCOLS:
+            end_span(str(status))
 
     def select_subprotocol(self, subprotocols: list[str]) -> str | None:
         """Accept `bearer`, which carries the token; no other one means anything here."""

@@ -25,6 +25,7 @@ from skyeim_ws.conn.messages import (
 from skyeim_ws.conn.state import State
 from skyeim_ws.contract.codes import CloseCode, Reason
 from skyeim_ws.contract.message_trace import MessageTrace
+from skyeim_ws.contract.spans import SPAN
 from skyeim_ws.contract.texts import Text
 from skyeim_ws.logic.acks import MAX_UNDELIVERED, Acks
 from skyeim_ws.logic.answers import failed_frame, refuse, sent_frame
@@ -87,6 +88,7 @@ class Sending:
                 content=data.content,
                 content_type=data.content_type,
                 since=monotonic(),
+                span=SPAN.get(),
             ),
         )
 
@@ -102,6 +104,7 @@ class Sending:
                 content_type=data.content_type,
                 at_user_ids=tuple(data.at_user_ids or ()),
                 since=monotonic(),
+                span=SPAN.get(),
             ),
         )
 

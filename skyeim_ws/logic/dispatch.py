@@ -10,6 +10,7 @@ from skyeim_ws.conn.decoding import Decoding, EnvelopeDecoding, fault
 from skyeim_ws.conn.messages import Error, Inbound, frame, salvage_msg_id, salvage_send
 from skyeim_ws.conn.rate import Verdict
 from skyeim_ws.contract.codes import UNKNOWN_TYPE, Reason
+from skyeim_ws.contract.spans import Kind, Tracer, within
 from skyeim_ws.contract.texts import Text
 from skyeim_ws.logic.answers import refuse
 
@@ -40,8 +41,9 @@ def route(
 class Dispatcher:
     """Decodes each frame once and looks its type up in a table."""
 
-    def __init__(self, routes: Mapping[str, Route]) -> None:
+    def __init__(self, routes: Mapping[str, Route], tracer: Tracer | None = None) -> None:
         self._routes = routes
+        self._tracer = tracer or Tracer()
         self._envelope = EnvelopeDecoding()
 
     def dispatch(self, client: Client, text: str) -> None:
@@ -82,4 +84,9 @@ class Dispatcher:
                     msg_id = salvage_msg_id(envelope.data)
                     refuse(client, envelope.type, Reason.INVALID, fault(broken), msg_id)
                     return
+        if envelope.traceparent or self._tracer.sampler:
+            span = self._tracer.begin(envelope.type, Kind.SERVER, envelope.traceparent)
+            with within(span):
+                found.handle(client, data)
+            return
         found.handle(client, data)

@@ -1,7 +1,7 @@
 """A message on its way into storage, what becomes of it, and the port that stores it."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -25,6 +25,8 @@ class Outgoing(msgspec.Struct, frozen=True):
     group_id: str = ""
     at_user_ids: tuple[int, ...] = ()
     since: float = 0.0
+    span: Any = None
+    """The `Span` in which it was sent, if there is one."""
 
     @property
     def key(self) -> Key:

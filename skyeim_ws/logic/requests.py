@@ -6,6 +6,7 @@ from typing import Any
 
 from skyeim_ws.conn.client import Client
 from skyeim_ws.contract.codes import Reason
+from skyeim_ws.contract.spans import end_span
 from skyeim_ws.logic.answers import refuse
 from skyeim_ws.logic.ports import Refused, Unavailable
 from skyeim_ws.logic.tasks import Tasks
@@ -72,6 +73,7 @@ class Requests:
         except Unavailable:
             client.context.stats.frames_shed += 1
         finally:
+            end_span()
             self.done(client)
             self._looking_up[client] -= 1
             if not self._looking_up[client]:
@@ -81,8 +83,11 @@ class Requests:
         try:
             await work
         except Refused as refused:
+            end_span(refused.reason)
             refuse(client, kind, refused.reason, refused.phrase)
         except Unavailable:
+            end_span(Reason.RPC_ERROR)
             refuse(client, kind, Reason.RPC_ERROR)
         finally:
+            end_span()
             self.done(client)

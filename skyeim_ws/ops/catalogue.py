@@ -191,6 +191,9 @@ GATEWAY = (
     _gauge("message_trace_lines_waiting", "lines of traces that wait for Redis"),
     _counter("message_trace_lines_dropped", "lines of traces dropped because too many waited"),
     _counter("message_trace_lines_written", "lines of traces that were written"),
+    # Traces of requests
+    _counter("spans_exported", "spans that were exported"),
+    _counter("spans_not_exported", "spans that the receiver has not taken"),
 )
 
 SERVICES = (

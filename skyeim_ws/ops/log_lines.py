@@ -11,6 +11,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from skyeim_ws.config.log import FieldKeysConf, LogConf
 from skyeim_ws.contract.names import SLOW_LOG, STAT_LOG
+from skyeim_ws.contract.spans import SPAN
 from skyeim_ws.ops import time_layout
 from skyeim_ws.ops.masking import masked_field
 from skyeim_ws.ops.stacks import place
@@ -30,7 +31,7 @@ def processors(log: LogConf, process: str) -> list[Processor]:
     # What writes lines for people looks for the event under this name.
     keys = FieldKeysConf(content_key="event") if plain else log.field_keys
     return [
-        structlog.contextvars.merge_contextvars,
+        add_trace,
         structlog.stdlib.add_log_level,
         _name_level,
         CallsiteParameterAdder(
@@ -71,6 +72,13 @@ def mask_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> Even
     for name, value in event.items():
         if not name.startswith("_"):  # structlog's own record
             event[name] = masked_field(name, value)
+    return event
+
+
+def add_trace(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Say to which trace a line belongs, if it is known."""
+    if (span := SPAN.get()) is not None:
+        event["trace"], event["span"] = span.trace_id, span.span_id
     return event
 
 

@@ -11,7 +11,7 @@ import grpc
 from skyeim_ws.config.redis import RedisConf
 from skyeim_ws.config.tree import Backends, Config, RpcConf, ServicesConf
 from skyeim_ws.discovery.announce import Announcement, encode, reached_at
-from skyeim_ws.ops import logs, systemd
+from skyeim_ws.ops import logs, systemd, telemetry
 from skyeim_ws.process import valkey
 from skyeim_ws.process.children import Child, ChildError
 
@@ -30,6 +30,7 @@ DATA_SOURCE_VARIABLE = "SKYEIM_DATA_SOURCE"
 REDIS_VARIABLE = "SKYEIM_REDIS"
 _ANNOUNCE_VARIABLE = "SKYEIM_ANNOUNCE"
 _LOG_VARIABLE = "SKYEIM_LOG"
+_TELEMETRY_VARIABLE = "SKYEIM_TELEMETRY"
 _PUSH_SECRET_VARIABLE = "SKYEIM_PUSH_SECRET"  # noqa: S105 - a name
 
 
@@ -92,6 +93,7 @@ def services_command(
     command = [sys.executable, "-m", "skyeim_ws.services.server"]
     command += ["--data-source-env", DATA_SOURCE_VARIABLE, "--redis-env", REDIS_VARIABLE]
     command += ["--announce-env", _ANNOUNCE_VARIABLE, "--log-env", _LOG_VARIABLE]
+    command += ["--telemetry-env", _TELEMETRY_VARIABLE]
     for address in addresses:
         command += ["--listen", address]
     if push_url:
@@ -129,6 +131,7 @@ def services_environment(
         _ANNOUNCE_VARIABLE: encode(announced),
         DATA_SOURCE_VARIABLE: data_source(config),
         _LOG_VARIABLE: logs.encode(config.named_log),
+        _TELEMETRY_VARIABLE: telemetry.encode(config.named_telemetry),
         REDIS_VARIABLE: redis.address.encode(),
         # Our own children show what no reload changes.
         _PUSH_SECRET_VARIABLE: config.push_event.own_secret or config.push_event.secret,

@@ -1,10 +1,12 @@
 """Messages that are stored by one call: its request, and what its answer says of each; pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from grpc import StatusCode
 
 from skyeim_ws.contract.pb import message_pb2 as pb
+from skyeim_ws.contract.spans import within
 from skyeim_ws.logic.outgoing import SendOutcome
 from skyeim_ws.logic.ports import Refused, Unavailable
 from skyeim_ws.rpc import sending
@@ -22,6 +24,15 @@ class Batch:
         sent = [each for each in self._requests if not isinstance(each, Refused)]
         self.request = pb.SendBatchReq(items=sent)
         self.size = len(sent)
+        self.spans = [item.message.span for item in items if item.message.span is not None]
+
+    @contextmanager
+    def traced(self) -> Iterator[None]:
+        """Store the messages in the first trace of theirs, if there is one; the others name it."""
+        for span in self.spans[1:]:
+            span.attributes["batch.trace_id"] = self.spans[0].trace_id
+        with within(self.spans[0] if self.spans else None):
+            yield
 
     def failed(self, reason: str) -> list[SendOutcome | Unclear]:
         """Return the outcome of each item when the whole call has failed."""

@@ -14,6 +14,7 @@ from grpc import StatusCode
 from skyeim_ws.contract.names import MAX_BATCH
 from skyeim_ws.contract.pb import message_pb2 as pb
 from skyeim_ws.contract.pb.message_pb2_grpc import MessageStub
+from skyeim_ws.contract.spans import SPAN
 from skyeim_ws.contract.timing import BATCH_MESSAGES
 from skyeim_ws.logic.outgoing import Outgoing, SendOutcome, Stored
 from skyeim_ws.logic.ports import Refused, Unavailable
@@ -194,7 +195,8 @@ class Batcher:
             return
         self.batches += 1
         self._sizes.add(batch.size)
-        if not self._service.begin(_send_batch, batch.request, timeout, ended):
+        # A traced one is left to the task, which has a context of its own.
+        if batch.spans or not self._service.begin(_send_batch, batch.request, timeout, ended):
             ended(None)
 
     def _ended(self, batch: Batch, began: float, answer: Answer | None) -> None:
@@ -209,9 +211,10 @@ class Batcher:
         began = monotonic()
         answer: Answer
         try:
-            answer = await self._service.call(
-                _send_batch, batch.request, timeout=time_left(batch.items[0]), optional=True
-            )
+            with batch.traced():
+                answer = await self._service.call(
+                    _send_batch, batch.request, timeout=time_left(batch.items[0]), optional=True
+                )
         except RpcFailed as failed:
             answer = failed
         except Exception:  # whatever it is, the messages behind this batch must go on
@@ -277,6 +280,7 @@ class Batcher:
     async def _call(self, item: Item) -> None:
         item.newest_id = self.repeats.newest_id
         item.deadline = monotonic() + self._timeout
+        SPAN.set(item.message.span)  # of this task alone
         try:
             outcome = await self._send_one(item)
             # An existing server fails so once with the first message of a group. What is not stored
@@ -324,11 +328,14 @@ class Batcher:
         look_up.add_done_callback(self._look_ups.discard)
 
     async def _look_up(self, item: Item, unclear: Unclear) -> None:
+        SPAN.set(item.message.span)
         self._answer(item, await self._inquiry.find_out(item, unclear))
 
     def _answer(self, item: Item, outcome: SendOutcome) -> None:
         self.pending -= 1
         self.stored += isinstance(outcome, Stored)
+        if item.message.span is not None:
+            sending.end_span(item.message.span, outcome)
         try:
             item.done(item.message, outcome)
         except Exception:  # a fault in one receiver of answers must not stop the others

@@ -9,6 +9,7 @@ import asyncio
 import ipaddress
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from contextvars import Context
 from functools import lru_cache
 from time import monotonic
 from typing import Any, Generic, TypeVar
@@ -79,7 +80,10 @@ class Channel:
             now = monotonic()
             if now >= self._connect_at:
                 self._connect_at = now + RECONNECT
-                self._connecting = self._loop.create_task(self._connect(self._address))
+                # It outlives the call for which it is made, whose trace it must not go on with.
+                self._connecting = self._loop.create_task(
+                    self._connect(self._address), context=Context()
+                )
         return None
 
     def unary_unary(

@@ -8,6 +8,7 @@ from grpc import StatusCode
 
 from skyeim_ws.contract.codes import Reason
 from skyeim_ws.contract.pb import message_pb2 as pb
+from skyeim_ws.contract.spans import Span
 from skyeim_ws.logic.outgoing import Outgoing, SendOutcome, Stored
 from skyeim_ws.logic.ports import Refused
 from skyeim_ws.rpc.errors import RpcFailed, classify, status_code
@@ -116,3 +117,13 @@ def order_keys(message: Outgoing) -> list[tuple[str, int | str]]:
     if message.group_id:
         keys.append(("group", message.group_id))
     return keys
+
+
+def end_span(span: Span, outcome: SendOutcome) -> None:
+    """End the span of a message with what became of it."""
+    if isinstance(outcome, Stored):
+        span.end(id=outcome.id)
+    elif isinstance(outcome, Refused):
+        span.end(outcome.reason)
+    else:
+        span.end(Reason.RPC_ERROR)

@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 from grpc import StatusCode
 
 from skyeim_ws.contract.codes import Reason
+from skyeim_ws.contract.spans import SPAN, TRACEPARENT, Span
 from skyeim_ws.logic.ports import Refused
 from skyeim_ws.rpc.errors import RpcFailed, classify, failure, is_refusal
 from skyeim_ws.rpc.pool import AVOID_TIME, Endpoint, Pool
@@ -192,15 +193,24 @@ class Service(Generic[Stub]):
         if began >= deadline:
             raise RpcFailed(StatusCode.DEADLINE_EXCEEDED)
         endpoint.load.begin()
+        name = method_name(request)
+        span = SPAN.get()
+        if span is not None:
+            span = span.child(f"{self._pool.name}.{self._pool.name.title()}/{name}")
+        code = StatusCode.CANCELLED
         try:
-            answer = await self._send(endpoint, method, request, deadline - began)
+            answer = await self._send(endpoint, method, request, deadline - began, span)
+            code = StatusCode.OK
         except RpcFailed as failed:
-            self._note(endpoint, method_name(request), failed.code, monotonic() - began)
+            code = failed.code
+            self._note(endpoint, name, code, monotonic() - began)
             raise
         finally:
+            if span is not None:
+                _end(span, code, endpoint.address)
             now = monotonic()
             endpoint.load.end(now - began, now)
-        self._note(endpoint, method_name(request), StatusCode.OK, now - began)
+        self._note(endpoint, name, code, now - began)
         return answer
 
     def _note(self, endpoint: Endpoint, name: str, code: StatusCode, seconds: float) -> None:
@@ -224,11 +234,13 @@ class Service(Generic[Stub]):
         method: Callable[[Stub], grpc.aio.UnaryUnaryMultiCallable[Request, Response]],
         request: Request,
         timeout: float,
+        span: Span | None,
     ) -> Response:
         try:
             return await method(endpoint.stub(self._stub))(
                 request,
                 timeout=timeout,
+                metadata=() if span is None else ((TRACEPARENT, span.traceparent),),
                 # With nowhere else to go, a connection lost in this moment is waited for.
                 wait_for_ready=len(self._pool.endpoints) == 1,
             )
@@ -263,6 +275,12 @@ class Service(Generic[Stub]):
                 method=name,
                 endpoint=endpoint.address,
             )
+
+
+def _end(span: Span, code: StatusCode, address: str) -> None:
+    """End the span of a try; what a service refuses is an answer, and no failure."""
+    error = "" if code is StatusCode.OK or is_refusal(code) else code.name
+    span.end(error, **{"rpc.system": "grpc", "server.address": address, "status": code.name})
 
 
 def method_name(request: Message) -> str:

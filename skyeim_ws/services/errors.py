@@ -11,12 +11,15 @@ from sqlalchemy.exc import DataError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from skyeim_ws.contract.codes import Reason
+from skyeim_ws.contract.spans import SPAN, TRACEPARENT, Kind, Tracer, end_span
 from skyeim_ws.contract.timing import Timings
 from skyeim_ws.services.mysql import is_lost
 from skyeim_ws.services.retry import with_retries
 
 DATABASE_TROUBLE = (OperationalError, InterfaceError, PoolTimeoutError, TimeoutError, OSError)
 """What a database raises that is away, locked, full or too slow: the caller may try again."""
+
+_TROUBLE = (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
 
 log = structlog.get_logger()
 
@@ -67,10 +70,11 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     traceback.
     """
 
-    def __init__(self, timings: Timings | None = None) -> None:
+    def __init__(self, timings: Timings | None = None, tracer: Tracer | None = None) -> None:
         self._handlers: dict[str, _Handler] = {}
         self._database_lost = False
         self._timings = timings or Timings()
+        self._tracer = tracer or Tracer()
 
     async def intercept_service(
         self,
@@ -97,6 +101,9 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     def _wrap(self, method: str, behaviour: _Behaviour) -> _Behaviour:
         async def call(request: Any, context: Any) -> Any:
             began, code = time.monotonic(), grpc.StatusCode.CANCELLED
+            for key, value in context.invocation_metadata():
+                if key == TRACEPARENT:  # a call has a task of its own
+                    SPAN.set(self._tracer.begin(method.lstrip("/"), Kind.SERVER, str(value)))
             try:
                 response = await with_retries(method, partial(behaviour, request, context))
                 code = grpc.StatusCode.OK
@@ -122,6 +129,7 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
                 await context.abort(code, "the database is not available; try again")
             finally:
                 took = time.monotonic() - began
+                end_span(code.name if code in _TROUBLE else "", status=code.name)
                 self._timings.note("slow_call", took, method, str(code.value[0]), method=method)
             self._note_success()
             return response

@@ -23,9 +23,10 @@ from skyeim_ws.contract.pb.friend_pb2_grpc import add_FriendServicer_to_server
 from skyeim_ws.contract.pb.group_pb2_grpc import add_GroupServicer_to_server
 from skyeim_ws.contract.pb.message_pb2_grpc import add_MessageServicer_to_server
 from skyeim_ws.contract.redis_address import RedisAddress
+from skyeim_ws.contract.spans import Tracer
 from skyeim_ws.contract.timing import Timings
 from skyeim_ws.discovery.announce import announcing, decode
-from skyeim_ws.ops import logs, minute, systemd
+from skyeim_ws.ops import logs, minute, systemd, telemetry
 from skyeim_ws.ops.loop_watch import watching
 from skyeim_ws.ops.scrape import PATH
 from skyeim_ws.ops.stacks import log_stacks
@@ -80,6 +81,7 @@ async def serve_services(
     grace: float = GRACE,
     reflection: bool = False,
     timings: Timings | None = None,
+    tracer: Tracer | None = None,
 ) -> AsyncIterator[list[str]]:
     """Serve on all addresses inside the block; gives the addresses with their real ports.
 
@@ -89,7 +91,7 @@ async def serve_services(
     calls are refused, and those under way get `grace` seconds. Raises ListenError.
     """
     server = grpc.aio.server(
-        interceptors=[StatusInterceptor(timings)],
+        interceptors=[StatusInterceptor(timings, tracer)],
         options=_OPTIONS,
         maximum_concurrent_rpcs=MAX_CALLS,
     )
@@ -173,6 +175,7 @@ async def _serve_until(
         )
         try:
             async with (
+                telemetry.exporting(arguments.telemetry, logs.SERVICES) as tracer,
                 serve_services(
                     database,
                     events,
@@ -180,6 +183,7 @@ async def _serve_until(
                     tls=_tls(arguments),
                     reflection=arguments.reflection,
                     timings=timings,
+                    tracer=tracer,
                 ),
                 showing(_shown(arguments), timings, events),
                 announcing(decode(arguments.announce) if arguments.announce else []),
@@ -287,6 +291,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--log-env", metavar="NAME", help="where the log goes, as JSON, in place of the next two"
     )
+    parser.add_argument("--telemetry-env", metavar="NAME", help="where spans go, as JSON")
     parser.add_argument("--log-encoding", choices=("json", "plain"), default="json")
     parser.add_argument("--log-level", choices=LOG_LEVELS, default="info")
     arguments = parser.parse_args(argv)
@@ -294,7 +299,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error("TLS needs --cert-file and --key-file")
     if arguments.client_ca_file and not arguments.cert_file:
         parser.error("--client-ca-file needs --cert-file")
-    for name in ("data_source", "redis", "push_secret", "announce", "log"):
+    for name in ("data_source", "redis", "push_secret", "announce", "log", "telemetry"):
         variable = getattr(arguments, f"{name}_env")
         if variable is None:
             vars(arguments).setdefault(name, None)
@@ -304,6 +309,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
             parser.error(f"the environment variable {variable} is not set")
     said = {"encoding": arguments.log_encoding, "level": arguments.log_level}
     arguments.log = arguments.log or json.dumps(said)
+    arguments.telemetry = telemetry.decode(arguments.telemetry or "null")
     return arguments
 
 

@@ -1,5 +1,6 @@
 """What `check --strict` refuses: what loads and will not work, named by its key."""
 
+import importlib.util
 import os
 import subprocess
 from pathlib import Path
@@ -102,3 +103,17 @@ def test_addresses_that_nobody_resolves(tmp_path: Path, address: str) -> None:
     assert said == (
         f'field "MessageRpc.Endpoints" has "{address}", which is neither host:port nor unix:/path'
     )
+
+
+def test_spans_that_nobody_would_get_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert refused(tmp_path, Telemetry={"Endpoint": "otel:4317"}) == []
+    assert refused(tmp_path, Telemetry={"Sampler": 0.1}) == []
+    [said] = refused(tmp_path, Telemetry={"Endpoint": "otel:4317", "Batcher": "zipkin"})
+    assert said.startswith('field "Telemetry.Batcher" "zipkin" is not supported: use otlpgrpc')
+    [said] = refused(tmp_path, Telemetry={"Endpoint": "http://otel:9411/api/v2/spans"})
+    assert said.startswith('field "Telemetry.Endpoint" must be host:port')
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    [said] = refused(tmp_path, Telemetry={"Endpoint": "otel:4317"})
+    assert said.endswith("nothing is exported without the exporters: pip install 'skyeim_ws[otel]'")

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from skyeim_ws import conn
+from skyeim_ws.config.telemetry import TelemetryConf
 from skyeim_ws.config.trace import TraceConf
 from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.heartbeat import Heartbeat
@@ -31,6 +32,9 @@ MESSAGE_CALLS = 80
 
 TRACE_CALLS = {1e-9: 22, 1.0: 40}
 """Besides, where `Trace.Sampler` is so: none chosen or all; 17 and 32 now. None where it is 0."""
+
+SPAN_CALLS = 16
+"""Besides, where `Telemetry.Sampler` is 1; 10 now. Without a trace there are none."""
 
 HELD_BYTES = 2_200
 """In Python objects, for a connection that says nothing; 1,700 now."""
@@ -175,3 +179,9 @@ async def test_a_trace_costs_little_where_it_is_on(
 ) -> None:
     traced = await message_calls(make_world, trace=TraceConf(sampler=sampler))
     assert traced <= MESSAGE_CALLS + more
+
+
+@pytest.mark.gen_test
+async def test_a_span_costs_little_where_it_is_sampled(make_world: MakeWorld) -> None:
+    traced = await message_calls(make_world, telemetry=TelemetryConf(sampler=1.0))
+    assert traced <= MESSAGE_CALLS + SPAN_CALLS

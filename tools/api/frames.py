@@ -33,8 +33,11 @@ _QUERY = {
             "description": "The largest id of a private message that the client has.",
         },
         "confirm": {"const": "ack", "description": "Only the client's own acks confirm."},
+        "traceparent": {"type": "string", "description": "The trace of the login (W3C)."},
     },
 }
+
+_TRACEPARENT = {"type": "string", "description": "The trace of the frame (W3C), if it has one."}
 
 _ABOUT = (
     "Every frame is a text frame with a JSON object of `type` and `data`. Types and fields that "
@@ -98,11 +101,10 @@ def _message(kind: str, payload: type[wire.Inbound] | type[wire.Outbound] | None
     required = (
         ["type", "data"] if payload is None or issubclass(payload, wire.Outbound) else ["type"]
     )
-    return {
-        "name": kind,
-        "summary": about,
-        "payload": _envelope({"const": kind}, data, required),
-    }
+    envelope = _envelope({"const": kind}, data, required)
+    if kind in INBOUND and INBOUND[kind] is payload:
+        envelope["properties"]["traceparent"] = _TRACEPARENT
+    return {"name": kind, "summary": about, "payload": envelope}
 
 
 def _event(known: list[str]) -> Schema:
