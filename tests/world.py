@@ -26,9 +26,10 @@ from skyeim_ws.config.tree import (
     PushEventConf,
     RpcConf,
     ShutdownConf,
-    WebSocketConf,
 )
+from skyeim_ws.config.web_socket import WebSocketConf
 from skyeim_ws.contract.names import DEMO_USERS
+from skyeim_ws.contract.pb.group_pb2 import InviteMembersReq
 from skyeim_ws.contract.pb.group_pb2_grpc import GroupStub
 from skyeim_ws.gateway.app import Gateway, gateway
 from skyeim_ws.handler import tokens
@@ -190,6 +191,12 @@ class World:
         )
         seats = [{"group_id": group_id, "user_id": user_id} for user_id in user_ids]
         await self.execute(insert(group_members).values(seats))
+
+    async def invite(self, group_id: str, inviter_id: int, user_id: int) -> None:
+        """Have a member take a user into a group, as the services do it."""
+        await self.group.InviteMembers(
+            InviteMembersReq(group_id=group_id, inviter_id=inviter_id, member_ids=[user_id])
+        )
 
     async def add_node(self) -> Gateway:
         """Start another gateway on the same Redis and services."""

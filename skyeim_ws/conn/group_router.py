@@ -116,6 +116,17 @@ class GroupRouter:
         """Count the frames that wait, over all groups."""
         return sum(len(group.queue) for group in self._groups.values())
 
+    def last_seq(self, group_id: str) -> int:
+        """Return the seq of the group that came last, 0 if that is not remembered."""
+        return self._order.last(group_id)
+
+    def skip(self, group_id: str, seq: int) -> None:
+        """Wait for no message up to this seq: the members here are told to fetch them."""
+        ready = self._order.skip(group_id, seq)
+        group = self._groups.get(group_id)
+        if group is not None:
+            self._go_on(group_id, group, ready)
+
     def reserve(self, group_id: str) -> bool:
         """Reserve a place for a message; False if the queue is full, or too many are active."""
         group = self._activate(group_id)
@@ -189,8 +200,12 @@ class GroupRouter:
             if group.check is None:
                 group.check = asyncio.create_task(self._check(group_id, group))
             return
-        for ready in admitted:
-            self._append(group_id, group, ready)
+        self._go_on(group_id, group, admitted)
+
+    def _go_on(self, group_id: str, group: _Group, ready: Iterable[GroupFrame]) -> None:
+        """Append what has its turn; for what is still held a missing one is waited for."""
+        for item in ready:
+            self._append(group_id, group, item)
         if self._order.held(group_id):
             if group.gap_timer is None:
                 loop = asyncio.get_running_loop()

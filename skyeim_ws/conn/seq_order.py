@@ -67,12 +67,7 @@ class SeqOrder(Generic[T]):
         if not 0 < seq - order.last <= self._max_jump:
             return None
         order.held[seq] = item_id, item
-        ready = []
-        while (following := order.held.pop(order.last + 1, None)) is not None:
-            order.last += 1
-            order.newest_id = max(order.newest_id, following[0])
-            ready.append(following[1])
-        return ready
+        return _following(order)
 
     def judge(
         self, group_id: str, seq: int, item_id: int, stored: Collection[tuple[int, int]]
@@ -108,6 +103,19 @@ class SeqOrder(Generic[T]):
         order.held.clear()
         return ready
 
+    def skip(self, group_id: str, seq: int) -> list[T]:
+        """Wait for nothing up to this seq any more; return what may go on now, in order."""
+        order = self._orders.get(group_id)
+        if order is None or order.last >= seq:
+            return []
+        ready = []
+        for each in sorted(each for each in order.held if each <= seq):
+            item_id, item = order.held.pop(each)
+            order.newest_id = max(order.newest_id, item_id)
+            ready.append(item)
+        order.last = seq
+        return ready + _following(order)
+
     def restart(self, group_id: str, seq: int, item_id: int) -> list[T]:
         """Go on with this item, which `judge` has seen, as the next; return what was held."""
         held = self.give_up(group_id)
@@ -125,3 +133,13 @@ class SeqOrder(Generic[T]):
                 self._orders.move_to_end(group_id)
                 return
             del self._orders[group_id]
+
+
+def _following(order: _GroupOrder[T]) -> list[T]:
+    """Take what follows upon the last one without a gap."""
+    ready = []
+    while (following := order.held.pop(order.last + 1, None)) is not None:
+        order.last += 1
+        order.newest_id = max(order.newest_id, following[0])
+        ready.append(following[1])
+    return ready

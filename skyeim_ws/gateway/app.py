@@ -23,7 +23,7 @@ from skyeim_ws.gateway.backends import forget_everyone, open_services, open_stor
 from skyeim_ws.gateway.dispatch_table import dispatcher
 from skyeim_ws.gateway.draining import Drain
 from skyeim_ws.gateway.gauges import Gauges, registry
-from skyeim_ws.gateway.groups import group_routing
+from skyeim_ws.gateway.groups import group_parts
 from skyeim_ws.gateway.operators import serve_operators
 from skyeim_ws.gateway.orders import orders
 from skyeim_ws.gateway.ports import Ports
@@ -123,9 +123,9 @@ async def gateway(
         services = open_services(config, where, supervisor, flusher, stats.timings)
         messages, groups, friends = services.messages, services.groups, services.friends
 
-        members, router = group_routing(ws, store, services, hub, stats)
-        supervisor.keep("member_cache", members.start(), members.close)
-        stack.push_async_callback(router.close)
+        grouped = group_parts(ws, store=store, services=services, hub=hub, stats=stats, tasks=tasks)
+        members, router = grouped.members, grouped.router
+        grouped.start(supervisor, stack)
         supervisor.keep("batcher", services.writer.start(), services.writer.close)
         stack.push_async_callback(tasks.close)
 
@@ -171,7 +171,7 @@ async def gateway(
             arrivals=arrivals,
             requests=requests,
         )
-        keeping = presence_keeping(hub, store, friends, groups, ws.presence_check_interval)
+        keeping = presence_keeping(hub, store, friends, ws.presence_check_interval)
         renewal = Renewal(lifetime(config))
         sessions = Sessions(
             hub=hub,
@@ -179,7 +179,7 @@ async def gateway(
             node_sessions=store.lease,
             bus=store.bus,
             presence=store.presence,
-            groups=groups,
+            memberships=grouped.memberships,
             announcer=keeping.announcer,
             departures=keeping.departures,
             offline=offline,
@@ -218,9 +218,9 @@ async def gateway(
             arrivals=arrivals,
             catch_up=catch_up,
             announcer=keeping.announcer,
+            channels=grouped.channels,
             tasks=tasks,
         )
-        members.on_filled = sessions.members_known
         sessions.on_claim_failed = cluster.claim_later
         context = ClientContext(
             events=sessions,
@@ -283,8 +283,7 @@ async def gateway(
             requests=requests,
             sending=sending,
             catch_up=catch_up,
-            router=router,
-            members=members,
+            grouped=grouped,
             store=store,
             keeping=keeping,
             webhook=start_webhook(

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry
 
-from skyeim_ws.conn.group_router import GroupRouter
 from skyeim_ws.conn.hub import Hub
 from skyeim_ws.conn.stats import Stats
 from skyeim_ws.gateway.backends import Services, Store
+from skyeim_ws.gateway.groups import GroupParts
 from skyeim_ws.gateway.ports import Ports
 from skyeim_ws.gateway.presence import PresenceKeeping
 from skyeim_ws.gateway.readiness import Readiness
@@ -17,7 +17,6 @@ from skyeim_ws.logic.chat import Sending
 from skyeim_ws.logic.requests import Requests
 from skyeim_ws.ops import catalogue, metrics
 from skyeim_ws.rpc.pool import Pool
-from skyeim_ws.store.members import MemberCache
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +28,7 @@ class Gauges:
     requests: Requests
     sending: Sending
     catch_up: CatchUp
-    router: GroupRouter
-    members: MemberCache
+    grouped: GroupParts
     store: Store
     keeping: PresenceKeeping
     webhook: Callable[[], Mapping[str, int]]
@@ -46,10 +44,14 @@ class Gauges:
             "sends_ahead": self.sending.window.waiting,
             "catch_ups_under_way": len(self.catch_up),
             "look_ups_under_way": self.requests.looking_up,
-            "groups_active": len(self.router),
-            "group_frames_queued": self.router.queued,
-            "member_look_ups_under_way": self.members.look_ups,
-            "memberships_remembered": self.members.seats,
+            "groups_active": len(self.grouped.router),
+            "group_frames_queued": self.grouped.router.queued,
+            "group_channels": len(self.grouped.channels),
+            "group_channels_heard": self.grouped.channels.heard,
+            "group_channels_beyond": self.grouped.channels.beyond,
+            "member_look_ups_under_way": self.grouped.members.look_ups,
+            "memberships_remembered": self.grouped.members.seats,
+            "memberships_unknown": len(self.grouped.memberships),
             "logins_to_undo": len(self.keeping.departures),
             "users_to_announce": len(self.keeping.announcer),
             "redis_healthy": int(pipeline.healthy),

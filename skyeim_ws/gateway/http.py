@@ -97,7 +97,7 @@ def application(
     problems: Callable[[], list[str]],
     online: Callable[[], int],
     refuses: Callable[[], bool],
-    spawn: Callable[[Coroutine[Any, Any, None]], None],
+    spawn: Callable[[Coroutine[Any, Any, None]], object],
     build: Mapping[str, str],
 ) -> HttpApplication:
     """Return the web application that users and services talk to.

@@ -10,7 +10,6 @@ from skyeim_ws.logic.announcer import Announcer
 from skyeim_ws.logic.cluster import Cluster
 from skyeim_ws.logic.departures import Departures
 from skyeim_ws.logic.friends import FriendCache
-from skyeim_ws.logic.ports import Groups
 from skyeim_ws.logic.reconciliation import Reconciliation
 
 
@@ -42,7 +41,7 @@ class PresenceKeeping:
 
 
 def presence_keeping(
-    hub: Hub, store: Store, friends: FriendCache, groups: Groups, interval: float
+    hub: Hub, store: Store, friends: FriendCache, interval: float
 ) -> PresenceKeeping:
     """Return the parts; `interval` is that of the reconciliation, in seconds."""
     announcer = Announcer(
@@ -57,7 +56,6 @@ def presence_keeping(
             hub=hub,
             presence=store.presence,
             node_sessions=store.lease,
-            groups=groups,
             announcer=announcer,
             orphans=store.orphans,
             interval=interval,

@@ -53,6 +53,6 @@ class Readiness:
         states = {
             "redis_takes_no_writes": not store.lease.renewed,
             "redis_refuses_access": store.pipeline.access_refused,
-            "bus_not_heard": not store.bus.ready.is_set(),
+            "bus_not_heard": not store.bus.complete,
         }
         return [name for name, wrong in states.items() if wrong]

@@ -6,7 +6,8 @@ from dataclasses import replace
 from functools import partial
 
 from skyeim_ws.config.trace import TraceConf
-from skyeim_ws.config.tree import Config, WebSocketConf
+from skyeim_ws.config.tree import Config
+from skyeim_ws.config.web_socket import WebSocketConf
 from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.context import ClientContext
 from skyeim_ws.conn.limits import Limits

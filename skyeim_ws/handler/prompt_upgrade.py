@@ -98,7 +98,7 @@ class PromptUpgrade:
         self,
         context: ClientContext[Client],
         admission: Admission,
-        spawn: Callable[[Coroutine[Any, Any, None]], None],
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
     ) -> None:
         self._context = context
         self._admission = admission

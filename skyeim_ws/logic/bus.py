@@ -1,6 +1,6 @@
 """What nodes tell each other: how the logic says it, and how it hears it."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 
@@ -13,9 +13,6 @@ class Bus(Protocol):
 
     def to_user(self, user_id: int, frame: bytes, *, ephemeral: bool = False) -> None:
         """Send a frame to a user of another node; it is dropped if the user is nowhere."""
-
-    def to_users(self, user_ids: Collection[int], frame: bytes) -> None:
-        """Send a frame to those of the users who are on other nodes."""
 
     def ack(self, user_id: int, msg_ids: Sequence[str], status: str) -> None:
         """Tell a sender on another node that its messages are `delivered` or `read`."""
@@ -33,6 +30,12 @@ class Bus(Protocol):
         repeat: bool = False,
     ) -> None:
         """Send a frame to the members of a group who are on other nodes."""
+
+    def hear_groups(self, group_ids: Iterable[str]) -> None:
+        """Hear what others send to these groups too; `BusEvents.groups_heard` follows."""
+
+    def leave_groups(self, group_ids: Iterable[str]) -> None:
+        """Hear these no more."""
 
     @property
     def not_subscribed(self) -> bool:
@@ -90,6 +93,12 @@ class BusEvents(Protocol):
         repeat: bool = False,
     ) -> None:
         """Send a frame to the members of a group who are here."""
+
+    def groups_heard(self, group_ids: Sequence[str]) -> None:
+        """Note that what others send to these groups is heard from now on."""
+
+    def groups_unheard(self, group_ids: Sequence[str]) -> None:
+        """Note that something may have been missed of these groups, until they are heard again."""
 
     def kicked(self, user_id: int, conn_id: str, node: str, successor: tuple[str, str]) -> None:
         """End the connection: a newer login on that node, `successor`, has taken its place."""

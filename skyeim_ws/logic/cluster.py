@@ -17,6 +17,7 @@ from skyeim_ws.logic.arrivals import Arrivals
 from skyeim_ws.logic.bus import Bus
 from skyeim_ws.logic.catch_up import CatchUp
 from skyeim_ws.logic.delivery import PrivateDelivery
+from skyeim_ws.logic.group_channels import GroupChannels
 from skyeim_ws.logic.orders import Orders, execute
 from skyeim_ws.logic.ports import (
     NodeSessions,
@@ -56,6 +57,7 @@ class Cluster:
         arrivals: Arrivals,
         catch_up: CatchUp,
         announcer: Announcer,
+        channels: GroupChannels,
         tasks: Tasks,
     ) -> None:
         self._hub = hub
@@ -69,6 +71,7 @@ class Cluster:
         self._arrivals = arrivals
         self._catch_up = catch_up
         self._announcer = announcer
+        self._channels = channels
         self._tasks = tasks
         self._node_sessions = node_sessions
         self._reclaiming = False
@@ -109,6 +112,14 @@ class Cluster:
         item = GroupFrame(frame, sender_id, seq, ephemeral, except_ids, message_id, repeat)
         if not self._router.publish(group_id, item) and not ephemeral:
             log.warning("group_frame_dropped", group=group_id, seq=seq)
+
+    def groups_heard(self, group_ids: Sequence[str]) -> None:
+        """Note that what others send to these groups is heard from now on."""
+        self._channels.groups_heard(group_ids)
+
+    def groups_unheard(self, group_ids: Sequence[str]) -> None:
+        """Note that something may have been missed of these groups, until they are heard again."""
+        self._channels.groups_unheard(group_ids)
 
     def kicked(self, user_id: int, conn_id: str, node: str, successor: tuple[str, str]) -> None:
         """End the connection: a newer login on that node, `successor`, has taken its place."""

@@ -12,7 +12,7 @@ from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.hub import Hub
 from skyeim_ws.logic.announcer import Announcer
 from skyeim_ws.logic.cancellation import cancel_and_wait
-from skyeim_ws.logic.ports import Groups, NodeSessions, Presence, Refused, Unavailable
+from skyeim_ws.logic.ports import NodeSessions, Presence, Unavailable
 from skyeim_ws.logic.session_state import session_of
 
 log = structlog.get_logger()
@@ -52,7 +52,6 @@ class Reconciliation:
         hub: Hub,
         presence: Presence,
         node_sessions: NodeSessions,
-        groups: Groups,
         announcer: Announcer,
         orphans: Orphans,
         interval: float,
@@ -60,7 +59,6 @@ class Reconciliation:
         self._hub = hub
         self._presence = presence
         self._node_sessions = node_sessions
-        self._groups = groups
         self._announcer = announcer
         self._orphans = orphans
         self._interval = interval
@@ -108,7 +106,6 @@ class Reconciliation:
         clients = list(self._hub)
         for start in range(0, len(clients), _AT_ONCE):
             some = clients[start : start + _AT_ONCE]
-            await self._learn_groups(some)
             # Who is here is asked before each call: whoever leaves later is taken out behind it.
             await self._node_sessions.enter_again(
                 [(c.user_id, c.conn_id, session_of(c).group_ids) for c in self._here(some)]
@@ -118,18 +115,6 @@ class Reconciliation:
             )
             self._announcer.note(c.user_id for c in self._here(some))
             await asyncio.sleep(_PAUSE_SECONDS)
-
-    async def _learn_groups(self, clients: Sequence[Client]) -> None:
-        """Ask for the groups of those at whose login the Group service was away."""
-        unknown = [client for client in clients if not session_of(client).groups_known]
-        asked = (self._groups.joined(client.user_id) for client in unknown)
-        answers = await asyncio.gather(*asked, return_exceptions=True)
-        for client, answer in zip(unknown, answers, strict=True):
-            if isinstance(answer, list):
-                session = session_of(client)
-                session.group_ids, session.groups_known = tuple(answer), True
-            elif not isinstance(answer, Refused | Unavailable):
-                raise answer
 
     def _here(self, clients: Sequence[Client]) -> list[Client]:
         return [client for client in clients if self._hub.get(client.user_id) is client]

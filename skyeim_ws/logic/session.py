@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import structlog
 
@@ -19,13 +19,12 @@ from skyeim_ws.logic.bus import Bus
 from skyeim_ws.logic.catch_up import CatchUp
 from skyeim_ws.logic.delivery import PrivateDelivery
 from skyeim_ws.logic.departures import Departure, Departures
+from skyeim_ws.logic.memberships import HEARD_SECONDS, Memberships
 from skyeim_ws.logic.offline import OfflineMessages, summary_frame
 from skyeim_ws.logic.ports import (
     Claim,
-    Groups,
     NodeSessions,
     Presence,
-    Refused,
     SessionRegistry,
     Unavailable,
     Window,
@@ -55,7 +54,7 @@ class Sessions:
         node_sessions: NodeSessions,
         bus: Bus,
         presence: Presence,
-        groups: Groups,
+        memberships: Memberships,
         announcer: Announcer,
         departures: Departures,
         offline: OfflineMessages,
@@ -72,7 +71,7 @@ class Sessions:
         self._node_sessions = node_sessions
         self._bus = bus
         self._presence = presence
-        self._groups = groups
+        self._memberships = memberships
         self._announcer = announcer
         self._departures = departures
         self._offline = offline
@@ -118,8 +117,9 @@ class Sessions:
         else:
             session_of(client).group_ids = session_of(previous).group_ids
             self.kick(previous, Successor(client.conn_id, client.remote))
-        await self._start(client)
-        self._tasks.spawn(self._introduce(client), client)
+        finding = self._tasks.spawn(self._memberships.find(client), client)
+        await self._start(client, finding)
+        self._tasks.spawn(self._introduce(client, finding), client)
 
     def confirmed(self, client: Client, deliveries: list[Delivery]) -> None:
         """Settle what the client has."""
@@ -162,17 +162,6 @@ class Sessions:
         if handover is not None:
             handover.set()
 
-    def members_known(self, group_id: str, members: frozenset[int]) -> None:
-        """Bring the group's presence in line with its members, who may have changed."""
-        joined = []
-        for user_id in self._hub.users & members:
-            client = self._hub.get(user_id)
-            session = None if client is None else session_of(client)
-            if client is not None and session is not None and group_id not in session.group_ids:
-                session.group_ids += (group_id,)
-                joined.append(client)
-        self._tasks.spawn(self._sync_group(group_id, members, joined))
-
     def _kick(self, client: Client, reason: Phrase, successor: Successor = NOBODY) -> None:
         farewell = frame("kicked", Kicked(reason=reason.spoken(client.language)))
         client.disconnect(CloseCode.KICKED, reason, farewell, successor)
@@ -199,7 +188,7 @@ class Sessions:
 
         self._node_sessions.enter(client.user_id, client.conn_id, session.group_ids, entered)
 
-    async def _start(self, client: Client) -> None:
+    async def _start(self, client: Client, finding: asyncio.Task[None]) -> None:
         """Open the session; without Redis it opens all the same, with what is unread."""
         session = session_of(client)
         # First: whoever cleans up after this node should it die must know of everyone.
@@ -230,6 +219,7 @@ class Sessions:
                 # What the queue holds is unread in the Message service, which needs no Redis; and
                 # it must come before what is live. The queue is read when Redis is back.
                 client.start(frames, [])
+                self._memberships.connected(client)
                 self._delivery.replay_unread(client, session.resume_after)
                 self._catch_up.resume(client, Wait.LOGIN)
             if self.on_claim_failed is not None and self._hub.get(client.user_id) is client:
@@ -238,6 +228,8 @@ class Sessions:
         window, missed = claim.window, claim.missed
         if claim.conn_id and not claim.here:
             window, missed = await self.evict_remote(client, claim.node, claim.conn_id, missed)
+        # What is older the client asks for once it is connected; what is newer has to be heard.
+        await asyncio.wait({finding}, timeout=HEARD_SECONDS)
         self._open(client, frames, missed, window)
 
     async def evict_remote(
@@ -294,41 +286,13 @@ class Sessions:
                 # Its absence tells existing clients to ask for what is unread themselves.
                 frames.append(summary_frame(window))
             client.start(frames, self._offline.take(client, window))
+        self._memberships.connected(client)
         self._catch_up.resume(client, Wait.LOGIN)
 
-    async def _introduce(self, client: Client) -> None:
+    async def _introduce(self, client: Client, finding: asyncio.Task[None]) -> None:
         """Enter the user's groups and tell the friends; the client does not wait for it."""
-        session = session_of(client)
-        try:
-            group_ids = tuple(await self._groups.joined(client.user_id))
-            session.groups_known = True
-        except (Refused, Unavailable) as error:
-            # They are asked for again with the next comparison.
-            log.info("group_presence_not_written", user=client.user_id, error=str(error))
-            group_ids = session.group_ids
+        await asyncio.wait({finding})
         if self._hub.get(client.user_id) is client:
-            session.group_ids = group_ids
-            self._node_sessions.enter(client.user_id, client.conn_id, group_ids)
-            try:
-                # Once more: the session that was taken over may just have taken the user out.
-                await self._presence.enter(client.user_id, group_ids)
-            except Unavailable as error:
-                log.info("group_presence_not_written", user=client.user_id, error=str(error))
+            # Once more: the session that was taken over may just have taken the user out.
+            await self._memberships.enter(client)
         self._announcer.note([client.user_id])
-
-    async def _sync_group(
-        self, group_id: str, members: frozenset[int], joined: Sequence[Client]
-    ) -> None:
-        try:
-            # The hub is asked here, not earlier: whoever left since would stay online for good.
-            gone = await self._presence.sync_group(group_id, members, self._hub.users & members)
-            here = [c for c in joined if self._hub.get(c.user_id) is c]
-            await self._node_sessions.enter_again(
-                [(c.user_id, c.conn_id, session_of(c).group_ids) for c in here]
-            )
-        except Unavailable as error:
-            log.debug("group_presence_not_written", group=group_id, error=str(error))
-            return
-        for client in filter(None, map(self._hub.get, gone)):
-            session = session_of(client)
-            session.group_ids = tuple(each for each in session.group_ids if each != group_id)

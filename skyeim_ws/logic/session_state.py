@@ -17,8 +17,6 @@ class Session(msgspec.Struct, eq=False, gc=False):
     """The largest message id that the client said it holds."""
     group_ids: tuple[str, ...] = ()
     """The groups in which the user was entered as online."""
-    groups_known: bool = False
-    """Whether the Group service has said which ones; it may have been away at the login."""
     oldest_pushed: int | None = None
     """How far the offline queue was pushed: the smallest id of all windows."""
     pulling: bool = False

@@ -23,7 +23,9 @@ class Tasks:
     def __len__(self) -> int:
         return len(self._tasks)
 
-    def spawn(self, work: Coroutine[Any, Any, None], client: Client | None = None) -> None:
+    def spawn(
+        self, work: Coroutine[Any, Any, None], client: Client | None = None
+    ) -> asyncio.Task[None]:
         """Run a coroutine; an exception of it is logged, and ends the connection it was for.
 
         Else the client would wait for good for what will not come; a new connection begins anew.
@@ -32,6 +34,7 @@ class Tasks:
         # The loop itself holds only a weak reference.
         self._tasks.add(task)
         task.add_done_callback(partial(self._done, client))
+        return task
 
     async def close(self) -> None:
         """Cancel what still runs and wait for its end."""

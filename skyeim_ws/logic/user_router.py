@@ -1,7 +1,5 @@
 """Frames to users and groups, on whichever node they are."""
 
-from collections.abc import Set
-
 from skyeim_ws.conn.group_router import GroupFrame, GroupRouter
 from skyeim_ws.conn.hub import Hub
 from skyeim_ws.logic.bus import Bus
@@ -37,13 +35,6 @@ class UserRouter:
             client.offer(frame)
         else:
             self._bus.to_user(user_id, frame, ephemeral=True)
-
-    def send_all(self, user_ids: Set[int], frame: bytes) -> None:
-        """Send a frame to whoever of the users is online."""
-        elsewhere = user_ids - self._hub.users
-        self._hub.fan_out(user_ids, frame)
-        if elsewhere:
-            self._bus.to_users(elsewhere, frame)
 
     def publish(self, group_id: str, item: GroupFrame) -> bool:
         """Send a frame to a group; False if its queue here is full, then nobody gets it."""

@@ -113,10 +113,14 @@ GATEWAY = (
     _counter("group_seqs_refused", "live messages of groups whose seq is not stored"),
     _counter("typing_refused", "typing in foreign groups or to strangers"),
     _gauge("groups_active", "groups with something waiting"),
+    _gauge("group_channels", "groups that have members here, or had some lately"),
+    _gauge("group_channels_heard", "those of them that the node hears from the others"),
+    _gauge("group_channels_beyond", "those that it does not, beyond MaxGroupChannels"),
     _gauge("group_frames_queued", "frames that wait in all groups"),
     _gauge("member_look_ups_under_way", "groups whose members are being looked up"),
     _seconds("member_look_up", "until the members of a group were found", "slow_members"),
     _gauge("memberships_remembered", "answers about single users of groups in memory"),
+    _gauge("memberships_unknown", "users whose groups could not be asked for yet"),
     # HTTP, in the names of go-zero
     Metric(
         "http_server_requests_duration_ms",

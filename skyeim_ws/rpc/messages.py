@@ -141,6 +141,15 @@ class MessageClient:
 
         return await newest(ask, last_msg_id, limit, self._pool.timeout)
 
+    async def newest_seqs(self, group_ids: Sequence[str]) -> dict[str, int] | None:
+        """Return the largest seq of each group that has messages; None if no server can say."""
+        answer = await self._service.ask_optional(
+            lambda stub: stub.GetNewestSeqs,
+            pb.GetNewestSeqsReq(group_ids=group_ids),
+            denied=Reason.NOT_MEMBER,
+        )
+        return None if answer is None else {each.group_id: each.seq for each in answer.list}
+
     async def since(self, user_id: int, after_id: int, limit: int) -> History:
         """Return private messages to the user with a larger id, ascending, and if more are.
 

@@ -31,6 +31,7 @@ from skyeim_ws.services.tables import (
     RECALLED,
     UNREAD,
     group_members,
+    group_seqs,
     groups,
     messages,
 )
@@ -144,6 +145,18 @@ def senders(connection: Connection, user_id: int, msg_ids: Sequence[str]) -> lis
         for chunk in chunks(sorted(set(msg_ids)))
         for msg_id, sender_id in connection.execute(to_user.where(_m.msg_id.in_(chunk)))
     ]
+
+
+def newest_seqs(connection: Connection, group_ids: Sequence[str]) -> dict[str, int]:
+    """Return the last seq of each of the groups that has messages."""
+    found: dict[str, int] = {}
+    for chunk in chunks(sorted(set(group_ids))):
+        counted = select(group_seqs.c.group_id, group_seqs.c.seq)
+        found |= dict(iter(connection.execute(counted.where(group_seqs.c.group_id.in_(chunk)))))
+    for chunk in chunks(sorted(set(group_ids).difference(found))):
+        largest = select(_m.group_id, func.max(_m.seq)).group_by(_m.group_id)
+        found |= dict(iter(connection.execute(largest.where(_m.group_id.in_(chunk)))))
+    return found
 
 
 def find(connection: Connection, msg_id: str) -> pb.MessageInfo | None:

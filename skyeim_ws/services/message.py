@@ -26,6 +26,9 @@ from skyeim_ws.services.send_rules import (
 MAX_MARKED = 10_000
 """msg_ids of one MarkAsRead."""
 
+MAX_GROUPS = 1_000
+"""Groups of one GetNewestSeqs."""
+
 MAX_KEYWORD = 256
 DEFAULT_LIMIT, MAX_LIMIT = 20, 500
 MAX_CONVERSATIONS = 200
@@ -197,6 +200,18 @@ class MessageService(MessageServicer):
         found = await self._database.run_read(named)
         return pb.GetSendersResp(
             list=[pb.SenderInfo(msg_id=msg_id, from_user_id=sender) for msg_id, sender in found]
+        )
+
+    async def GetNewestSeqs(  # noqa: N802
+        self, request: pb.GetNewestSeqsReq, context: object
+    ) -> pb.GetNewestSeqsResp:
+        """Return the last seq of groups, for gateways."""
+        if len(request.group_ids) > MAX_GROUPS:
+            raise invalid("group_ids has more than 1000 entries")
+        named = partial(history.newest_seqs, group_ids=list(request.group_ids))
+        found = await self._database.run_read(named)
+        return pb.GetNewestSeqsResp(
+            list=[pb.NewestSeq(group_id=group_id, seq=seq) for group_id, seq in found.items()]
         )
 
     async def FindMessage(  # noqa: N802

@@ -1,21 +1,25 @@
-"""The channels between nodes: one for each node, and one for all."""
+"""The channels between nodes: one for each node, one for each group, and one for all."""
 
 import asyncio
-import random
 import uuid
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 import structlog
-from redis.asyncio.connection import AbstractConnection
 
 from skyeim_ws.contract.names import BROADCAST
 from skyeim_ws.logic.bus import BusEvents
 from skyeim_ws.logic.cancellation import cancel_and_wait
 from skyeim_ws.store import scripts
-from skyeim_ws.store.client import Client, dedicated
+from skyeim_ws.store.client import Client
 from skyeim_ws.store.cluster import Cluster
-from skyeim_ws.store.keys import NODE_PREFIX, node_channel, session_key
+from skyeim_ws.store.keys import (
+    GROUP_PREFIX,
+    NODE_PREFIX,
+    group_channel,
+    node_channel,
+    session_key,
+)
 from skyeim_ws.store.messages import (
     AckMessage,
     ArrivalAsked,
@@ -34,34 +38,35 @@ from skyeim_ws.store.messages import (
     encode_reply,
 )
 from skyeim_ws.store.pipeline import Pipeline
+from skyeim_ws.store.subscriptions import Subscriptions
 
 log = structlog.get_logger()
 
-PROBE_INTERVAL = 3.0
-"""Seconds of silence after which the node publishes to itself."""
-
-PROBE_PATIENCE = 3.0
-"""Seconds after which an unanswered probe means that the subscription is dead."""
-
-BACKOFF_FIRST, BACKOFF_LIMIT = 0.1, 2.0
-
 
 class RedisBus:
-    """`logic.bus.Bus`: publishes through the pipeline, hears on a connection of its own.
+    """`logic.bus.Bus`: publishes through the pipeline, hears on connections of its own.
 
     Publishing is not durable: whoever misses a frame has the message in a queue, in SQL, or can
     live without it. `start` it on a running loop with what handles the messages; `ready` is set
-    while the node hears. `subscriptions` counts how often it began to, `heard` the messages.
+    while the node hears what concerns it and all nodes. `subscriptions` counts how often it began
+    to, `heard` the messages.
     """
 
     def __init__(self, pipeline: Pipeline, client: Client, node: str) -> None:
-        self.ready = asyncio.Event()
         self.subscriptions = self.heard = 0
         self._pipeline = pipeline
         self._client = client
         self._node = node
         self._tell = scripts.read("tell_user")
         self._tell_node = scripts.read("tell_node")
+        # A cluster tells a plain message to all its servers, a sharded one to those of its slot.
+        self._publish_to_group = "SPUBLISH" if isinstance(client, Cluster) else "PUBLISH"
+        self._events: BusEvents
+        own = node_channel(node)
+        self._subscriptions = Subscriptions(
+            client, pipeline, self, (own, BROADCAST), encode(Probe())
+        )
+        self.ready = self._subscriptions.ready
         self._listener: asyncio.Task[None] | None = None
 
     def start(self, events: BusEvents, on_ready: Callable[[], None]) -> asyncio.Task[None]:
@@ -69,8 +74,20 @@ class RedisBus:
 
         Returns the task, which ends at `close` alone, or by a fault.
         """
-        self._listener = asyncio.create_task(self._listen(events, on_ready))
+
+        def subscribed() -> None:
+            self.subscriptions += 1
+            log.info("bus_listening", node=self._node)
+            on_ready()
+
+        self._events = events
+        self._listener = asyncio.create_task(self._subscriptions.run(subscribed))
         return self._listener
+
+    @property
+    def complete(self) -> bool:
+        """Whether this node has the connections over which it hears all channels it wants."""
+        return self._subscriptions.complete
 
     @property
     def not_subscribed(self) -> bool:
@@ -90,10 +107,6 @@ class RedisBus:
     def to_user(self, user_id: int, frame: bytes, *, ephemeral: bool = False) -> None:
         """Send a frame to a user of another node; dropped if the user is nowhere."""
         self._publish_to(user_id, FrameMessage(self._node, [user_id], frame, ephemeral))
-
-    def to_users(self, user_ids: Collection[int], frame: bytes) -> None:
-        """Send a frame to those of the users who are on other nodes."""
-        self._broadcast(FrameMessage(self._node, list(user_ids), frame))
 
     def ack(self, user_id: int, msg_ids: Sequence[str], status: str) -> None:
         """Tell a sender on another node that its messages are `delivered` or `read`."""
@@ -123,7 +136,21 @@ class RedisBus:
             message_id,
             repeat,
         )
-        self._broadcast(message)
+        if seq or ephemeral:
+            channel = group_channel(group_id)
+            self._pipeline.publish((self._publish_to_group, channel, encode(message)))
+        else:
+            # An event may be what says that somebody is a member now, whose node does not hear the
+            # group yet.
+            self._pipeline.publish(("PUBLISH", BROADCAST, encode(message)))
+
+    def hear_groups(self, group_ids: Iterable[str]) -> None:
+        """Hear the channels of these groups too; `BusEvents.groups_heard` is called for them."""
+        self._subscriptions.join([group_channel(group_id) for group_id in group_ids])
+
+    def leave_groups(self, group_ids: Iterable[str]) -> None:
+        """Hear these no more."""
+        self._subscriptions.leave([group_channel(group_id) for group_id in group_ids])
 
     async def kick(self, node: str, user_id: int, conn_id: str, successor: tuple[str, str]) -> bool:
         """Tell a node that a newer login has replaced its connection; return whether it listens.
@@ -171,71 +198,9 @@ class RedisBus:
             ("EVAL", self._tell_node, 1, session_key(user_id), channel, encode(message))
         )
 
-    def _broadcast(self, message: BusMessage) -> None:
-        self._pipeline.publish(("PUBLISH", BROADCAST, encode(message)))
+    # What the subscriptions tell.
 
-    async def _listen(self, events: BusEvents, on_ready: Callable[[], None]) -> None:
-        backoff = BACKOFF_FIRST
-        lost = False
-        while True:
-            try:
-                connection = await self._subscribe()
-                try:
-                    backoff, lost = BACKOFF_FIRST, False
-                    self.ready.set()
-                    self.subscriptions += 1
-                    on_ready()
-                    await self._hear(connection, events)
-                finally:
-                    self.ready.clear()
-                    await connection.disconnect(nowait=True)
-            except Exception as error:  # whatever broke it, the answer is a new connection
-                if not lost:
-                    lost = True
-                    log.warning("bus_lost", error=type(error).__name__)
-            await asyncio.sleep(backoff * random.uniform(0.75, 1.25))  # noqa: S311
-            backoff = min(backoff * 2, BACKOFF_LIMIT)
-
-    async def _subscribe(self) -> AbstractConnection:
-        connection = await dedicated(self._client)
-        try:
-            await connection.connect()  # type: ignore[no-untyped-call]
-            channels = (node_channel(self._node), BROADCAST)
-            await connection.send_command("SUBSCRIBE", *channels)
-            for _ in channels:
-                await connection.read_response()
-        except BaseException:
-            await connection.disconnect(nowait=True)
-            raise
-        log.info("bus_listening", node=self._node)
-        return connection
-
-    async def _hear(self, connection: AbstractConnection, events: BusEvents) -> None:
-        """Handle messages until the subscription is dead.
-
-        A Pub/Sub connection can die without an error. So after a silence the node publishes a probe
-        to itself; if it does not hear that, the subscription is dead. One that is left at a server
-        which is no longer a master may live on, so it follows the pipeline.
-        """
-        moves = self._pipeline.moves
-        probing = False
-        probe = encode(Probe())
-        while True:
-            patience = PROBE_PATIENCE if probing else PROBE_INTERVAL
-            reply = await connection.read_response(timeout=patience)
-            if self._pipeline.moves != moves:
-                raise ConnectionError("Redis has moved")
-            if reply is None:
-                if probing:
-                    raise TimeoutError("the subscription is dead")
-                probing = True
-                self._pipeline.publish(("PUBLISH", node_channel(self._node), probe))
-                continue
-            probing = False
-            if isinstance(reply, list) and reply[0] == b"message":
-                self._take(reply[1], reply[2], events)
-
-    def _take(self, channel: bytes, data: bytes, events: BusEvents) -> None:
+    def message(self, channel: bytes, data: bytes) -> None:
         """Handle a message; if that fails, log it and leave the message out."""
         self.heard += 1
         try:
@@ -244,11 +209,20 @@ class RedisBus:
             log.warning("bus_message_unreadable", channel=channel.decode(errors="replace"))
             return
         try:
-            self._handle(message, events)
+            self._handle(message)
         except Exception:  # a fault of ours with one message must not cost the others theirs
             log.exception("bus_message_failed", kind=type(message).__name__)
 
-    def _handle(self, message: BusMessage, events: BusEvents) -> None:
+    def gained(self, channels: Sequence[str]) -> None:
+        """Note from which groups this node hears from now on."""
+        self._events.groups_heard(_group_ids(channels))
+
+    def missed(self, channels: Sequence[str]) -> None:
+        """Note from which groups it may have missed something."""
+        self._events.groups_unheard(_group_ids(channels))
+
+    def _handle(self, message: BusMessage) -> None:
+        events = self._events
         match message:
             case PrivateMessage():
                 events.private(message.user_id, message.entry)
@@ -280,6 +254,10 @@ class RedisBus:
                     message_id=message.message_id,
                     repeat=message.repeat,
                 )
+
+
+def _group_ids(channels: Iterable[str]) -> list[str]:
+    return [channel.removeprefix(GROUP_PREFIX) for channel in channels]
 
 
 def unique_node(name: str) -> str:

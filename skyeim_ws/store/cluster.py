@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection
 from redis.crc import key_slot
 from redis.exceptions import AskError, ClusterDownError, ClusterError, MovedError
 
@@ -55,7 +56,7 @@ class Cluster:
         if no master is left that is thought to live.
         """
         if self._stale:
-            await self._read_map()
+            await self.read_map()
         parts: dict[Address, list[int]] = {}
         for position, command in enumerate(commands):
             for address in self._targets(command):
@@ -68,16 +69,30 @@ class Cluster:
         await self._follow(commands, answers, durable=durable)
         return answers
 
+    def owner(self, key: str) -> Address | None:
+        """Return the master of a key, or of a channel, as far as it is known."""
+        return None if not self._owners or self._stale else self._owners[key_slot(key.encode())]
+
+    def doubt_map(self) -> None:
+        """Have the map of slots read again before it is used."""
+        self._stale = True
+
+    def connection(self, address: Address) -> AbstractConnection:
+        """Return a connection of one's own to a master, not open yet."""
+        pool = self._shard(address).redis.connection_pool
+        connection: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]
+        return connection
+
     async def any_node(self) -> Redis:
         """Return the client of a master that is thought to live; another one each time."""
         if not self._masters:
-            await self._read_map()
+            await self.read_map()
         return self._shard(random.choice(self._living() or self._masters)).redis  # noqa: S311
 
     async def masters(self) -> list[Redis]:
         """Return the clients of all masters."""
         if not self._masters:
-            await self._read_map()
+            await self.read_map()
         return [self._shard(address).redis for address in self._masters]
 
     async def aclose(self) -> None:
@@ -169,8 +184,8 @@ class Cluster:
             shard = self._shards[address] = Shard(self._connect(*address), replicated=True)
         return shard
 
-    async def _read_map(self) -> None:
-        """Read the map of slots, once for all who want it now."""
+    async def read_map(self) -> None:
+        """Read the map of slots if it is in doubt, once for all who want it now."""
         async with self._reading:
             if self._stale:
                 await self._ask_for_map()

@@ -4,6 +4,7 @@ import uuid
 
 QUEUE_PREFIX = "offline:private:"
 NODE_PREFIX = "ws:node:"
+GROUP_PREFIX = "ws:group:"
 NODES_KEY = "ws:nodes"
 
 EPOCH_KEY = "ws:epoch"
@@ -49,3 +50,8 @@ def new_mark() -> str:
 def node_channel(node: str) -> str:
     """Return the channel of a node."""
     return NODE_PREFIX + node
+
+
+def group_channel(group_id: str) -> str:
+    """Return the channel of a group."""
+    return GROUP_PREFIX + group_id

@@ -15,14 +15,14 @@ from skyeim_ws.store.shard import Command
 RECORDS_KEY = "ws:node-records"
 """A hash from node to `NodeRecord`; one that died without a cleaner may be left in it."""
 
-FORMAT = 1
+FORMAT = 2
 """The format of what nodes tell each other and keep for each other in Redis.
 
 It rises with a change that a node of the version before must not miss. What it may miss, such as a
 new kind of message, leaves it alone.
 """
 
-OLDEST_FORMAT = 1
+OLDEST_FORMAT = 2
 """The oldest format with whose nodes this version may stand side by side."""
 
 

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from skyeim_ws.config.changes import LIVE, differences, with_live
 from skyeim_ws.config.log import LogConf
-from skyeim_ws.config.tree import Auth, Config, EmbeddedConf, PushEventConf, WebSocketConf
+from skyeim_ws.config.tree import Auth, Config, EmbeddedConf, PushEventConf
+from skyeim_ws.config.web_socket import WebSocketConf
 from tests.test_docs import keys
 
 OLD = Config(name="old", port=1, auth=Auth(access_secret="old"))

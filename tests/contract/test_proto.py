@@ -50,6 +50,9 @@ message.GetUnreadPageResp: 1 list []MessageInfo, 2 has_more bool
 message.GetSendersReq: 1 user_id i64, 2 msg_ids []str
 message.SenderInfo: 1 msg_id str, 2 from_user_id i64
 message.GetSendersResp: 1 list []SenderInfo
+message.GetNewestSeqsReq: 1 group_ids []str
+message.NewestSeq: 1 group_id str, 2 seq u64
+message.GetNewestSeqsResp: 1 list []NewestSeq
 message.FindMessageReq: 1 msg_id str
 message.FindMessageResp: 1 message MessageInfo
 friend.FriendInfo: 1 id i64, 2 friend_id i64, 3 remark str, 4 status i64, 5 created_at i64

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
+from redis.asyncio.connection import AbstractConnection
 from sqlalchemy import delete, insert
 
 from skyeim_ws.cli.admin.calls import AdminError
@@ -15,7 +16,9 @@ from skyeim_ws.cli.admin.cluster import gateways
 from skyeim_ws.cli.admin.presence import repair
 from skyeim_ws.gateway.app import Gateway
 from skyeim_ws.services.tables import friends, group_members
+from skyeim_ws.store import subscriptions
 from skyeim_ws.store.announcements import TOLD_KEY
+from skyeim_ws.store.client import Client, dedicated
 from skyeim_ws.store.keys import NODES_KEY, session_key
 from tests.gateway.conftest import MakeWorld, not_on_a_cluster
 from tests.gateway.raw import RawUser, raw_user
@@ -149,13 +152,14 @@ async def test_a_node_that_was_deaf_tells_its_users_what_it_has_missed(
         await alice.expect("online", userId=1002)
         # The notice goes while nobody hears it.
         release = asyncio.Event()
-        subscribe = world.gateway.bus._subscribe  # noqa: SLF001 - nothing else makes it deaf
+        deaf = world.gateway.bus._client  # noqa: SLF001 - nothing else makes it deaf
 
-        async def late() -> object:
-            await release.wait()
-            return await subscribe()
+        async def late(client: Client) -> AbstractConnection:
+            if client is deaf:
+                await release.wait()
+            return await dedicated(client)
 
-        monkeypatch.setattr(world.gateway.bus, "_subscribe", late)
+        monkeypatch.setattr(subscriptions, "dedicated", late)
         await world.redis.client_kill_filter(_type="pubsub")
         await until(lambda: not world.gateway.bus.ready.is_set())
         await until(other.bus.ready.is_set)

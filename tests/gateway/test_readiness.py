@@ -148,7 +148,7 @@ def well(**parts: Any) -> Readiness:
     store = {
         "pipeline": SimpleNamespace(healthy=True, access_refused=False),
         "lease": SimpleNamespace(renewed=True),
-        "bus": SimpleNamespace(ready=SimpleNamespace(is_set=lambda: True)),
+        "bus": SimpleNamespace(complete=True),
     }
     quiet: dict[str, Any] = {
         "supervisor": SimpleNamespace(failed=SimpleNamespace(is_set=lambda: False)),

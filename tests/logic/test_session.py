@@ -1,5 +1,6 @@
 """A session from its login to its end: who takes whose place, and what happens in which order."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any, cast
@@ -9,7 +10,9 @@ import pytest
 from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.state import State
 from skyeim_ws.contract.codes import CloseCode
+from skyeim_ws.logic import session
 from skyeim_ws.logic.departures import Departure
+from skyeim_ws.logic.memberships import Memberships
 from skyeim_ws.logic.offline import OfflineMessages
 from skyeim_ws.logic.ports import Claim, Unavailable, Window
 from skyeim_ws.logic.session import Sessions
@@ -31,17 +34,26 @@ class Outside:
         self.claim_failed: list[Client] = []
         self.groups_left: tuple[str, ...] = ()
         self.tasks = Tasks()
+        self.groups_known = asyncio.Event()
+        self.groups_known.set()
         port = cast(Any, self)
+        node_sessions = cast(Any, SimpleNamespace(enter=self.note("enter node sessions")))
+        presence = cast(Any, SimpleNamespace(enter=self.online))
+        self.memberships = Memberships(
+            hub=cast(Any, self.people),
+            groups=cast(Any, SimpleNamespace(joined=self.joined)),
+            channels=cast(Any, SimpleNamespace(join=lambda _: None, missing=self.note("may miss"))),
+            node_sessions=node_sessions,
+            presence=presence,
+            tasks=self.tasks,
+        )
         self.sessions = Sessions(
             hub=cast(Any, self.people),
             registry=port,
-            node_sessions=cast(
-                Any,
-                SimpleNamespace(enter=self.note("enter node sessions")),
-            ),
+            node_sessions=node_sessions,
             bus=port,
-            presence=cast(Any, SimpleNamespace(enter=self.online)),
-            groups=cast(Any, SimpleNamespace(joined=self.joined)),
+            presence=presence,
+            memberships=self.memberships,
             announcer=cast(Any, SimpleNamespace(note=self.note("announce"))),
             departures=cast(
                 Any, SimpleNamespace(add=self.left, returned=lambda _: self.groups_left)
@@ -86,6 +98,7 @@ class Outside:
         return 1
 
     async def joined(self, _user_id: int) -> list[str]:
+        await self.groups_known.wait()
         return ["g"]
 
     async def login(self, person: Person) -> None:
@@ -177,10 +190,16 @@ async def test_a_full_node_takes_no_further_user_and_one_that_stops_none_at_all(
 
 
 @pytest.mark.gen_test
-async def test_who_comes_back_and_leaves_before_the_groups_are_known_leaves_all_of_them() -> None:
+async def test_who_comes_back_and_leaves_before_the_groups_are_known_leaves_all_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(session, "HEARD_SECONDS", 0.01)
     outside, bob = Outside(), arriving()
+    outside.groups_known.clear()
     outside.groups_left = ("g", "h")
     await outside.sessions.opened(bob.client)
+    assert bob.frames[0]["type"] == "connected"
     assert list(bob.session.group_ids) == ["g", "h"]
+    outside.groups_known.set()
     await until(lambda: not len(outside.tasks))
     assert list(bob.session.group_ids) == ["g"]

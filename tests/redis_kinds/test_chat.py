@@ -4,7 +4,6 @@ import asyncio
 
 import pytest
 
-from skyeim_ws.contract.pb.group_pb2 import InviteMembersReq
 from skyeim_ws.gateway.app import Gateway
 from tests.gateway.conftest import MakeWorld
 from tests.long import LONG
@@ -119,9 +118,7 @@ async def test_a_change_of_members_is_seen_by_every_node(make_world: MakeWorld) 
         carol = await world.login(1003, node=other)
         await alice.send("group_chat", groupId="g_two", content="x", msgId="before")
         await bob.expect("group_chat", msgId="before")
-        await world.group.InviteMembers(
-            InviteMembersReq(group_id="g_two", inviter_id=1001, member_ids=[1003])
-        )
+        await world.invite("g_two", 1001, 1003)
         heard = asyncio.create_task(carol.expect("group_chat", groupId="g_two"))
         number = 0
         while not heard.done():

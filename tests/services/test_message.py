@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from grpc import StatusCode
-from sqlalchemy import insert, update
+from sqlalchemy import delete, insert, update
 
 from skyeim_ws.contract.pb import friend_pb2 as friend_pb
 from skyeim_ws.contract.pb import group_pb2 as group_pb
@@ -15,6 +15,7 @@ from skyeim_ws.services.tables import (
     DISMISSED,
     PRIVATE,
     RECALLED,
+    group_seqs,
     groups,
     messages,
     unix_now,
@@ -563,6 +564,22 @@ async def test_operators_find_any_message_by_its_msg_id(services: Services) -> N
     assert (found.id, found.from_user_id, found.to_user_id) == (stored.id, 1, 2)
     missing = services.message.FindMessage(pb.FindMessageReq(msg_id="n"))
     assert await refusal(missing) == (StatusCode.NOT_FOUND, "message_not_found")
+
+
+@pytest.mark.gen_test
+async def test_the_newest_seqs_of_groups_are_told(services: Services) -> None:
+    """Also of a group into which another service has written."""
+    for group_id in ("g", "h", "old"):
+        await make_group(services.database, group_id, 1, [2])
+    for msg_id, group_id in (("a", "g"), ("b", "g"), ("c", "h"), ("d", "old"), ("e", "old")):
+        await services.message.SendGroupMessage(grouped(msg_id, 1, group_id))
+    async with services.database.write() as connection:
+        await connection.execute(delete(group_seqs).where(group_seqs.c.group_id == "old"))
+    ask = services.message.GetNewestSeqs
+    found = await ask(pb.GetNewestSeqsReq(group_ids=["g", "h", "old", "none"]))
+    assert {each.group_id: each.seq for each in found.list} == {"g": 2, "h": 1, "old": 2}
+    invalid = (StatusCode.INVALID_ARGUMENT, "invalid")
+    assert await refusal(ask(pb.GetNewestSeqsReq(group_ids=["g"] * 1_001))) == invalid
 
 
 @pytest.mark.gen_test

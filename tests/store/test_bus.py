@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
 from skyeim_ws.contract.names import BROADCAST
-from skyeim_ws.store import bus as bus_module
+from skyeim_ws.store import listener as listener_module
 from skyeim_ws.store.bus import RedisBus
 from skyeim_ws.store.keys import node_channel, session_key
 from skyeim_ws.store.pipeline import Pipeline
@@ -23,6 +23,7 @@ class Heard:
 
     def __init__(self) -> None:
         self.messages: list[tuple[object, ...]] = []
+        self.groups: set[str] = set()
 
     def private(self, user_id: int, entry: bytes) -> None:
         self.messages.append(("private", user_id, entry))
@@ -65,6 +66,12 @@ class Heard:
     def node_died(self, user_id: int) -> None:
         self.messages.append(("node_died", user_id))
 
+    def groups_heard(self, group_ids: Sequence[str]) -> None:
+        self.groups.update(group_ids)
+
+    def groups_unheard(self, group_ids: Sequence[str]) -> None:
+        self.groups.difference_update(group_ids)
+
     def ordered(self, what: str, about: bytes) -> bytes:
         self.messages.append(("ordered", what, about))
         return b'{"done":true}'
@@ -104,14 +111,16 @@ async def test_what_is_said_to_others_arrives_once_and_not_at_oneself(server: Se
         async with connected(server) as redis:
             await redis.set(session_key(1), "west c1")
             await redis.set(session_key(2), "clean")
+        west.bus.hear_groups(["g"])
+        await until(lambda: west.heard.groups == {"g"})
         east.bus.to_user(1, b"one")
         east.bus.to_user(1, b"typing", ephemeral=True)
         east.bus.to_user(2, b"to nobody")
         east.bus.ack(1, ["m-1", "m-2"], "delivered")
-        east.bus.to_users([1, 2], b"both")
         east.bus.to_group(
             "g", b"group", sender_id=9, seq=3, ephemeral=False, message_id=33, repeat=True
         )
+        east.bus.to_group("nobody here", b"group", sender_id=9, seq=3, ephemeral=False)
         but = frozenset({4, 5})
         east.bus.to_group("g", b"event", sender_id=0, seq=0, ephemeral=False, except_ids=but)
         east.bus.catch_up(1)
@@ -124,7 +133,6 @@ async def test_what_is_said_to_others_arrives_once_and_not_at_oneself(server: Se
             ("frame", [1], b"one", False),
             ("frame", [1], b"typing", True),
             ("acked", 1, ["m-1", "m-2"], "delivered"),
-            ("frame", [1, 2], b"both", False),
             ("group", "g", b"group", 9, (3, 33, True), False, set()),
             ("group", "g", b"event", 0, (0, 0, False), False, {4, 5}),
             ("node_died", 1),
@@ -279,8 +287,8 @@ async def connect_through(way: Tunnel) -> AsyncIterator[Redis]:
 async def test_a_subscription_that_dies_without_a_word_is_noticed_and_made_anew(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bus_module, "PROBE_INTERVAL", 0.1)
-    monkeypatch.setattr(bus_module, "PROBE_PATIENCE", 0.2)
+    monkeypatch.setattr(listener_module, "PROBE_INTERVAL", 0.1)
+    monkeypatch.setattr(listener_module, "PROBE_PATIENCE", 0.2)
     async with (
         tunnel(server, tmp_path) as way,
         connect_through(way) as client,
@@ -299,7 +307,7 @@ async def test_a_subscription_that_dies_without_a_word_is_noticed_and_made_anew(
 async def test_a_quiet_subscription_is_kept_while_its_probes_come_back(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bus_module, "PROBE_INTERVAL", 0.02)
+    monkeypatch.setattr(listener_module, "PROBE_INTERVAL", 0.02)
     async with listening(server, "east") as east, connected(server) as redis:
         async with redis.pubsub() as probes:
             await probes.subscribe(node_channel("east"))
@@ -309,4 +317,4 @@ async def test_a_quiet_subscription_is_kept_while_its_probes_come_back(
 
 
 def test_a_dead_subscription_is_noticed_within_ten_seconds() -> None:
-    assert bus_module.PROBE_INTERVAL + bus_module.PROBE_PATIENCE < 10
+    assert listener_module.PROBE_INTERVAL + listener_module.PROBE_PATIENCE < 10

@@ -114,6 +114,11 @@ class MessageStub:
                 request_serializer=skyeim__ws_dot_contract_dot_pb_dot_message__pb2.FindMessageReq.SerializeToString,
                 response_deserializer=skyeim__ws_dot_contract_dot_pb_dot_message__pb2.FindMessageResp.FromString,
                 _registered_method=True)
+        self.GetNewestSeqs = channel.unary_unary(
+                '/message.Message/GetNewestSeqs',
+                request_serializer=skyeim__ws_dot_contract_dot_pb_dot_message__pb2.GetNewestSeqsReq.SerializeToString,
+                response_deserializer=skyeim__ws_dot_contract_dot_pb_dot_message__pb2.GetNewestSeqsResp.FromString,
+                _registered_method=True)
 
 
 class MessageServicer:
@@ -217,6 +222,12 @@ class MessageServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetNewestSeqs(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_MessageServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -299,6 +310,11 @@ def add_MessageServicer_to_server(servicer, server):
                     servicer.FindMessage,
                     request_deserializer=skyeim__ws_dot_contract_dot_pb_dot_message__pb2.FindMessageReq.FromString,
                     response_serializer=skyeim__ws_dot_contract_dot_pb_dot_message__pb2.FindMessageResp.SerializeToString,
+            ),
+            'GetNewestSeqs': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetNewestSeqs,
+                    request_deserializer=skyeim__ws_dot_contract_dot_pb_dot_message__pb2.GetNewestSeqsReq.FromString,
+                    response_serializer=skyeim__ws_dot_contract_dot_pb_dot_message__pb2.GetNewestSeqsResp.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -733,6 +749,33 @@ class Message:
             '/message.Message/FindMessage',
             skyeim__ws_dot_contract_dot_pb_dot_message__pb2.FindMessageReq.SerializeToString,
             skyeim__ws_dot_contract_dot_pb_dot_message__pb2.FindMessageResp.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetNewestSeqs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/message.Message/GetNewestSeqs',
+            skyeim__ws_dot_contract_dot_pb_dot_message__pb2.GetNewestSeqsReq.SerializeToString,
+            skyeim__ws_dot_contract_dot_pb_dot_message__pb2.GetNewestSeqsResp.FromString,
             options,
             channel_credentials,
             insecure,

@@ -49,6 +49,7 @@ class MessageStub:
     GetSenders: _grpc.UnaryUnaryMultiCallable[_message_pb2.GetSendersReq, _message_pb2.GetSendersResp]
     FindMessage: _grpc.UnaryUnaryMultiCallable[_message_pb2.FindMessageReq, _message_pb2.FindMessageResp]
     """for operators"""
+    GetNewestSeqs: _grpc.UnaryUnaryMultiCallable[_message_pb2.GetNewestSeqsReq, _message_pb2.GetNewestSeqsResp]
 
 @_typing.type_check_only
 class MessageAsyncStub(MessageStub):
@@ -71,6 +72,7 @@ class MessageAsyncStub(MessageStub):
     GetSenders: _aio.UnaryUnaryMultiCallable[_message_pb2.GetSendersReq, _message_pb2.GetSendersResp]  # type: ignore[assignment]
     FindMessage: _aio.UnaryUnaryMultiCallable[_message_pb2.FindMessageReq, _message_pb2.FindMessageResp]  # type: ignore[assignment]
     """for operators"""
+    GetNewestSeqs: _aio.UnaryUnaryMultiCallable[_message_pb2.GetNewestSeqsReq, _message_pb2.GetNewestSeqsResp]  # type: ignore[assignment]
 
 class MessageServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -186,5 +188,12 @@ class MessageServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_message_pb2.FindMessageResp, _abc.Awaitable[_message_pb2.FindMessageResp]]:
         """for operators"""
+
+    @_abc_1.abstractmethod
+    def GetNewestSeqs(
+        self,
+        request: _message_pb2.GetNewestSeqsReq,
+        context: _ServicerContext,
+    ) -> _typing.Union[_message_pb2.GetNewestSeqsResp, _abc.Awaitable[_message_pb2.GetNewestSeqsResp]]: ...
 
 def add_MessageServicer_to_server(servicer: MessageServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,156 @@
+"""In which groups the users of this node are: found at the login, and kept up."""
+
+import asyncio
+from collections.abc import Sequence
+
+import structlog
+
+from skyeim_ws.conn.client import Client
+from skyeim_ws.conn.hub import Hub
+from skyeim_ws.conn.state import State
+from skyeim_ws.logic.cancellation import cancel_and_wait
+from skyeim_ws.logic.group_channels import GroupChannels
+from skyeim_ws.logic.ports import Groups, NodeSessions, Presence, Refused, Unavailable
+from skyeim_ws.logic.session_state import session_of
+from skyeim_ws.logic.tasks import Tasks
+
+log = structlog.get_logger()
+
+HEARD_SECONDS = 0.5
+"""How long a login waits until its groups are known, and heard."""
+
+_RETRY_SECONDS = 1.0
+_AT_ONCE = 200
+"""Users whose groups are asked for at a time, when that was not possible at their login."""
+
+
+class Memberships:
+    """Has this node hear the groups of its users, and enters the users there as online.
+
+    `start` it on a running loop: it asks again for the groups of users of whom they are not known.
+    """
+
+    def __init__(
+        self,
+        *,
+        hub: Hub,
+        groups: Groups,
+        channels: GroupChannels,
+        node_sessions: NodeSessions,
+        presence: Presence,
+        tasks: Tasks,
+    ) -> None:
+        self._hub = hub
+        self._groups = groups
+        self._channels = channels
+        self._node_sessions = node_sessions
+        self._presence = presence
+        self._tasks = tasks
+        self._unknown: dict[Client, None] = {}
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def __len__(self) -> int:
+        """Count the users whose groups are not known."""
+        return len(self._unknown)
+
+    def start(self) -> asyncio.Task[None]:
+        """Begin; return the task, which ends at `close` alone, or by a fault."""
+        self._task = asyncio.create_task(self._run())
+        return self._task
+
+    async def close(self) -> None:
+        """Stop."""
+        if self._task is not None:
+            await cancel_and_wait(self._task)
+
+    async def find(self, client: Client) -> None:
+        """Find the groups of a user who has logged in, and wait until they are heard, for a moment.
+
+        If it fails it is tried again later. Once the client is connected it is told what it may
+        have missed until then.
+        """
+        try:
+            group_ids = tuple(await self._groups.joined(client.user_id))
+        except (Refused, Unavailable) as error:
+            log.info("groups_unknown", user=client.user_id, error=str(error))
+            self._unknown[client] = None
+            self._wake.set()
+            group_ids = session_of(client).group_ids
+        if self._hub.get(client.user_id) is not client:
+            return
+        heard = self._join(client, group_ids)
+        if heard is not None:
+            await asyncio.wait({heard}, timeout=HEARD_SECONDS)
+            heard.cancel()
+
+    async def enter(self, client: Client) -> None:
+        """Enter a user as online in all groups, and note that for whoever cleans up."""
+        session = session_of(client)
+        self._node_sessions.enter(client.user_id, client.conn_id, session.group_ids)
+        try:
+            await self._presence.enter(client.user_id, session.group_ids)
+        except Unavailable as error:
+            log.info("group_presence_not_written", user=client.user_id, error=str(error))
+
+    def connected(self, client: Client) -> None:
+        """Note that the client asks for what is older now: what is not heard yet, it may miss."""
+        self._channels.missing(session_of(client).group_ids)
+
+    def look_again(self) -> None:
+        """Ask again for the groups of all users: they may have changed without a word."""
+        self._unknown.update(dict.fromkeys(self._hub))
+        self._wake.set()
+
+    def members_known(self, group_id: str, members: frozenset[int]) -> None:
+        """Bring a group's presence in line with its members, who may have changed."""
+        joined = []
+        for user_id in self._hub.users & members:
+            client = self._hub.get(user_id)
+            if client is not None and group_id not in session_of(client).group_ids:
+                self._join(client, (*session_of(client).group_ids, group_id))
+                joined.append(client)
+        self._tasks.spawn(self._sync_group(group_id, members, joined))
+
+    def _join(self, client: Client, group_ids: tuple[str, ...]) -> asyncio.Future[None] | None:
+        session_of(client).group_ids = group_ids
+        heard = self._channels.join(group_ids)
+        if heard is not None and client.state is not State.CONNECTING:
+            self._channels.missing(group_ids)
+        return heard
+
+    async def _run(self) -> None:
+        while True:
+            await self._wake.wait()
+            some = list(self._unknown)[:_AT_ONCE]
+            for client in some:
+                del self._unknown[client]
+            before = len(self._unknown)
+            await asyncio.gather(*map(self._find_again, some))
+            if len(self._unknown) > before:
+                await asyncio.sleep(_RETRY_SECONDS)
+            if not self._unknown:
+                self._wake.clear()
+
+    async def _find_again(self, client: Client) -> None:
+        if self._hub.get(client.user_id) is client:
+            await self.find(client)
+            if client not in self._unknown:
+                await self.enter(client)
+
+    async def _sync_group(
+        self, group_id: str, members: frozenset[int], joined: Sequence[Client]
+    ) -> None:
+        try:
+            # The hub is asked here, not earlier: whoever left since would stay online for good.
+            gone = await self._presence.sync_group(group_id, members, self._hub.users & members)
+            here = [c for c in joined if self._hub.get(c.user_id) is c]
+            await self._node_sessions.enter_again(
+                [(c.user_id, c.conn_id, session_of(c).group_ids) for c in here]
+            )
+        except Unavailable as error:
+            log.debug("group_presence_not_written", group=group_id, error=str(error))
+            return
+        for client in filter(None, map(self._hub.get, gone)):
+            session = session_of(client)
+            session.group_ids = tuple(each for each in session.group_ids if each != group_id)
