@@ -19,6 +19,7 @@ import structlog
 
 from bench import report
 from bench.chat import latency, private, rates
+from bench.cluster import spread
 from bench.connections import connect, idle
 from bench.fanout import fanout, fanout_burst, fanout_large, growth, workers
 from bench.huge import huge, huge_tls
@@ -37,6 +38,7 @@ CASES: dict[str, Callable[[Plan], list[Row]]] = {
     "growth": growth,
     "workers": workers,
     "latency": latency,
+    "cluster": spread,
     "huge": huge,
     "huge_tls": huge_tls,
 }

@@ -254,6 +254,9 @@ class Chatters(Crowd):
     def _frames(self, number: int) -> list[Frame]:
         data = receive(self.sockets[self._places[number]])
         frames, self.held[number] = split(self.held[number] + data)
+        for opcode, payload in frames:
+            if opcode == CLOSE:
+                raise ConnectionError(f"the server closes a connection: {payload!r}")
         return frames
 
     def _say(self, place: int) -> None:

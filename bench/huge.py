@@ -51,11 +51,6 @@ class Full:
         """Return the processes by what they are."""
         return {**self.server.pids, "load": [crowd.pid for crowd in self.crowds]}
 
-    @property
-    def resident(self) -> int:
-        """Return the bytes that the gateway has in memory."""
-        return resident_bytes(self.server.pids["gateway"][0])
-
     def connect(self, first: int, last: int) -> tuple[Sample, float]:
         """Connect some of the people; return CPU microseconds for each, and seconds for all."""
         cuts = [*range(first, last, _CROWD), last]
@@ -125,7 +120,14 @@ def full(count: int, ping_interval: float, *, tls: bool = False) -> Iterator[Ful
     pairs = list(zip(people[:_CHATTING:2], people[1:_CHATTING:2], strict=True))
     with ExitStack() as stack:
         server = stack.enter_context(
-            gateway(groups=groups, friends=pairs, ping_interval=ping_interval, tls=tls, more=_MORE)
+            gateway(
+                groups=groups,
+                friends=pairs,
+                ping_interval=ping_interval,
+                tls=tls,
+                patience=_DEADLINE,
+                more=_MORE,
+            )
         )
         yield Full(server, people, stack)
 
@@ -146,10 +148,10 @@ def huge(plan: Plan) -> list[Row]:
     with full(_CHATTING, _PING_INTERVAL) as few, full(count, interval) as many:
         few.connect(0, _CHATTING)
         many.connect(0, _CHATTING)
-        empty, kernel = many.resident, kernel_bytes()
+        empty, kernel = many.server.resident, kernel_bytes()
         connected, took = many.connect(_CHATTING, count)
         added = count - _CHATTING
-        memory = Sample((many.resident - empty) / added / 1024)
+        memory = Sample((many.server.resident - empty) / added / 1024)
         kernel = kernel_bytes() - kernel
         note += f"; the kernel took {kernel / added / 1024:.1f} KB for the two ends of each"
         for number in rounds:
@@ -182,9 +184,9 @@ def huge_tls(plan: Plan) -> list[Row]:
     with full(_CHATTING, _PING_INTERVAL) as plain, full(count, interval, tls=True) as secured:
         plain.connect(0, _CHATTING)
         secured.connect(0, _CHATTING)
-        empty = secured.resident
+        empty = secured.server.resident
         connected, _ = secured.connect(_CHATTING, count)
-        memory = (secured.resident - empty) / (count - _CHATTING) / 1024
+        memory = (secured.server.resident - empty) / (count - _CHATTING) / 1024
         for number in rounds:
             least = plain.chat(messages)
             sample = secured.chat(messages)

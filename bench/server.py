@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bench.services import seed
 from skyeim_ws.handler import tokens
-from skyeim_ws.process import pdeathsig
+from skyeim_ws.process import embedded, pdeathsig, valkey
 
 START_DEADLINE = 90.0
 STOP_DEADLINE = 15.0
@@ -42,8 +42,19 @@ class Gateway:
     port: int
     secret: str
     pids: Mapping[str, Sequence[int]]
+    folder: Path
     certificate: str = ""
     """The file of whom to trust, if it speaks TLS."""
+
+    @property
+    def redis(self) -> Path:
+        """Return the socket of its Redis."""
+        return valkey.runtime_dir(self.folder) / valkey.SOCKET_NAME
+
+    @property
+    def resident(self) -> int:
+        """Return the bytes that the gateway has in memory."""
+        return resident_bytes(self.pids["gateway"][0])
 
     def tokens(self, users: Iterable[int]) -> list[str]:
         """Return a token for each user."""
@@ -75,33 +86,53 @@ def gateway(
     """
     with tempfile.TemporaryDirectory(prefix="skyeim-bench-") as name:
         folder = Path(name)
-        secret = secrets.token_hex(32)
-        pings = ping_interval, ping_interval + patience
-        config = _config(folder, secret, workers, pings, limited)
+        asyncio.run(seed(str(folder / "skyeim.db"), groups or {}, friends))
+        backends = f'Embedded: {{DataDir: "{folder}"}}\n'
+        backends += f'Database: {{DataSource: "{folder}/skyeim.db"}}\n'
         certificate = ""
         if tls:
             certificate, key = certify(folder)
-            config += f'CertFile: "{certificate}"\nKeyFile: "{key}"\n'
-        (folder / "ws.yaml").write_text(config + more)
-        asyncio.run(seed(str(folder / "skyeim.db"), groups or {}, friends))
-        with (folder / "output").open("wb") as output:
-            process = subprocess.Popen(
-                [
-                    *(sys.executable, "-I", "-S", pdeathsig.__file__, str(os.getpid()), "--"),
-                    *(sys.executable, "-m", "skyeim_ws", "serve", "-f", str(folder / "ws.yaml")),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-        started: dict[str, list[int]] = {}
-        try:
-            port = _wait_for_port(process, folder / "output")
-            started = _processes(process.pid)
-            yield Gateway(port, secret, started, certificate)
-        finally:
-            _end(process, [pid for pids in started.values() for pid in pids])
+            backends += f'CertFile: "{certificate}"\nKeyFile: "{key}"\n'
+        secret = secrets.token_hex(32)
+        pings = ping_interval, ping_interval + patience
+        config = _config(secret, workers, pings, limited) + backends + more
+        with _running(folder, config, secret, certificate) as started:
+            yield started
+
+
+@contextmanager
+def node(first: Gateway) -> Iterator[Gateway]:
+    """Run another gateway on the Redis and the services of the first one."""
+    with tempfile.TemporaryDirectory(prefix="skyeim-bench-") as name:
+        config = _config(first.secret, 1, (NEVER, NEVER + 60), limited=False)
+        config += f'Redis: {{Host: "{first.redis}"}}\n'
+        for service in ("MessageRpc", "FriendRpc", "GroupRpc"):
+            config += f'{service}: {{Endpoints: ["{embedded.services_address(first.folder)}"]}}\n'
+        with _running(Path(name), config, first.secret) as started:
+            yield started
+
+
+@contextmanager
+def _running(folder: Path, config: str, secret: str, certificate: str = "") -> Iterator[Gateway]:
+    (folder / "ws.yaml").write_text(config)
+    with (folder / "output").open("wb") as output:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-I", "-S", pdeathsig.__file__, str(os.getpid()), "--"),
+                *(sys.executable, "-m", "skyeim_ws", "serve", "-f", str(folder / "ws.yaml")),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    started: dict[str, list[int]] = {}
+    try:
+        port = _wait_for_port(process, folder / "output")
+        started = _processes(process.pid)
+        yield Gateway(port, secret, started, folder, certificate)
+    finally:
+        _end(process, [pid for pids in started.values() for pid in pids])
 
 
 def certify(folder: Path) -> tuple[str, str]:
@@ -123,9 +154,7 @@ def resident_bytes(pid: int) -> int:
     raise ValueError("smaps_rollup has no Rss")
 
 
-def _config(
-    folder: Path, secret: str, workers: int, pings: tuple[float, float], limited: bool
-) -> str:
+def _config(secret: str, workers: int, pings: tuple[float, float], limited: bool) -> str:
     # A production mode and its log; only what would limit the load is out of the way.
     return f"""
 Name: bench
@@ -135,8 +164,6 @@ Mode: pro
 MaxConns: 0
 Workers: {workers}
 Auth: {{AccessSecret: "{secret}"}}
-Embedded: {{DataDir: "{folder}"}}
-Database: {{DataSource: "{folder}/skyeim.db"}}
 WebSocket:
   {"" if limited else "RateLimit: 0"}
   LoginBurst: 0
