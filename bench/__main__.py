@@ -18,6 +18,7 @@ from pathlib import Path
 import structlog
 
 from bench import report
+from bench.big import big_group, big_user
 from bench.chat import latency, private, rates
 from bench.cluster import spread
 from bench.connections import connect, idle
@@ -38,6 +39,8 @@ CASES: dict[str, Callable[[Plan], list[Row]]] = {
     "growth": growth,
     "workers": workers,
     "latency": latency,
+    "big": big_group,
+    "big_user": big_user,
     "cluster": spread,
     "huge": huge,
     "huge_tls": huge_tls,
