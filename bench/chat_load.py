@@ -204,7 +204,7 @@ class Chatters(Crowd):
         """Answer the close frames of a server that stops, until all are closed; return seconds."""
         began = time.perf_counter()
         while self._places:
-            for number, _ in events(self.epoll):
+            for number, _ in self.epoll.poll():
                 opened = self.sockets[self._places[number]]
                 try:
                     frames, self.held[number] = split(self.held[number] + receive(opened))

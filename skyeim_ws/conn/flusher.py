@@ -15,6 +15,8 @@ log = structlog.get_logger()
 MAX_WRITE = 16_384
 """Bytes in one write; what a slow peer leaves of it is held besides its outbox."""
 
+MAX_RECEIVERS = 1_000
+"""To whom a fan-out writes in one turn, some 7 ms; the others come in the next ones."""
 
 ACKS_OF_A_MESSAGE = 2
 """A client says of each message that it was delivered, and that it was read."""
@@ -47,11 +49,14 @@ class Receiver(Protocol):
 class Fanout:
     """Frames of one group that meet in a turn, for the same receivers."""
 
-    __slots__ = ("_frames", "_group_id", "_receivers", "_senders")
+    __slots__ = ("_data", "_frames", "_receivers", "_senders", "_written", "group_id")
 
     def __init__(self, group_id: str, receivers: list[Receiver]) -> None:
-        self._group_id = group_id
+        self.group_id = group_id
         self._receivers = receivers
+        # How many of them have been written to, and what is written.
+        self._written = 0
+        self._data = b""
         self._frames: list[tuple[bytes, int, int]] = []
         self._senders: set[int] = set()
 
@@ -60,24 +65,33 @@ class Fanout:
         self._frames.append((frame, seq, sender_id))
         self._senders.add(sender_id)
 
-    def write(self) -> int:
-        """Write to whoever has nothing else to be written, queue for the others.
+    @property
+    def left(self) -> int:
+        """To how many receivers nothing was written yet."""
+        return len(self._receivers) - self._written
 
-        Returns how many frames were written. What this loop costs is what a fan-out costs: putting
-        the frames into each outbox first takes half as much again for one frame, and twice as much
-        for ten that meet.
+    def write(self) -> int:
+        """Write to whoever of the next receivers has nothing else to be written, else queue.
+
+        No frame may be added any more. Returns how many frames were written. What this loop costs
+        is what a fan-out costs: putting the frames into each outbox first takes half as much again
+        for one frame, and twice as much for ten that meet.
         """
-        data = b"".join([frame for frame, _, _ in self._frames])
+        data = self._data = self._data or b"".join([frame for frame, _, _ in self._frames])
         size = len(data)
+        receivers = self._receivers
+        if len(receivers) > MAX_RECEIVERS:
+            receivers = receivers[self._written : self._written + MAX_RECEIVERS]
+        self._written += len(receivers)
         if size > MAX_WRITE:
-            for receiver in self._receivers:
+            for receiver in receivers:
                 self._queue(receiver)
             return 0
         written = 0
         frames = len(self._frames)
         acks = ACKS_OF_A_MESSAGE * frames
         senders = self._senders
-        for receiver in self._receivers:
+        for receiver in receivers:
             direct = receiver.direct
             if direct is None or receiver.user_id in senders:
                 self._queue(receiver)
@@ -98,7 +112,7 @@ class Fanout:
             if sender_id == receiver.user_id:
                 continue
             if seq:
-                receiver.send_group(frame, self._group_id, seq)
+                receiver.send_group(frame, self.group_id, seq)
             else:
                 receiver.send(frame)
 
@@ -109,6 +123,7 @@ class Flusher:
 
     One callback of the loop serves all of them: frames that meet in an outbox within a turn
     leave in one send, and a fan-out to a thousand connections makes one callback, not a thousand.
+    One to more than that takes several turns, in which others get theirs.
     Within a `with` block it takes no callback: what is collected leaves at the end of the block.
     """
 
@@ -116,6 +131,8 @@ class Flusher:
     stats: Stats
     _dirty: list[Receiver] = field(default_factory=list)
     _fanouts: dict[int, Fanout] = field(default_factory=dict)
+    _large: dict[str, Fanout] = field(default_factory=dict)
+    """By group, what is written a part in each turn; what comes next for the group waits for it."""
     _works: list[Callable[[], None]] = field(default_factory=list)
     _scheduled: bool = False
 
@@ -164,13 +181,29 @@ class Flusher:
         fanouts, self._fanouts = self._fanouts, {}
         self._scheduled = False
         self._write_queues()
-        for fanout in fanouts.values():
-            try:
-                self.stats.frames_queued += fanout.write()
-            except Exception:  # a fault with one must not cost the others their service
-                log.exception("fan_out_failed")
-            # What was queued now goes before what the next one, perhaps of the same group, writes.
-            self._write_queues()
+        for key, fanout in fanouts.items():
+            if fanout.group_id in self._large:
+                self._fanouts[key] = fanout
+            elif fanout.left > MAX_RECEIVERS:
+                self._large[fanout.group_id] = fanout
+            else:
+                self._write(fanout)
+        if self._large:
+            # One part for all of them, so that a turn does not grow with their number.
+            fanout = self._large.pop(next(iter(self._large)))
+            self._write(fanout)
+            if fanout.left:
+                self._large[fanout.group_id] = fanout
+        if (self._large or self._fanouts) and not self._scheduled:
+            self._schedule()
+
+    def _write(self, fanout: Fanout) -> None:
+        try:
+            self.stats.frames_queued += fanout.write()
+        except Exception:  # a fault with one must not cost the others their service
+            log.exception("fan_out_failed")
+        # What was queued now goes before what the next one, perhaps of the same group, writes.
+        self._write_queues()
 
     def _write_queues(self) -> None:
         dirty, self._dirty = self._dirty, []

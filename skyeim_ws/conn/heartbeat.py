@@ -16,6 +16,10 @@ log = structlog.get_logger()
 _MAX_TICK = 1.0
 """Seconds; how late a ping or a timeout may be noticed."""
 
+_AT_ONCE, _PAUSE = 250, 0.02
+"""Connections of one sweep, and seconds until the next one if there are more: 100,000 of them are
+pinged evenly, not in a burst each second, before which everybody else would wait."""
+
 _LATE_TICKS = 2
 """A sweep that is late by more ticks tells of a standstill of the process."""
 
@@ -51,12 +55,13 @@ class Heartbeat:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
+        more = False
         while True:
-            await asyncio.sleep(self._tick)
-            self.sweep()
+            await asyncio.sleep(_PAUSE if more else self._tick)
+            more = self.sweep()
 
-    def sweep(self) -> None:
-        """Check every connection that is due."""
+    def sweep(self) -> bool:
+        """Check the connections that are due; return whether there may be more of them."""
         now = self._context.clock()
         stalled = now - self._swept - self._tick
         self._swept = now
@@ -64,19 +69,23 @@ class Heartbeat:
         if stalled > _LATE_TICKS * self._tick:
             # What came meanwhile lies in the kernel, and is read before the next sweep.
             self._grant(stalled, now)
-            return
-        for client in self._context.timer_wheel.take(now):
+            return False
+        due = self._context.timer_wheel.take(now, _AT_ONCE)
+        for client in due:
             try:
                 check(client, now)
             except Exception:  # a fault with one must not cost the others their heartbeat
                 log.exception("heartbeat_failed", user=client.user_id, conn=client.conn_id)
                 client.disconnect(CloseCode.INTERNAL_ERROR, Text.INTERNAL_ERROR())
+        if len(due) == _AT_ONCE:
+            return True
         # Sending the ping takes a connection out of the set; one for which it is still too
         # early puts itself back.
         waiting = list(self._context.awaiting_confirmation)
         self._context.awaiting_confirmation.clear()
         for client in waiting:
             client.request_confirmation()
+        return False
 
     def _grant(self, seconds: float, now: float) -> None:
         """Do not count a standstill of this process as silence of the clients."""

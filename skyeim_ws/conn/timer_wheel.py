@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, islice
 from typing import Generic, Protocol, TypeVar
 
 _SLOT_SECONDS = 1.0
@@ -39,14 +39,15 @@ class TimerWheel(Generic[S]):
         if slot in self._slots:
             self._slots[slot].discard(client)
 
-    def take(self, now: float) -> list[S]:
-        """Take out and return those whose time has come."""
+    def take(self, now: float, most: int) -> list[S]:
+        """Take out and return those whose time has come, or so many of them."""
         current = _slot(now)
         taken: list[S] = []
-        for slot in [slot for slot in self._slots if slot <= current]:
-            due = [client for client in self._slots[slot] if client.next_check <= now]
-            taken += due
-            self._slots[slot].difference_update(due)
+        for slot in sorted(slot for slot in self._slots if slot <= current):
+            due = (client for client in self._slots[slot] if client.next_check <= now)
+            some = list(islice(due, most - len(taken)))
+            taken += some
+            self._slots[slot].difference_update(some)
             if not self._slots[slot]:
                 del self._slots[slot]
         return taken

@@ -9,6 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 from websockets.frames import Opcode
 
+from skyeim_ws.conn import flusher
 from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.flusher import MAX_WRITE
 from skyeim_ws.conn.state import State
@@ -86,6 +87,37 @@ async def test_what_a_member_has_queued_leaves_first_and_other_groups_in_their_o
         assert '"id":7' in texts[0]
         assert [each for each in texts if each.startswith("g")] == ["g1", "g2"]
         await everyone_reads(ends[1:], ["g1", "g2", "h1"])
+
+
+@pytest.mark.gen_test
+async def test_a_large_fan_out_takes_turns_with_others_and_keeps_the_order_of_its_group(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(flusher, "MAX_RECEIVERS", 2)
+    async with endpoint(counted=True) as running:
+        ends = await dial_all(running)
+        sends = [running.counted(client) for _, client in ends]
+
+        def written() -> list[int]:
+            return [len(each.sizes) for each in sends]
+
+        say(running, "g1", 1)
+        await asyncio.sleep(0)
+        assert sum(written()) == 2
+        # Another group, whose members are few, and the next message, to fewer than before.
+        say(running, "h1", 1, group="h", members=frozenset({1, 5}))
+        fewer = MEMBERS - {3}
+        say(running, "g2", 2, members=fewer)
+        say(running, "g3", 3, members=fewer)
+        await asyncio.sleep(0)
+        assert sum(written()) == 6
+        for user, client in ends:
+            wanted = {1: ["g1", "h1", "g2", "g3"], 3: ["g1"], 5: ["h1", "g1", "g2", "g3"]}
+            texts = wanted.get(client.user_id, ["g1", "g2", "g3"])
+            assert await read_texts(user, len(texts)) == texts
+        # What came while the first was under way has left together.
+        assert written() == [3, 2, 1, 2, 3]
+        assert running.stats.frames_queued == len(ends) + 5 + 2 + 2 * 4
 
 
 @pytest.mark.gen_test

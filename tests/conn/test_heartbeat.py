@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websockets.frames import Opcode
 
+from skyeim_ws.conn import heartbeat as heartbeats
 from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.framing import Opcode as Sent
 from skyeim_ws.conn.framing import encode
@@ -201,6 +202,23 @@ async def test_a_renewed_connection_ends_with_its_newer_token(change: int) -> No
         clock.now = renewed
         heartbeat.sweep()
         assert (await user.close_frame()).code == CloseCode.TOKEN_EXPIRED
+
+
+@pytest.mark.gen_test
+async def test_a_sweep_looks_at_a_part_of_a_crowd_and_says_that_there_is_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(heartbeats, "_AT_ONCE", 4)
+    clock = Clock()
+    async with endpoint(clock, ping_interval=50, pong_timeout=1_000) as running:
+        clients = [(await running.dial(user_id))[1] for user_id in range(1, 11)]
+        clock.now += 51
+        heartbeat = Heartbeat(running.context)
+        pinged = []
+        while heartbeat.sweep():
+            pinged.append(sum(client.ledger.ping_under_way for client in clients))
+        assert pinged == [4, 8]
+        assert all(client.ledger.ping_under_way for client in clients)
 
 
 @pytest.mark.gen_test
