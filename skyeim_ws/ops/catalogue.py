@@ -54,7 +54,7 @@ PROCESS = (
     _gauge("build_info", "1, with version and commit of the program", "version", "commit"),
     _gauge("log_lines_waiting", "lines of the log that are not written yet"),
     _counter("log_lines_dropped", "lines of the log that were lost: nobody read fast enough"),
-    _seconds("loop_lag", "how late the event loop was, ten times a second", "slow_turn"),
+    _seconds("loop_lag", "how late the event loop was, five times a second", "slow_turn"),
 )
 
 GATEWAY = (

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from skyeim_ws.contract.timing import Timings
 from skyeim_ws.ops.stacks import thread_places
 
-INTERVAL = 0.1
+INTERVAL = 0.2
 """Seconds between two looks, at most; a turn is measured to within that."""
 
 _LEAST = 0.02
@@ -64,11 +64,15 @@ class _Watch:
         self._timer = self._loop.call_later(self._interval, self.turn)
 
     def run(self) -> None:
-        """Look at the loop, in a thread of its own."""
-        while self._slow_after and not self._ended.wait(self._interval):
-            late = time.monotonic() - self._turned - self._interval
-            if late >= self._slow_after / 2 and not self._place:
-                self._place = " < ".join(thread_places(self._watched, _PLACES, self._scratch))
+        """Look at the loop, in a thread of its own, whenever it might stand by then."""
+        patience = self._interval + self._slow_after / 2
+        wait = patience
+        while self._slow_after and not self._ended.wait(wait):
+            wait = self._turned + patience - time.monotonic()
+            if wait <= 0:
+                wait = self._interval
+                if not self._place:
+                    self._place = " < ".join(thread_places(self._watched, _PLACES, self._scratch))
 
     def stop(self) -> None:
         """Look no more."""

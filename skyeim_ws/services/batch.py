@@ -97,6 +97,7 @@ _ADVANCE = (
     .where(group_seqs.c.group_id == bindparam("of_group"))
     .values(seq=bindparam("last"))
 )
+_INSERT = insert(messages)
 IDS = select(messages.c.msg_id, messages.c.id).where(messages.c.msg_id.in_(_KEYS))
 
 
@@ -223,8 +224,12 @@ def _insert(connection: Connection, drafts: Sequence[Draft]) -> dict[str, Stored
                 "updated_at": now,
             }
         )
-    connection.execute(insert(messages), rows)
-    ids = {row[0]: row[1] for row in _select_in(connection, IDS, [row["msg_id"] for row in rows])}
+    if len(rows) == 1:  # the database says its id without being asked
+        (alone,) = rows
+        ids = {alone["msg_id"]: connection.execute(_INSERT, alone).lastrowid}
+    else:
+        connection.execute(_INSERT, rows)
+        ids = dict(_select_in(connection, IDS, [row["msg_id"] for row in rows]))
     return {
         row["msg_id"]: Stored(ids[row["msg_id"]], row["msg_id"], now, row["seq"]) for row in rows
     }

@@ -18,7 +18,7 @@ def queue_key(user_id: int) -> str:
 
 def session_key(user_id: int) -> str:
     """Return the key of a user's session; in the slot of the user's offline queue."""
-    return f"{{{queue_key(user_id)}}}:session"
+    return f"{{{QUEUE_PREFIX}{user_id}}}:session"
 
 
 def missed_key(user_id: int) -> str:
@@ -26,12 +26,12 @@ def missed_key(user_id: int) -> str:
 
     Its value is a `new_mark`.
     """
-    return f"{{{queue_key(user_id)}}}:missed"
+    return f"{{{QUEUE_PREFIX}{user_id}}}:missed"
 
 
 def holders_key(user_id: int) -> str:
     """Return the key of the sessions whose nodes may still have messages of the user in hand."""
-    return f"{{{queue_key(user_id)}}}:holders"
+    return f"{{{QUEUE_PREFIX}{user_id}}}:holders"
 
 
 def watermark_key(user_id: int) -> str:
@@ -39,7 +39,7 @@ def watermark_key(user_id: int) -> str:
 
     Behind it stands `full` if older entries have left a full queue since.
     """
-    return f"{{{queue_key(user_id)}}}:watermark"
+    return f"{{{QUEUE_PREFIX}{user_id}}}:watermark"
 
 
 def new_mark() -> str:
