@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ("tests.log_secrets",)
+pytest_plugins = ("tests.log_secrets", "tests.recorded_traffic")
 
 settings.register_profile(
     "any machine",

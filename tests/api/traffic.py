@@ -63,6 +63,13 @@ def check_sent(kind: str, data: Mapping[str, Any]) -> None:
             raise UndocumentedError(f"the gateway takes {kind} {data}, and the document does not")
 
 
+def check_own(frame: Mapping[str, Any]) -> None:
+    """Check a frame of a client of ours, which sends nothing that no document has."""
+    if frame.get("type") not in frames.INBOUND:
+        raise UndocumentedError(f"clients send no {frame}")
+    _check(_frame(f"client.{frame['type']}"), frame)
+
+
 def check_answer(method: str, path: str, status: int, body: bytes) -> None:
     """Check an answer to an HTTP call; those to paths that are in no document are left out."""
     plain = path.partition("?")[0].removeprefix(http.PREFIX)

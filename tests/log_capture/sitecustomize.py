@@ -43,3 +43,6 @@ def keep_what_is_logged() -> None:
 
 if FOLDER_VARIABLE in os.environ and __name__ == "sitecustomize":
     keep_what_is_logged()
+    from traffic_capture import keep_what_passes  # type: ignore[import-not-found]
+
+    keep_what_passes()
