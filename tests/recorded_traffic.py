@@ -6,6 +6,7 @@ in a browser, both SDKs, chats in a terminal, and gateways that are processes of
 
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -20,6 +21,9 @@ _NO_GATEWAY = ("tests/conn/", "tests/logic/", "tests/autobahn/")
 """Tests of parts, which make and get frames that no gateway would."""
 
 _SHOWN = 400
+
+_HALF_A_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
+"""Refused before the fields are looked at; no schema can say that."""
 
 
 def faults(lines: Iterable[str]) -> Iterator[str]:
@@ -51,9 +55,9 @@ def _check_sent(text: str) -> None:
     try:
         frame = json.loads(text)
         kind, data = frame["type"], frame["data"]
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         return  # refused by whoever reads it, which tests of that look at
-    if isinstance(kind, str) and isinstance(data, dict):
+    if isinstance(kind, str) and isinstance(data, dict) and not _HALF_A_CHARACTER.search(text):
         traffic.check_sent(kind, data)
 
 

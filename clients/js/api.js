@@ -2,6 +2,10 @@
 
 import { parse } from "./json.js";
 import { REASON_CODES, SkyeError } from "./rules.js";
+import { isWhole } from "./shapes.js";
+
+// What may stand in a subprotocol, where pages have to show it.
+const TOKEN = /^[\w!#$%&'*+.^`|~-]+$/;
 
 const CALL_DEADLINE = 10000; // ms
 const TOKEN_DEADLINE = 15000;
@@ -18,7 +22,7 @@ export class Api {
   #source; // a token, or a function that gets one
   #token = "";
   #fetch;
-  #calls = new Set(); // AbortControllers
+  #calls = new Set(); // AbortControllers, also of the waiting for tokens
 
   constructor({ url, token, fetch = globalThis.fetch }) {
     this.base = new URL(
@@ -34,7 +38,11 @@ export class Api {
   async token(fresh = false) {
     if (typeof this.#source === "string") return this.#source;
     if (fresh || !this.#token) {
-      this.#token = await withDeadline(Promise.resolve(this.#source({ fresh })));
+      const token = await this.#inTime(Promise.resolve(this.#source({ fresh })));
+      if (typeof token !== "string" || !TOKEN.test(token)) {
+        throw new SkyeError("no_token", "what came is no token");
+      }
+      this.#token = token;
     }
     return this.#token;
   }
@@ -52,8 +60,10 @@ export class Api {
   }
 
   /** Messages of a group with a larger seq, ascending. */
-  sync(groupId, seq) {
-    return this.get("message/group/sync", { groupId, seq, limit: PAGE });
+  async sync(groupId, seq) {
+    const page = await this.get("message/group/sync", { groupId, seq, limit: PAGE });
+    if (!page.list.every((each) => isWhole("group_chat", each))) throw new TypeError("no message");
+    return page;
   }
 
   conversations({ limit, before } = {}) {
@@ -110,7 +120,7 @@ export class Api {
       if (value !== undefined && value !== null) url.searchParams.set(name, value);
     }
     const { status, body } = await this.#exchange(url, token);
-    if (status === 200 && body.code === 200) return body.data;
+    if (status === 200 && body.code === 200) return body.data ?? {};
     throw new SkyeError(REASONS[body.code] ?? `http_${status}`, body.message, body.code ?? status);
   }
 
@@ -121,7 +131,7 @@ export class Api {
     try {
       const headers = { Authorization: `Bearer ${token}` };
       const answer = await this.#fetch.call(globalThis, url, { headers, signal: abort.signal });
-      return { status: answer.status, body: parse(await answer.text()) };
+      return { status: answer.status, body: parse(await answer.text()) ?? {} };
     } catch (cause) {
       throw Object.assign(new SkyeError("unreachable", "the server cannot be reached"), { cause });
     } finally {
@@ -129,12 +139,21 @@ export class Api {
       this.#calls.delete(abort);
     }
   }
-}
 
-function withDeadline(promise) {
-  let timer;
-  const late = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new SkyeError("timeout", "no token came")), TOKEN_DEADLINE);
-  });
-  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+  async #inTime(promise) {
+    const abort = new AbortController();
+    this.#calls.add(abort);
+    let timer;
+    const late = new Promise((_, reject) => {
+      const end = () => reject(new SkyeError("timeout", "no token came"));
+      timer = setTimeout(end, TOKEN_DEADLINE);
+      abort.signal.onabort = end;
+    });
+    try {
+      return await Promise.race([promise, late]);
+    } finally {
+      clearTimeout(timer);
+      this.#calls.delete(abort);
+    }
+  }
 }

@@ -1,6 +1,6 @@
 // What a client does, decided without sockets, timers or clocks: events go in, effects come out.
 //
-// Every method takes the time in ms. Afterwards `take()` has the effects, in order:
+// Methods take the time in ms, of a clock that nobody sets. `take()` has the effects, in order:
 //   {do: "token", fresh}         get a token, then call `tokenIs` or `tokenFailed`
 //   {do: "open", query, token}   open a connection, then call `frame` and `closed`
 //   {do: "write", text}          write a frame to it
@@ -13,11 +13,12 @@
 
 import { Groups } from "./groups.js";
 import { Inbox, Recent } from "./inbox.js";
-import { encode, parse } from "./json.js";
+import { encode } from "./json.js";
 import { Life } from "./life.js";
 import { Marks } from "./marks.js";
 import { Outbox } from "./outbox.js";
 import { backoff } from "./rules.js";
+import { decode } from "./shapes.js";
 import { Talk } from "./talk.js";
 
 const PULL_LIMIT = 100;
@@ -43,7 +44,9 @@ export class Core {
       state = {},
     } = {},
     random = Math.random,
+    wall = Date.now,
   ) {
+    state ??= {};
     this.#outbox = new Outbox(queueLimit, random);
     this.#inbox = new Inbox(this.#seen, state.resume);
     this.#groups = new Groups((failures) => backoff(failures, random));
@@ -53,6 +56,7 @@ export class Core {
         effect: (name, fields) => this.#effect(name, fields),
         ended: () => this.#ended(),
         random,
+        wall,
       },
     );
     for (const [groupId, seq] of Object.entries(state.groups ?? {})) {
@@ -128,7 +132,7 @@ export class Core {
 
   #connected(data, now) {
     this.userId = data.userId;
-    this.#life.connected(data.userId, now);
+    this.#life.connected(data, now);
     this.#inbox.connected(now);
     this.#groups.connected();
     this.#talk.presence.connected(now);
@@ -139,15 +143,14 @@ export class Core {
   // What comes
 
   frame(text, now) {
-    let type, data;
-    try {
-      ({ type, data } = parse(text));
-    } catch {
-      return; // not of this protocol
-    }
     this.#life.heard();
-    if (type === "connected" && this.state === "connecting") this.#connected(data, now);
-    else if (this.#life.open) this.#dispatch(type, data ?? {}, now);
+    try {
+      const { type, data } = decode(text);
+      if (type === "connected" && this.state === "connecting") this.#connected(data, now);
+      else if (this.#life.open) this.#dispatch(type, data, now);
+    } catch {
+      this.#emit("error", { code: 0, message: "the server has sent what is no frame" });
+    }
     this.#flush(now);
   }
 
@@ -214,7 +217,7 @@ export class Core {
     this.#emit("sent", result);
     this.#effect("settle", { msgId, result });
     // Our own messages count as well; those of others may have waited for this one.
-    if (seq !== undefined) this.#showGroup(this.#groups.take(entry.data.groupId, seq, id));
+    if (seq !== undefined) this.#showGroup(this.#groups.take(entry.data.groupId, seq, id ?? 0));
   }
 
   #error(data, now) {

@@ -1,5 +1,7 @@
 // Group messages in the order of seq: gaps are noticed, and filled from the server's storage.
 
+import { compareIds } from "./json.js";
+
 const HELD = 1000; // messages of one group that wait for a gap to be filled
 const AT_ONCE = 4; // groups that are being synced at a time
 const ASK_AGAIN = 1000; // ms, when the storage itself has a gap
@@ -63,16 +65,16 @@ export class Groups {
     }
     if (seq <= group.seq) {
       // A duplicate, or the counter of the group was set back.
-      const newer = group.id > 0 && id > group.id;
+      const newer = group.id !== 0 && compareIds(id, group.id) > 0;
       if (!newer && seq - 1 !== group.anew) return [];
       // With a database from a backup ids begin again as well; then nothing old is left there.
       if (!newer) group.id = 0;
       Object.assign(group, { seq: seq - 1, floor: group.id, anew: null });
       group.held.clear();
-    } else if (id > 0 && id <= group.floor) return [];
+    } else if (id !== 0 && compareIds(id, group.floor) <= 0) return [];
     if (group.held.size < HELD) group.held.set(seq, message);
     const found = this.#advance(group);
-    if (!message) group.id = Math.max(group.id, id);
+    if (!message) group.id = later(group.id, id);
     if (group.held.size) group.wanted = true;
     return found;
   }
@@ -122,7 +124,7 @@ export class Groups {
     group.asking = false;
     group.failures = 0;
     for (const message of list) {
-      if (message.seq > group.seq && message.id > group.floor) {
+      if (message.seq > group.seq && compareIds(message.id, group.floor) > 0) {
         group.held.set(message.seq, message);
       }
     }
@@ -138,7 +140,10 @@ export class Groups {
       group.seq = Math.min(...group.held.keys()) - 1;
       found.push(...this.#advance(group));
     }
-    if (hasMore) group.wanted = true;
+    if (hasMore) {
+      group.wanted = true;
+      if (!found.length) group.notBefore = now + ASK_AGAIN; // or it is asked again and again
+    }
     return found;
   }
 
@@ -159,10 +164,14 @@ export class Groups {
       const message = group.held.get(group.seq);
       group.held.delete(group.seq);
       if (!message) continue;
-      group.id = Math.max(group.id, message.id);
+      group.id = later(group.id, message.id);
       found.push(message);
     }
     for (const seq of group.held.keys()) if (seq <= group.seq) group.held.delete(seq);
     return found;
   }
+}
+
+function later(one, other) {
+  return compareIds(one, other) > 0 ? one : other;
 }

@@ -5,6 +5,7 @@ import { FRAME_IDS, REASON_CODES } from "./rules.js";
 
 const REMEMBERED = 20000; // msgIds
 const ACK_DELAY = 20; // ms that a confirmation waits for others
+const NOTHING_CAME = 1000; // ms until the next pull, if a window that is not the last was empty
 const HOLD_LONGEST = 30000; // ms that messages wait for older ones
 const PULL_AGAIN = { [REASON_CODES.busy]: 1000, [REASON_CODES.rpc_error]: 10000 }; // ms
 
@@ -54,7 +55,7 @@ export class Inbox {
   window({ pushCount, hasMore }, now) {
     this.#pulling = false;
     this.#toCome = pushCount;
-    if (hasMore) this.#pull(now);
+    if (hasMore) this.#pull(pushCount ? now : now + NOTHING_CAME);
   }
 
   /** Take an error; return whether it was about a pull, which is then asked for again. */

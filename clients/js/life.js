@@ -7,6 +7,7 @@ const OPEN_DEADLINE = 15000; // ms until `connected`
 const SETTLED = 10000; // ms after which a connection counts as a good one
 const RENEW_BEFORE = 60000; // ms before the token expires
 const RENEW_AGAIN = 10000;
+const SHORTEST_RENEWAL = 100; // ms between two, whatever tokens an application gives
 
 export class Life {
   state = "idle"; // idle, token, connecting, open, waiting, stopped
@@ -14,19 +15,22 @@ export class Life {
   #ended;
   #options;
   #random;
+  #wall;
   #timers = new Map(); // name -> when
   #token = "";
   #freshToken = false;
   #attempt = 0;
   #openedAt = 0;
+  #serverTime = 0; // ms since 1970, at `openedAt`: the clock of this machine may be wrong
   #told = false; // the server has said when to come back
 
   /** `effect(name, fields)` takes what is to be done, `ended()` hears that a connection ended. */
-  constructor({ pingInterval, pongTimeout, fixedToken }, { effect, ended, random }) {
+  constructor({ pingInterval, pongTimeout, fixedToken }, { effect, ended, random, wall }) {
     this.#options = { pingInterval, pongTimeout, fixedToken };
     this.#effect = effect;
     this.#ended = ended;
     this.#random = random;
+    this.#wall = wall;
   }
 
   get open() {
@@ -82,9 +86,11 @@ export class Life {
   }
 
   /** Take `connected`. */
-  connected(userId, now) {
+  connected({ userId, connectedAt }, now) {
     this.#timers.clear();
     this.#openedAt = now;
+    // A second is not told whole: rather renew too early.
+    this.#serverTime = connectedAt > 0 ? (connectedAt + 1) * 1000 : this.#wall();
     this.#timers.set("ping", now + this.#options.pingInterval);
     this.renewed(expiryOf(this.#token), now);
     this.#become("open", { userId });
@@ -93,9 +99,10 @@ export class Life {
   /** The token on this connection is good until then, in ms since 1970. */
   renewed(expiresAt, now) {
     if (this.#options.fixedToken || expiresAt === Infinity) return;
+    const left = expiresAt - this.#serverTime - (now - this.#openedAt);
     // A token that lives for less than two minutes is renewed at half of its time.
-    const ahead = Math.min(RENEW_BEFORE, Math.max(0, (expiresAt - now) / 2));
-    this.#timers.set("renew", expiresAt - ahead);
+    const pause = left - Math.min(RENEW_BEFORE, left / 2);
+    this.#timers.set("renew", now + Math.max(SHORTEST_RENEWAL, pause));
   }
 
   /** The server cannot renew: it will close with 4003, and the next token is for reconnecting. */
@@ -159,7 +166,8 @@ export class Life {
     this.#timers.clear();
     this.#told = false;
     this.#become("token");
-    const fresh = this.#freshToken || expiryOf(this.#token) < now + RENEW_BEFORE / 2;
+    const old = expiryOf(this.#token) < this.#wall() + RENEW_BEFORE / 2;
+    const fresh = this.#freshToken || old;
     this.#effect("token", { fresh });
   }
 
@@ -178,7 +186,7 @@ export class Life {
     this.#attempt += 1;
     this.#told = told;
     this.#timers.set("retry", now + pause);
-    this.#become("waiting", { ...detail, retryAt: now + pause });
+    this.#become("waiting", { ...detail, retryAt: this.#wall() + pause });
   }
 
   #end() {

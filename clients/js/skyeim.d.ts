@@ -89,7 +89,7 @@ export type Draft = Target & {
 export interface Snapshot {
   resume?: Id;
   groups: Record<string, number>;
-  groupIds?: Record<string, number>;
+  groupIds?: Record<string, Id>;
   pending: { type: "chat" | "group_chat"; data: object }[];
 }
 

@@ -2,13 +2,17 @@
 
 import { Api } from "./api.js";
 import { Core } from "./core.js";
+import { frameOf } from "./draft.js";
 import { toId } from "./json.js";
-import { MAX_CONTENT, MSG_ID, SkyeError } from "./rules.js";
+import { SkyeError } from "./rules.js";
 
 export { compareIds, toId } from "./json.js";
 export { MAX_CONTENT, SkyeError } from "./rules.js";
 
 const LONGEST_TIMER = 2 ** 31 - 1;
+
+/** The time in ms by a clock that nobody sets: after a jump back timers would wait for hours. */
+const clock = () => performance.now();
 
 /** Return a new msgId: a random UUID. */
 export function newMsgId() {
@@ -118,26 +122,12 @@ export class SkyeIM {
   // Messages
 
   /** Send a message to a user (`to`) or a group (`groupId`); resolves when it is stored. */
-  send({ to, groupId, content, contentType = 1, atUserIds, msgId = newMsgId() }) {
-    let data;
-    try {
-      if ((to === undefined) === (groupId === undefined)) {
-        throw new SkyeError("invalid", "either to or groupId is wanted");
-      }
-      const length = typeof content === "string" ? [...content].length : 0;
-      if (length < 1 || length > MAX_CONTENT) {
-        throw new SkyeError("invalid", `content: 1 to ${MAX_CONTENT} characters are wanted`);
-      }
-      if (!MSG_ID.test(msgId)) throw new SkyeError("invalid", "msgId: it is malformed");
-      const target = to === undefined ? { groupId } : { toUserId: toId(to) };
-      data = { ...target, content, contentType, atUserIds, msgId };
-    } catch (error) {
-      return Promise.reject(error);
-    }
+  send(draft) {
     return new Promise((resolve, reject) => {
       if (this.#closed) throw new SkyeError("closed", "this client was closed");
-      this.#run((now) => this.#core.send(to === undefined ? "group_chat" : "chat", data, now));
-      this.#settlers.set(msgId, { resolve, reject });
+      const { type, data } = frameOf({ ...draft, msgId: draft.msgId ?? newMsgId() });
+      this.#run((now) => this.#core.send(type, data, now));
+      this.#settlers.set(data.msgId, { resolve, reject });
     });
   }
 
@@ -175,7 +165,7 @@ export class SkyeIM {
   // What the core wants done
 
   #run(change) {
-    change(Date.now());
+    change(clock());
     if (this.#running) return; // a handler of an event has called us: the outer call goes on
     this.#running = true;
     try {
@@ -186,7 +176,7 @@ export class SkyeIM {
       this.#running = false;
     }
     clearTimeout(this.#timer);
-    const now = Date.now();
+    const now = clock();
     const deadline = this.#core.deadline(now);
     if (deadline === Infinity) return;
     const pause = Math.min(Math.max(deadline - now, 0), LONGEST_TIMER);
@@ -199,6 +189,7 @@ export class SkyeIM {
         this.api.token(effect.fresh).then(
           (token) => this.#run((now) => this.#core.tokenIs(token, now)),
           (cause) => {
+            if (this.#closed) return;
             const error = Object.assign(new SkyeError("no_token", String(cause)), { cause });
             this.#run((now) => this.#core.tokenFailed(error, now));
           },
@@ -235,7 +226,14 @@ export class SkyeIM {
     for (const [name, value] of Object.entries({ ...query, device })) {
       if (value !== undefined) url.searchParams.set(name, value);
     }
-    const socket = new WebSocket(url.href, ["bearer", token]);
+    let socket;
+    try {
+      socket = new WebSocket(url.href, ["bearer", token]);
+    } catch (cause) {
+      // What no browser takes as a token, or a page that may not speak to this address.
+      this.#run((now) => this.#core.closed(1006, String(cause), now));
+      return;
+    }
     this.#socket = socket;
     const ended = (code, reason) => {
       if (this.#socket !== socket) return;

@@ -4,16 +4,19 @@ import asyncio
 import http.client
 import inspect
 import json
+import re
 import ssl as tls
 import urllib.error
 import urllib.request
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from skyeim_ws.client.events import Message
 from skyeim_ws.client.rules import UNAUTHORIZED, SkyeError, refusal
+from skyeim_ws.client.shapes import is_whole
 
 CALL_DEADLINE = 10.0
 TOKEN_DEADLINE = 15.0
@@ -23,6 +26,9 @@ PAGE = 200
 
 ROWS = 100
 """Friends, groups and members: servers give no more at a time."""
+
+_TOKEN = re.compile("[!-~]+")
+"""What may stand in a header."""
 
 TokenSource = str | Callable[[bool], str | Awaitable[str]]
 
@@ -52,9 +58,12 @@ class Api:
             try:
                 async with asyncio.timeout(TOKEN_DEADLINE):
                     given = self._source(fresh)
-                    self._token = await given if inspect.isawaitable(given) else given
+                    token = await given if inspect.isawaitable(given) else given
             except TimeoutError:
                 raise SkyeError("timeout", "no token came") from None
+            if not isinstance(token, str) or not _TOKEN.fullmatch(token):
+                raise SkyeError("no_token", "what came is no token")
+            self._token = token
         return self._token
 
     async def history(
@@ -76,8 +85,7 @@ class Api:
 
     async def search(self, keyword: str) -> list[Message]:
         """Return the user's messages that have a keyword, newest first."""
-        found = await self.get("message/search", keyword=keyword)
-        return [Message.of(each) for each in found["list"]]
+        return _page(await self.get("message/search", keyword=keyword)).messages
 
     async def mentions(self, group_id: str | None = None, before: int | None = None) -> Page:
         """Return messages that mention the user, newest first."""
@@ -85,14 +93,13 @@ class Api:
 
     async def conversations(self, before: int | None = None) -> list[dict[str, Any]]:
         """Return the newest conversations, as `GET /message/conversations` lists them."""
-        found: list[dict[str, Any]] = (await self.get("message/conversations", before=before))[
-            "list"
-        ]
-        return found
+        return _rows(await self.get("message/conversations", before=before))
 
     async def unread_count(self, peer_id: int | None = None) -> int:
         """Return how many private messages are unread, of a peer or of all."""
-        return int((await self.get("message/unread/count", peerId=peer_id))["count"])
+        found = await self.get("message/unread/count", peerId=peer_id)
+        with _no_answer():
+            return int(found["count"])
 
     async def friends(self) -> list[dict[str, Any]]:
         """Return all friends, as `GET /friend/list` lists them."""
@@ -111,8 +118,9 @@ class Api:
         while True:
             page = len(found) // ROWS + 1
             answer = await self.get(path, page=page, pageSize=ROWS, **query)
-            found += answer["list"]
-            if len(answer["list"]) < ROWS or len(found) >= answer["total"]:
+            rows = _rows(answer)
+            found += rows
+            if len(rows) < ROWS or len(found) >= answer.get("total", 0):
                 return found
 
     async def get(self, path: str, **query: Any) -> Any:
@@ -161,7 +169,26 @@ def _exchange(request: urllib.request.Request, ssl: tls.SSLContext | None) -> tu
 
 
 def _page(data: dict[str, Any]) -> Page:
-    return Page([Message.of(each) for each in data["list"]], data.get("hasMore", False))
+    rows = _rows(data)
+    with _no_answer():
+        if not all(is_whole("group_chat" if each["groupId"] else "chat", each) for each in rows):
+            raise TypeError
+        return Page([Message.of(each) for each in rows], bool(data.get("hasMore")))
+
+
+def _rows(data: dict[str, Any]) -> list[dict[str, Any]]:
+    with _no_answer():
+        rows: list[dict[str, Any]] = data["list"]
+        return [*rows]
+
+
+@contextmanager
+def _no_answer() -> Iterator[None]:
+    """Turn what is missing in an answer into a SkyeError."""
+    try:
+        yield
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise SkyeError("unreachable", "the server answers what is not of this protocol") from error
 
 
 def _base(url: str) -> str:

@@ -1,7 +1,6 @@
 """One user's connection: the socket, the timer and the HTTP around what `Core` decides."""
 
 import asyncio
-import re
 import ssl as tls
 import time
 import uuid
@@ -12,17 +11,16 @@ from urllib.parse import urlencode
 
 from skyeim_ws.client.api import Api, TokenSource
 from skyeim_ws.client.core import Core
+from skyeim_ws.client.draft import frame_of, target_of
 from skyeim_ws.client.effects import Drop, Effect, Emit, GetToken, Open, Settle, Sync, Write
 from skyeim_ws.client.events import Sent, State, StateChanged
 from skyeim_ws.client.handlers import Handlers
 from skyeim_ws.client.life import Settings
 from skyeim_ws.client.link import CLOSE_SECONDS, Link
 from skyeim_ws.client.rules import SkyeError
-from skyeim_ws.contract.names import MAX_CONTENT
 
 LONGEST_TIMER = 86_400.0
 
-_MSG_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _LOST = {"not_member", "group_not_found"}
 
 E = TypeVar("E")
@@ -198,14 +196,14 @@ class SkyeIM:
         """
         self._must_be_open()
         msg_id = msg_id or str(uuid.uuid4())
-        if not 1 <= len(content) <= MAX_CONTENT:
-            raise SkyeError("invalid", f"content: 1 to {MAX_CONTENT} characters are wanted")
-        if not _MSG_ID.fullmatch(msg_id):
-            raise SkyeError("invalid", "msg_id: it is malformed")
-        kind = "chat" if group_id is None else "group_chat"
-        data = _target(to, group_id) | {"content": content, "contentType": content_type}
-        mentions = list(at_user_ids)
-        data |= {"atUserIds": mentions, "msgId": msg_id} if mentions else {"msgId": msg_id}
+        kind, data = frame_of(
+            content,
+            to=to,
+            group_id=group_id,
+            content_type=content_type,
+            at_user_ids=at_user_ids,
+            msg_id=msg_id,
+        )
         sent: asyncio.Future[Sent] = asyncio.get_running_loop().create_future()
         # Who does not await it hears of a failure by the event.
         sent.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -223,7 +221,7 @@ class SkyeIM:
 
     def typing(self, *, to: int | None = None, group_id: str | None = None) -> None:
         """Tell that the user is typing; call it at each key, one notice in 3 s goes out."""
-        target = _target(to, group_id)
+        target = target_of(to, group_id)
         self._run(lambda now: self._core.tell_typing(target, now))
 
     def watch(self, user_ids: Iterable[int]) -> None:
@@ -314,7 +312,10 @@ class SkyeIM:
     async def _get_token(self, fresh: bool) -> None:
         try:
             token = await self.api.token(fresh)
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            if self._closed:
+                raise
+            # Also where a task of the application's was cancelled, and not this one.
             failed = SkyeError("no_token", f"no token: {error}")
             self._run(lambda now: self._core.token_failed(failed, now))
         else:
@@ -337,9 +338,3 @@ class SkyeIM:
             sent.set_result(outcome)
         else:
             sent.set_exception(outcome)
-
-
-def _target(to: int | None, group_id: str | None) -> dict[str, Any]:
-    if (to is None) == (group_id is None):
-        raise SkyeError("invalid", "either to or group_id is wanted")
-    return {"groupId": group_id} if to is None else {"toUserId": to}

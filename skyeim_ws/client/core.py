@@ -30,6 +30,7 @@ from skyeim_ws.client.life import Life, Settings
 from skyeim_ws.client.marks import Marks
 from skyeim_ws.client.outbox import Outbox
 from skyeim_ws.client.rules import SkyeError, backoff
+from skyeim_ws.client.shapes import is_whole
 from skyeim_ws.client.talk import Talk
 from skyeim_ws.contract.codes import UNKNOWN_TYPE
 
@@ -129,7 +130,7 @@ class Core:
 
     def _connected(self, data: dict[str, Any], now: float) -> None:
         self.user_id = data["userId"]
-        self._life.connected(now)
+        self._life.connected(data.get("connectedAt", 0), now)
         self._inbox.connected(now)
         self._groups.connected()
         self._talk.presence.connected(now)
@@ -151,12 +152,14 @@ class Core:
         try:
             read = json.loads(text)
             kind, data = read["type"], read.get("data") or {}
+            if not is_whole(kind, data):
+                raise ValueError
             if kind == "connected" and self.state is State.CONNECTING:
                 self._connected(data, now)
             elif self._life.open:
                 self._dispatch(kind, data, now)
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-            self._effects.append(Emit(Problem(0, "the server has sent what is no frame")))
+            self._emit(Problem(0, "the server has sent what is no frame"))
         self._flush(now)
 
     def _dispatch(self, kind: str, data: dict[str, Any], now: float) -> None:

@@ -157,7 +157,10 @@ class Groups:
                 return found
             group.seq = min(group.held) - 1
             found += group.advance()
-        group.wanted = group.wanted or has_more
+        if has_more:
+            group.wanted = True
+            if not found:  # or it is asked again and again
+                group.not_before = now + ASK_AGAIN
         return found
 
     def failed(self, group_id: str, now: float) -> None:

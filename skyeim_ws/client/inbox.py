@@ -14,6 +14,9 @@ REMEMBERED = 20_000
 ACK_DELAY = 0.02
 """Seconds that a confirmation waits for others."""
 
+NOTHING_CAME = 1.0
+"""Seconds until the next pull, if a window that is not the last was empty."""
+
 HOLD_LONGEST = 30.0
 """Seconds that messages wait for older ones."""
 
@@ -66,7 +69,7 @@ class Inbox:
         self._pulling = False
         self._to_come = push_count
         if has_more:
-            self._pull(now)
+            self._pull(now if push_count else now + NOTHING_CAME)
 
     def refused(self, code: int, now: float) -> bool:
         """Take an error; return whether it was about a pull, which is then asked for again."""

@@ -30,6 +30,9 @@ RENEW_BEFORE = 60.0
 
 RENEW_AGAIN = 10.0
 
+SHORTEST_RENEWAL = 0.1
+"""Seconds between two, whatever tokens an application gives."""
+
 
 class _Timer(Enum):
     OPEN = auto()
@@ -68,6 +71,7 @@ class Life:
     _fresh_token: bool = False
     _attempt: int = 0
     _opened_at: float = 0.0
+    _server_time: float = 0.0  # Unix time then: the clock of this machine may be wrong
     _told: bool = False  # the server has said when to come back
 
     @property
@@ -113,10 +117,12 @@ class Life:
         if self.state is State.TOKEN:
             self._wait(backoff(self._attempt, self.settings.random), False, now)
 
-    def connected(self, now: float) -> None:
-        """Take `connected`."""
+    def connected(self, server_time: float, now: float) -> None:
+        """Take `connected`; `server_time` is that of the server in Unix seconds, 0 if unknown."""
         self._timers.clear()
         self._opened_at = now
+        # A second is not told whole: rather renew too early.
+        self._server_time = server_time + 1 if server_time else self.settings.wall()
         self._timers[_Timer.PING] = now + self.settings.ping_interval
         expiry = expiry_of(self._token)
         if expiry is not None:
@@ -126,9 +132,10 @@ class Life:
     def renewed(self, expires_at: float, now: float) -> None:
         """Note until when, in Unix seconds, the token on this connection is good."""
         if not self.settings.fixed_token:
-            left = max(0.0, expires_at - self.settings.wall())
+            left = expires_at - self._server_time - (now - self._opened_at)
             # A token that lives for less than two minutes is renewed at half of its time.
-            self._timers[_Timer.RENEW] = now + left - min(RENEW_BEFORE, left / 2)
+            pause = left - min(RENEW_BEFORE, left / 2)
+            self._timers[_Timer.RENEW] = now + max(SHORTEST_RENEWAL, pause)
 
     def cannot_renew(self) -> None:
         """Expect 4003: the server does not know `token`; the next one is for reconnecting."""

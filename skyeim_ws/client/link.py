@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from skyeim_ws.client.rules import ABNORMAL
 from skyeim_ws.contract.codes import CloseCode
@@ -72,8 +72,8 @@ class Link:
                 code, reason = socket.close_code or ABNORMAL, socket.close_reason or ""
         except InvalidStatus as refused:
             code, reason = refused.response.status_code, _told(refused.response.body)
-        except (OSError, InvalidHandshake) as error:
-            reason = str(error)
+        except Exception as error:  # what a network does, or a proxy or a token that is none
+            reason = str(error) or type(error).__name__
         finally:
             if not self._dropped:
                 self.ended(code, reason)

@@ -24,7 +24,8 @@ class Bench:
         **settings: Any,
     ) -> None:
         self.now = 1000.0
-        made = Settings(random=random, wall=lambda: self.now, **settings)
+        self.clock_ahead = 0.0
+        made = Settings(random=random, wall=lambda: self.now + self.clock_ahead, **settings)
         self.core = Core(made, queue_limit=queue_limit, state=state)
 
     def is_in(self, state: State) -> bool:
@@ -64,7 +65,7 @@ class Bench:
         self.now += seconds
         self.core.tick(self.now)
 
-    def connect(self, token: str = "t") -> dict[str, str]:
+    def connect(self, token: str = "t", **more: Any) -> dict[str, str]:
         """Connect; return the query."""
         if self.is_in(State.IDLE):
             self.core.start(self.now)
@@ -72,7 +73,7 @@ class Bench:
         self.core.take()
         self.core.token_is(token, self.now)
         (opened,) = self.effects(Open)
-        self.frame("connected", userId=1001)
+        self.frame("connected", userId=1001, **more)
         assert self.is_in(State.OPEN)
         return dict(opened.query)
 

@@ -118,6 +118,29 @@ def test_a_token_is_renewed_before_it_expires_on_the_same_connection() -> None:
     assert bench.core.deadline(bench.now) == bench.now + 540
 
 
+def test_a_wrong_clock_of_this_machine_changes_nothing_about_when_a_token_is_renewed() -> None:
+    bench = Bench(ping_interval=1e9)
+    bench.clock_ahead = 86_400
+    bench.connect(token_until(bench.now + 600), connectedAt=int(bench.now))
+    bench.core.take()
+    bench.pass_time(538)
+    assert bench.effects(GetToken) == []
+    bench.jump(2)
+    assert bench.effects(GetToken) == [GetToken(fresh=True)]
+
+
+def test_an_application_that_gives_the_same_token_again_is_not_asked_all_the_time() -> None:
+    bench = Bench(ping_interval=1e9)
+    expires_at = bench.now + 100
+    bench.connect(token_until(expires_at))
+    asked = 0
+    while bench.now < expires_at:
+        bench.pass_time(0.1)
+        asked += len(bench.effects(GetToken))
+        bench.frame("token", expiresAt=expires_at)
+    assert asked < 15
+
+
 def test_a_server_that_cannot_renew_is_not_asked_again() -> None:
     bench = Bench(ping_interval=1e9)
     bench.connect(token_until(bench.now + 600))

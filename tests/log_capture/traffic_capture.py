@@ -117,5 +117,7 @@ class _Finder(importlib.abc.MetaPathFinder):
 
 
 def keep_what_passes() -> None:
-    """Keep what passes from now on; to be called before the gateway is imported."""
+    """Keep what passes from now on."""
+    for name in _CHANGES.keys() & sys.modules.keys():
+        _CHANGES[name](sys.modules[name])
     sys.meta_path.insert(0, _Finder())

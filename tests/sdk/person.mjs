@@ -17,14 +17,29 @@ class WebSocket extends Given {
     super(...given);
     // What the SDK hides from the application, so that a test sees that it was there.
     this.addEventListener("message", ({ data: text }) => {
+      if (!/^{"type":"(ack|group_behind)"/.test(text)) return;
       const { type, data } = JSON.parse(text);
-      if (type === "ack" && data.status === "failed") say("refused", data);
       if (type === "group_behind") say("group_behind", data);
+      else if (data.status === "failed") say("refused", data);
     });
   }
 }
 
-const fresh = () => (tokens.length > 1 ? tokens.shift() : tokens[0]);
+// What applications give by mistake, by the name of the mistake.
+const mistakes = {
+  "!throws": () => {
+    throw new Error("no network");
+  },
+  "!never": () => new Promise(() => {}),
+  "!nothing": () => undefined,
+  "!lines": () => "two\r\nlines",
+  "!cancelled": () => Promise.reject(new DOMException("gone", "AbortError")),
+};
+const fresh = () => {
+  const token = tokens.length > 1 ? tokens.shift() : tokens[0];
+  say("asked", {});
+  return token in mistakes ? mistakes[token]() : token;
+};
 const client = new SkyeIM({ ...options, WebSocket, token: options.fixed ? tokens[0] : fresh });
 
 for (const name of [
@@ -47,6 +62,12 @@ for (const name of [
 
 const commands = {
   connect: () => client.connect(),
+  retry: () => client.retry(),
+  // Somebody sets the clock of the machine.
+  clock: ({ ahead }) => {
+    const now = Date.now;
+    Date.now = () => now() + ahead;
+  },
   send: (draft) => client.send(draft),
   read: ({ peerId, msgIds }) => client.read(peerId, msgIds),
   typing: (target) => client.typing(target),

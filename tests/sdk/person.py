@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import json
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 from unittest import mock
@@ -70,11 +71,12 @@ class Watched(ClientConnection):
 
     async def recv(self, decode: bool | None = None) -> Any:
         text = await super().recv(decode)
-        frame = json.loads(text)
-        if frame["type"] == "ack" and frame["data"]["status"] == "failed":
-            say("refused", frame["data"])
-        if frame["type"] == "group_behind":
-            say("group_behind", frame["data"])
+        if str(text).startswith(('{"type":"ack"', '{"type":"group_behind"')):
+            frame = json.loads(text)
+            if frame["type"] == "group_behind":
+                say("group_behind", frame["data"])
+            elif frame["data"]["status"] == "failed":
+                say("refused", frame["data"])
         return text
 
 
@@ -84,11 +86,14 @@ def commands(client: sdk.SkyeIM) -> dict[str, Callable[[dict[str, Any]], Any]]:
             draft["content"],
             to=draft.get("to"),
             group_id=draft.get("groupId"),
+            at_user_ids=draft.get("atUserIds", ()),
             msg_id=draft.get("msgId", ""),
         )
 
     return {
         "connect": lambda _: client.connect(),
+        "retry": lambda _: client.retry(),
+        "clock": lambda data: set_clock(data["ahead"] / 1000),
         "send": send,
         "read": lambda data: client.read(data["peerId"], data["msgIds"]),
         "typing": lambda data: client.typing(to=data.get("to"), group_id=data.get("groupId")),
@@ -102,6 +107,42 @@ def commands(client: sdk.SkyeIM) -> dict[str, Callable[[dict[str, Any]], Any]]:
             }
         ),
     }
+
+
+def set_clock(ahead: float) -> None:
+    """Set the clock of the machine, as far as this process sees it."""
+    now = time.time
+    time.time = lambda: now() + ahead
+
+
+async def never() -> Any:
+    return await asyncio.get_running_loop().create_future()
+
+
+async def cancelled() -> Any:
+    task = asyncio.create_task(never())
+    task.cancel()
+    return await task
+
+
+def throws() -> str:
+    raise OSError("no network")
+
+
+MISTAKES: dict[str, Callable[[], Any]] = {
+    "!throws": throws,
+    "!never": never,
+    "!nothing": lambda: None,
+    "!lines": lambda: "two\r\nlines",
+    "!cancelled": cancelled,
+}
+"""What applications give by mistake, by the name of the mistake."""
+
+
+def fresh(tokens: list[str]) -> Any:
+    token = tokens.pop(0) if tokens[1:] else tokens[0]
+    say("asked", {})
+    return MISTAKES[token]() if token in MISTAKES else token
 
 
 async def answer(line: bytes, known: dict[str, Callable[[dict[str, Any]], Any]]) -> None:
@@ -119,12 +160,11 @@ async def main(settings: dict[str, Any]) -> None:
     tokens: list[str] = settings["tokens"]
     client = sdk.SkyeIM(
         settings["url"],
-        tokens[0]
-        if settings.get("fixed")
-        else lambda _: tokens.pop(0) if tokens[1:] else tokens[0],
+        tokens[0] if settings.get("fixed") else lambda _: fresh(tokens),
         state=settings.get("state"),
         ping_interval=settings["pingInterval"] / 1000,
         pong_timeout=settings.get("pongTimeout", 10_000) / 1000,
+        queue_limit=settings.get("queueLimit", 1000),
     )
     for kind in EVENTS:
         client.on(kind, lambda event: say(EVENTS[type(event)], plain(event)))

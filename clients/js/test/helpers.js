@@ -5,9 +5,10 @@ import { Core } from "../core.js";
 
 export class Bench {
   now = 1_000_000;
+  wall = () => this.now;
 
   constructor(options = {}, random = () => 0.5) {
-    this.core = new Core(options, random);
+    this.core = new Core(options, random, () => this.wall());
   }
 
   /** Return the effects since the last call, all or those of one kind. */
@@ -43,12 +44,12 @@ export class Bench {
     this.now = end;
   }
 
-  connect(token = "t") {
+  connect(token = "t", more = {}) {
     if (this.core.state === "idle") this.core.start(this.now);
     assert.equal(this.core.state, "token");
     this.core.tokenIs(token, this.now);
     const [{ query }] = this.effects("open");
-    this.frame("connected", { userId: 1001 });
+    this.frame("connected", { userId: 1001, ...more });
     assert.equal(this.core.state, "open");
     return query;
   }

@@ -214,3 +214,27 @@ test("other ends and refusals are told", () => {
     [{ do: "sync", groupId: "new", seq: 2 }],
   );
 });
+
+test("a wrong clock of this machine changes nothing about when a token is renewed", () => {
+  const bench = new Bench({ pingInterval: 1e9 });
+  bench.wall = () => bench.now + 86_400_000;
+  bench.connect(tokenUntil(bench.now + 600_000), { connectedAt: bench.now / 1000 });
+  bench.effects();
+  bench.pass(538_000);
+  assert.deepEqual(bench.effects("token"), []);
+  bench.pass(2_000);
+  assert.deepEqual(bench.effects("token"), [{ do: "token", fresh: true }]);
+});
+
+test("an application that gives the same token again is not asked all the time", () => {
+  const bench = new Bench({ pingInterval: 1e9 });
+  const expiresAt = bench.now + 100_000;
+  bench.connect(tokenUntil(expiresAt));
+  let asked = 0;
+  while (bench.now < expiresAt) {
+    bench.pass(100);
+    asked += bench.effects("token").length;
+    bench.frame("token", { expiresAt: expiresAt / 1000 });
+  }
+  assert.ok(asked < 15, String(asked));
+});

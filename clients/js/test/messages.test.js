@@ -174,7 +174,7 @@ test("ids beyond 2^53 stay whole", () => {
   const bench = new Bench();
   bench.connect();
   const large = "9007199254740995";
-  bench.core.frame(`{"type":"chat","data":{"id":${large},"msgId":"m","fromUserId":1}}`, bench.now);
+  bench.core.frame(`{"type":"chat","data":{"id":${large},"msgId":"m","fromUserId":1,"content":"x"}}`, bench.now);
   assert.equal(bench.events("message")[0].id, large);
   bench.core.send("chat", { toUserId: large, content: "x", msgId: "n" }, bench.now);
   assert.ok(bench.effects("write").some(({ text }) => text.includes(`"toUserId":${large}`)));
