@@ -17,13 +17,33 @@ class Message:
 
 
 @dataclass(slots=True)
+class SetBack:
+    """The counter of the group was set back: which message was the newest then, and its seq."""
+
+    newest_id: int
+    last_seq: int
+    first_seqs: dict[int, int] = field(default_factory=dict)
+    """The seq of the first newer message that came live, of each who had one."""
+
+    @property
+    def heard(self) -> int:
+        """How many have heard a message before the counter was where it had been."""
+        return sum(seq <= self.last_seq for seq in self.first_seqs.values())
+
+
+@dataclass(slots=True)
 class Book:
-    """Who was told what; `promised` has the id (for the group: the seq) of each `sent` message."""
+    """Who was told what; `promised` has the id of each message that was `sent`."""
 
     promised: dict[str, int] = field(default_factory=dict)
     messages: dict[str, Message] = field(default_factory=dict)
     received: defaultdict[int, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
-    seqs: defaultdict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
+    of_group: defaultdict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
+    """The ids of the messages of the group that each has."""
+    set_back: "SetBack | None" = None
+    room: float = math.inf
+    """So many messages may be promised before the next fault, so that on a slow machine too each
+    fault meets some."""
     newest: defaultdict[Conversation, int] = field(default_factory=lambda: defaultdict(int))
     wrong: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
@@ -53,6 +73,12 @@ class Book:
                 f"{msg_id} (id {number}) came to {receiver} after id {self.newest[conversation]}"
             )
         self.newest[conversation] = max(number, self.newest[conversation])
+
+    def of_group_arrived(self, receiver: int, number: int, seq: int) -> None:
+        """Note that a message of the group has come live."""
+        self.of_group[receiver].add(number)
+        if self.set_back is not None and number > self.set_back.newest_id:
+            self.set_back.first_seqs.setdefault(receiver, seq)
 
     def emptied(self, *, over: bool) -> None:
         """Note that Redis loses its data: what waits in a queue comes late, from storage."""

@@ -9,6 +9,9 @@ from tests.chaos.rig import Process, Rig
 
 STALL_SECONDS = (4.0, 6.0)
 
+SET_BACK = (20, 90)
+"""By so many messages: less than `MaxSeqJump`, within which a `seq` was believed once."""
+
 Fault = Callable[[Rig, random.Random], Awaitable[None]]
 
 PAUSE_SECONDS = (0.0, 1.0)
@@ -86,6 +89,11 @@ async def move_valkey(rig: Rig, chance: random.Random) -> None:
     await rig.end_retired()
 
 
+async def set_counters_back(rig: Rig, chance: random.Random) -> None:
+    """Have the group count anew, as when its counter comes from an older snapshot."""
+    await rig.set_back(chance.randint(*SET_BACK))
+
+
 SINGLE: tuple[Fault, ...] = (kill_gateway, kill_valkey, cut_subscriptions, kill_services)
 ALL: tuple[Fault, ...] = (
     *SINGLE,
@@ -99,6 +107,7 @@ ALL: tuple[Fault, ...] = (
     step_clock,
     empty_valkey,
     move_valkey,
+    set_counters_back,
 )
 
 

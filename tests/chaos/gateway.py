@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from skyeim_ws.cli import main as cli
+from skyeim_ws.conn.seq_order import SeqOrder, Verdict
 from skyeim_ws.contract.message_trace import MessageTrace
 from skyeim_ws.logic.catch_up import CatchUp
 from skyeim_ws.logic.delivery import PrivateDelivery
@@ -45,10 +46,23 @@ def without_reconciliation() -> None:
 TRACED = "CHAOS_TRACED"
 """The variable that has each node note the way of messages in a file beside its configuration."""
 
+
+def without_counting_anew() -> None:
+    """Take a lower `seq` for a late one, whatever storage says."""
+    judge = SeqOrder.judge
+
+    def never_anew(*about: Any) -> Verdict:
+        verdict = judge(*about)
+        return Verdict.LATE if verdict is Verdict.ANEW else verdict
+
+    _replace(SeqOrder, "judge", never_anew)
+
+
 MUTANTS: dict[str, Callable[[], None]] = {
     "ledger": without_ledger,
     "queueing": without_queueing,
     "reconciliation": without_reconciliation,
+    "counting anew": without_counting_anew,
 }
 
 

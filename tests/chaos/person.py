@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import random
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -148,7 +149,7 @@ class Person:
         elif kind == "connected" and self._resumes:
             self._pull()  # what is not confirmed, and older
         elif kind == "group_chat":
-            self._book.seqs[self.user_id].add(data["seq"])
+            self._book.of_group_arrived(self.user_id, data["id"], data["seq"])
         elif kind == "ack":
             self._acked(data)
         elif kind in ("online", "offline"):
@@ -167,9 +168,9 @@ class Person:
         if data["status"] == "sent":
             if message is not None:
                 del self._unacked[message.msg_id]
-                self._book.acked(message, data["id"] if message.to else data["seq"])
+                self._book.acked(message, data["id"])
                 if not message.to:
-                    self._book.seqs[self.user_id].add(data["seq"])
+                    self._book.of_group[self.user_id].add(data["id"])
         elif data["status"] == "failed":
             self._book.counts[f"failed: {data['reason']}"] += 1
         if (answer := self._answers.get(data["msgId"])) is not None:
@@ -184,18 +185,16 @@ class Person:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def sync(self) -> None:
-        """Fetch the messages of the group from the first one that is missing."""
-        seqs = self._book.seqs[self.user_id]
-        newest = 0
-        while newest + 1 in seqs:
-            newest += 1
-        while True:
+    async def sync(self, stored: Mapping[int, int]) -> None:
+        """Fetch the messages of the group from the first one that is missing, given all seqs."""
+        mine = self._book.of_group[self.user_id]
+        newest = min((seq for number, seq in stored.items() if number not in mine), default=0) - 1
+        while newest >= 0:
             query = urlencode({"groupId": GROUP, "seq": newest, "limit": 200})
             port = self._random.choice(self._rig.ports)
             body = await self._rig.get(port, f"/message/group/sync?{query}", self.token)
-            found = [message["seq"] for message in json.loads(body)["data"]["list"]]
-            if not found:
-                return
-            seqs.update(found)
-            newest = max(found)
+            found = json.loads(body)["data"]["list"]
+            mine.update(message["id"] for message in found)
+            # A page may end between two messages of one seq.
+            last = max((message["seq"] for message in found), default=0) - 1
+            newest = last if last > newest else -1

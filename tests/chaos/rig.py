@@ -13,12 +13,12 @@ from typing import Protocol
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
-from sqlalchemy import insert, select
+from sqlalchemy import func, insert, select, update
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
 from skyeim_ws.process import valkey
 from skyeim_ws.services.db import open_database
-from skyeim_ws.services.tables import friends, group_members, groups, messages
+from skyeim_ws.services.tables import friends, group_members, group_seqs, groups, messages
 from skyeim_ws.store.announcements import TOLD_KEY
 from tests.chaos.gateway import TRACED
 from tests.faketime import LIBRARY, Clock
@@ -128,6 +128,8 @@ class Rig:
         self.database = folder / "skyeim.db"
         self._http = SimpleAsyncHTTPClient(force_instance=True, max_clients=100)
         self.clock = Clock(folder / "clock")
+        # The newest id and seq of the group before its counter was set back.
+        self.counted = (0, 0)
         self._valkeys = 0
         self.valkey = self._new_valkey()
         self._move_to(self.valkey)
@@ -234,6 +236,25 @@ class Rig:
             found = {key: set(map(int, await redis.smembers(key))) for key in keys}
             listed = [await redis.hkeys(key) for key in await redis.keys("ws:sessions:*")]
         return found | {"ws:sessions": {int(user) for users in listed for user in users}}
+
+    async def set_back(self, by: int) -> None:
+        """Have the group count anew from an earlier seq; `counted` says what it had come to."""
+        database = await open_database(str(self.database))
+        try:
+            async with database.write() as connection:
+                of_group = messages.c.group_id == GROUP
+                found = await connection.execute(
+                    select(func.max(messages.c.id), func.max(messages.c.seq)).where(of_group)
+                )
+                newest_id, last = found.one()
+                await connection.execute(
+                    update(group_seqs)
+                    .where(group_seqs.c.group_id == GROUP)
+                    .values(seq=max(last - by, 0))
+                )
+                self.counted = int(newest_id), int(last)
+        finally:
+            await database.close()
 
     async def get(self, port: int, path: str, token: str) -> bytes:
         """Make a user's HTTP call, again while a service is not reached; return the body."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import random
 import shutil
 import tempfile
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from tests.chaos import faults as fire
 from tests.chaos import rig as cluster
-from tests.chaos.book import Book
+from tests.chaos.book import Book, SetBack
 from tests.chaos.person import Person
 from tests.chaos.rig import Rig
 from tests.waiting import DEADLINE, until
@@ -21,6 +22,9 @@ from tests.waiting import DEADLINE, until
 FIRST_USER = 2001
 SETTLE_SECONDS = DEADLINE
 """How long everything may take to arrive once all is healed."""
+
+ENOUGH = 10
+"""So many messages of the group most people hear some of."""
 
 Say = Callable[[str], None]
 
@@ -122,7 +126,8 @@ async def _run(shape: Shape, seed: int, rig: Rig, say: Say) -> Result:
                     )
                 )
             )
-        await asyncio.gather(*(person.sync() for person in people))
+        in_group = {number: seq for number, seq in (await rig.stored()).values() if seq}
+        await asyncio.gather(*(person.sync(in_group) for person in people))
         book.wrong += await _wrong_presence(rig, people, [])
         gone = people[::3]
         for task in living[::3]:
@@ -144,6 +149,8 @@ async def _chat(person: Person, shape: Shape, seed: int, book: Book, rig: Rig) -
     async def write(targets: list[int]) -> None:
         while len(book.promised) < shape.messages:
             await asyncio.sleep(chance.uniform(0, shape.think))
+            if len(book.promised) >= book.room:
+                continue
             await person.send(0 if chance.random() < shape.to_group else chance.choice(targets))
             if chance.random() < shape.drop:
                 await person.drop()
@@ -158,7 +165,8 @@ async def _burn(rig: Rig, shape: Shape, seed: int, book: Book, say: Say) -> None
     planned = fire.plan(shape.faults, chance, shape.kinds)
     began = time.monotonic()
     for number, fault in enumerate(planned, 1):
-        due = shape.messages * number // (len(planned) + 1)
+        share = shape.messages / (len(planned) + 1)
+        due, book.room = int(share * number), share * (number + 2)
         await until(partial(_promised, book, due), deadline=None)
         emptying = fault is fire.empty_valkey
         if emptying:
@@ -167,13 +175,29 @@ async def _burn(rig: Rig, shape: Shape, seed: int, book: Book, say: Say) -> None
         await rig.healthy()
         if emptying:
             book.emptied(over=True)
+        if fault is fire.set_counters_back:
+            await _heard_anew(rig, book, shape.people)
         say(
             f"{time.monotonic() - began:6.1f} s  {len(book.promised):>6} of {shape.messages} sent, "
             f"{len(book.undelivered):>4} under way  {number}/{len(planned)} {fault.__name__}"
         )
+    book.room = math.inf
 
 
-def _promised(book: Book, due: int) -> bool:
+async def _heard_anew(rig: Rig, book: Book, people: int) -> None:
+    """See that messages of the group come before its counter is where it had been."""
+    after = book.set_back = SetBack(*rig.counted)
+    most = people // 2
+    await _until(lambda: after.heard >= most or _promised(book, book.room))
+    sent = sum(
+        not each.to and book.promised[each.msg_id] > after.newest_id
+        for each in book.messages.values()
+    )
+    if after.heard < most and sent >= ENOUGH:
+        book.wrong.append(f"group: its counter was set back, and {after.heard} heard of {sent}")
+
+
+def _promised(book: Book, due: float) -> bool:
     return len(book.promised) >= due
 
 
@@ -213,11 +237,10 @@ async def _compare(rig: Rig, book: Book, late: int, connections: int) -> Result:
     unstored = [
         message
         for message in book.messages.values()
-        if stored.get(message.msg_id, (0, 0))[0 if message.to else 1]
-        != book.promised[message.msg_id]
+        if stored.get(message.msg_id, (0, 0))[0] != book.promised[message.msg_id]
     ]
-    newest = max((seq for _, seq in stored.values()), default=0)
-    missing = sum(len(set(range(1, newest + 1)) - book.seqs[user]) for user in rig.users)
+    in_group = {number for number, seq in stored.values() if seq}
+    missing = sum(len(in_group - book.of_group[user]) for user in rig.users)
     lost = len(book.undelivered) + len(unstored) + missing
     private = [message for message in book.messages.values() if message.to]
     return Result(
