@@ -19,6 +19,12 @@ log = structlog.get_logger()
 _AT_ONCE = 50
 _RETRY_SECONDS = 1.0
 
+_LOOK_SECONDS = 2.0
+"""Between two looks at whom other nodes have left to this one."""
+
+_LATE_SECONDS = 5.0
+"""By so much clients who were sent away may be late."""
+
 
 class Position(NamedTuple):
     """How many announcements there were; another `epoch` says that they are counted anew."""
@@ -40,6 +46,12 @@ class Announcements(Protocol):
 
         Then the others are told only if it has to be `again`. Raises Unavailable.
         """
+
+    def later(self, user_ids: Sequence[int], seconds: float) -> None:
+        """Have some node look at these users after so many seconds."""
+
+    async def due(self) -> list[int]:
+        """Take the users whose time has come, so that no other node does. Raises Unavailable."""
 
     async def position(self) -> Position:
         """Return how many announcements there were. Raises Unavailable."""
@@ -72,6 +84,9 @@ class Announcer:
         friends: FriendCache,
     ) -> None:
         self.stopping = False
+        """Whether the clients of this node are sent away; most are back in a moment, elsewhere."""
+        self.away = 0.0
+        """The longest time for which one of them was told to stay away, in seconds."""
         self._hub = hub
         self._registry = registry
         self._announcements = announcements
@@ -109,8 +124,9 @@ class Announcer:
     def left(self, gone: Sequence[int], moved: Sequence[int]) -> None:
         """Look at those who are nowhere now; who has moved is for another node to look at."""
         self._told.difference_update(moved)
-        if not self.stopping:
-            # Most clients of a node that stops are back in a moment, on another one.
+        if self.stopping:
+            self._leave_to_others(gone)
+        else:
             self.note(gone)
 
     def subscribed(self) -> None:
@@ -127,9 +143,22 @@ class Announcer:
         position = await self._announcements.position()
         self._heard = (position if self._heard is None else self._heard[1], position)
 
+    def _leave_to_others(self, user_ids: Sequence[int]) -> None:
+        """Have another node look at users when they had time to come back."""
+        if user_ids:
+            self._announcements.later(user_ids, self.away + _LATE_SECONDS)
+
     async def _run(self) -> None:
+        looked = 0.0
         while True:
-            await self._wake.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    await self._wake.wait()
+            now = asyncio.get_running_loop().time()
+            if not self.stopping and now - looked >= _LOOK_SECONDS:
+                looked = now
+                with suppress(Unavailable):
+                    self.note(await self._announcements.due())
             some = dict(islice(self._noted.items(), _AT_ONCE))
             for user_id in some:
                 del self._noted[user_id]
@@ -170,16 +199,19 @@ class Announcer:
             self._announcements.told(users), self._registry.anywhere(users)
         )
         telling: dict[int, bool] = {}
+        away: list[int] = []
         for user_id, was_told, is_elsewhere in zip(users, told, elsewhere, strict=True):
             online = user_id in self._hub or is_elsewhere
             if self.stopping and not online:
-                continue  # back in a moment, on another node; else that one tells of it
+                away.append(user_id)
+                continue
             believed = was_told or (not online and user_id in self._told)
             answer = news(told=believed, online=online, missed=some[user_id])
             if answer is not None:
                 telling[user_id] = answer
             else:
                 self._remember(user_id, online=online)
+        self._leave_to_others(away)
         outcomes = await asyncio.gather(
             *(self._tell(user, online, missed=some[user]) for user, online in telling.items())
         )

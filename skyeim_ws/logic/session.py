@@ -91,13 +91,14 @@ class Sessions:
     def draining(self) -> bool:
         """Whether new connections are sent away.
 
-        Then friends are not told of who leaves either: most are back in a moment, elsewhere.
+        Then friends are not told of who leaves, before they had time to come back elsewhere.
         """
         return self._draining
 
     @draining.setter
     def draining(self, on: bool) -> None:
         self._draining = self._announcer.stopping = on
+        self._announcer.away = 0.0
 
     async def opened(self, client: Client) -> None:
         """Take the user's place, write presence, open with `connected` and the offline window."""
@@ -153,6 +154,7 @@ class Sessions:
         """End a connection; its client comes back to any node, in so many seconds or a moment."""
         if seconds is None:
             seconds = FIRST_RETURN + SHORTEST_SPREAD * random.random()  # noqa: S311 - spreads load
+        self._announcer.away = max(self._announcer.away, seconds)
         delay = round(1000 * seconds)
         client.disconnect(CloseCode.GOING_AWAY, Text.GOING_AWAY(delay=delay))
 

@@ -12,9 +12,12 @@ from skyeim_ws.store.pipeline import Pipeline
 TOLD_KEY = "ws:{told}"
 _LAST_KEY = "ws:{told}:last"
 _COUNT_KEY = "ws:{told}:count"
+_LATER_KEY = "ws:{told}:later"
 
 REMEMBERED = 10_000
 """Users of the last announcements, for nodes that did not hear them."""
+
+DUE_AT_ONCE = 500
 
 
 class RedisAnnouncements:
@@ -24,6 +27,8 @@ class RedisAnnouncements:
         self._pipeline = pipeline
         self._node = node
         self._tell = scripts.read("tell_presence")
+        self._look_later = scripts.read("look_later")
+        self._due = scripts.read("due")
 
     async def told(self, user_ids: Sequence[int]) -> list[bool]:
         """Return of which of the users friends believe that they are online."""
@@ -43,6 +48,17 @@ class RedisAnnouncements:
             )
         )
         return bool(told == 1)
+
+    def later(self, user_ids: Sequence[int], seconds: float) -> None:
+        """Have some node look at users after so many seconds, by the clock of Redis."""
+        self._pipeline.submit(
+            ("EVAL", self._look_later, 1, _LATER_KEY, round(1000 * seconds), *user_ids)
+        )
+
+    async def due(self) -> list[int]:
+        """Take users whose time has come."""
+        [users] = await self._pipeline.call(("EVAL", self._due, 1, _LATER_KEY, DUE_AT_ONCE))
+        return [int(user) for user in users]
 
     async def position(self) -> Position:
         """Return how many announcements there were, and since which emptying of Redis."""

@@ -204,7 +204,9 @@ class Rig:
             await until_async(lambda: _is_synced(after))
             # Until its file is written anew, it would forget all that it has been given.
             await until_async(lambda: _is_kept(after))
-            await before.execute_command("CLIENT", "PAUSE", "2000", "WRITE")  # type: ignore[no-untyped-call]
+            # Until it refuses writes, however long the steps take: what it took after the other one
+            # has stopped to listen would be lost.
+            await before.execute_command("CLIENT", "PAUSE", "60000", "WRITE")  # type: ignore[no-untyped-call]
             written = (await before.info("replication"))["master_repl_offset"]
             await until_async(lambda: _has_read(after, written))
             await after.execute_command("REPLICAOF", "NO", "ONE")  # type: ignore[no-untyped-call]
@@ -212,6 +214,7 @@ class Rig:
             self._move_to(new)
             # A replica of nobody, which refuses to write.
             await before.replicaof("127.0.0.1", "1")
+            await before.client_unpause()
         self._retired.append(old)
 
     async def end_retired(self) -> None:

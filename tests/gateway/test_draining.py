@@ -12,6 +12,7 @@ from websockets.exceptions import InvalidStatus
 
 from skyeim_ws.config.tree import ShutdownConf
 from skyeim_ws.gateway.app import Gateway
+from skyeim_ws.logic import announcer, slots
 from skyeim_ws.logic.slots import FIRST_RETURN, SHORTEST_SPREAD
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.raw import raw_user
@@ -127,6 +128,30 @@ async def test_who_has_not_left_when_the_drain_is_called_off_stays(make_world: M
         watching = await world.login(1001)
         await second.connection.close()
         await watching.expect("offline", userId=1002)
+
+
+@pytest.mark.gen_test
+async def test_friends_hear_in_time_of_who_does_not_come_back_and_of_nobody_else(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slots, "SHORTEST_SPREAD", 0.1)
+    monkeypatch.setattr(announcer, "_LATE_SECONDS", 1.0)
+    monkeypatch.setattr(announcer, "_LOOK_SECONDS", 0.1)
+    async with two_nodes(make_world) as (world, other):
+        alice = await world.login(1001, node=other)
+        bob, carol = await world.login(1002), await world.login(1003)
+        await online_becomes(world, {1001, 1002, 1003})
+        for user_id in (1002, 1003):
+            await alice.expect("online", userId=user_id)
+        alice.skipped.clear()
+        stopped = ShutdownConf(wrap_up_time=0, wait_time=2)
+        _, _, _ = await asyncio.gather(left(bob), left(carol), world.gateway.drain.stop(stopped))
+        carol = await world.login(1003, node=other)
+        await alice.expect("offline", userId=1002)
+        assert [f for f in (*alice.skipped, *await alice.quiet()) if "line" in f["type"]] == []
+        # Who leaves the other node is told of at once, as ever.
+        await carol.connection.close()
+        await alice.expect("offline", userId=1003)
 
 
 @pytest.mark.gen_test

@@ -5,6 +5,7 @@ import pytest
 from skyeim_ws.store.announcements import RedisAnnouncements
 from skyeim_ws.store.keys import EPOCH_KEY
 from tests.store.servers import Server, connected, pipelined
+from tests.waiting import until_async
 
 
 async def tell(announcements: RedisAnnouncements, *users: int) -> None:
@@ -41,3 +42,15 @@ async def test_after_redis_was_emptied_all_is_news(server: Server) -> None:
         await tell(announcements, 3, 4, 5)
         assert await announcements.since(position) == [1, 2, 3, 4, 5]
         assert await announcements.since(await announcements.position()) == []
+
+
+@pytest.mark.gen_test
+async def test_users_are_looked_at_when_it_is_time_and_once(server: Server) -> None:
+    async with pipelined(server) as pipeline:
+        announcements = RedisAnnouncements(pipeline, "node")
+        announcements.later([1, 2], 0.0)
+        announcements.later([3], 60.0)
+        assert await until_async(announcements.due) == [1, 2]
+        assert await announcements.due() == []
+        announcements.later([3], 0.0)
+        assert await until_async(announcements.due) == [3]
