@@ -112,7 +112,7 @@ def open_store(
         registry=registry,
         watermarks=RedisWatermarks(pipeline, queue, node),
         bus=RedisBus(pipeline, redis, node),
-        announcements=RedisAnnouncements(pipeline, node),
+        announcements=RedisAnnouncements(pipeline, registry, node),
         orphans=RedisOrphans(pipeline, redis, registry, node),
         lease=NodeLease(
             pipeline,

@@ -80,10 +80,12 @@ def group_parts(
     memberships = Memberships(
         hub=hub,
         groups=services.groups,
+        members=members,
         channels=channels,
         node_sessions=store.lease,
         presence=store.presence,
         tasks=tasks,
     )
     members.on_filled = memberships.members_known
+    members.on_changed = memberships.members_changed
     return GroupParts(members, router, channels, memberships)

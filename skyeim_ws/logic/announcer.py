@@ -42,7 +42,7 @@ class Announcements(Protocol):
     async def tell(
         self, user_id: int, friends: Sequence[int], frame: bytes, *, online: bool, again: bool
     ) -> bool:
-        """Note it and tell the other nodes, in one step; False if it was noted already.
+        """Note it and tell the nodes of friends, in one step; False if it was noted already.
 
         Then the others are told only if it has to be `again`. Raises Unavailable.
         """
@@ -130,7 +130,7 @@ class Announcer:
             self.note(gone)
 
     def subscribed(self) -> None:
-        """Tell friends here what this node may not have heard while it was not subscribed."""
+        """Tell friends here what this node may not have heard, or was not found to be told."""
         self._deaf = True
         self._wake.set()
 
@@ -232,7 +232,7 @@ class Announcer:
             told = _news_frame(user_id, online=online)
             noted = await self._announcements.tell(
                 user_id,
-                sorted(friends),
+                sorted(friends - self._hub.users),
                 told,
                 online=online,
                 again=not online and user_id in self._told,

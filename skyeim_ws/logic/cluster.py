@@ -216,6 +216,8 @@ class Cluster:
                     for client in left:
                         self._catch_up.resume(client, Wait.RECLAIM)
                     await asyncio.sleep(_RETRY_SECONDS)
+            # Until then nobody found the users here, to tell them who of their friends had come.
+            self._announcer.subscribed()
         finally:
             self._reclaiming = False
 

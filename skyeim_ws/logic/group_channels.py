@@ -110,6 +110,10 @@ class GroupChannels:
         """Count the groups that have members here."""
         return len(self._seen)
 
+    def __contains__(self, group_id: str) -> bool:
+        """Whether the group has members here, or had some lately."""
+        return group_id in self._seen
+
     @property
     def heard(self) -> int:
         """Count the groups that are heard."""

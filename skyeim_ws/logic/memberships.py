@@ -1,7 +1,10 @@
 """In which groups the users of this node are: found at the login, and kept up."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
+from contextlib import suppress
+from itertools import islice
+from typing import Protocol
 
 import structlog
 
@@ -23,11 +26,22 @@ _RETRY_SECONDS = 1.0
 _AT_ONCE = 200
 """Users whose groups are asked for at a time, when that was not possible at their login."""
 
+_CHANGED = 10_000
+"""Groups that are to be looked at, since their members have changed; more are left out."""
+
+
+class SharedMembers(Protocol):
+    """The members of groups as far as all nodes and services share them; in `store`."""
+
+    async def listed(self, group_id: str, user_ids: Set[int]) -> Set[int]:
+        """Return those of the users who are among them; raises Unavailable."""
+
 
 class Memberships:
     """Has this node hear the groups of its users, and enters the users there as online.
 
-    `start` it on a running loop: it asks again for the groups of users of whom they are not known.
+    `start` it on a running loop: it asks again for the groups of users of whom they are not known,
+    and looks whether a group that is not heard here has a user of this node among its members now.
     """
 
     def __init__(
@@ -35,6 +49,7 @@ class Memberships:
         *,
         hub: Hub,
         groups: Groups,
+        members: SharedMembers,
         channels: GroupChannels,
         node_sessions: NodeSessions,
         presence: Presence,
@@ -42,11 +57,13 @@ class Memberships:
     ) -> None:
         self._hub = hub
         self._groups = groups
+        self._members = members
         self._channels = channels
         self._node_sessions = node_sessions
         self._presence = presence
         self._tasks = tasks
         self._unknown: dict[Client, None] = {}
+        self._changed: dict[str, None] = {}
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -97,9 +114,13 @@ class Memberships:
         """Note that the client asks for what is older now: what is not heard yet, it may miss."""
         self._channels.missing(session_of(client).group_ids)
 
-    def look_again(self) -> None:
-        """Ask again for the groups of all users: they may have changed without a word."""
-        self._unknown.update(dict.fromkeys(self._hub))
+    def members_changed(self, group_ids: Sequence[str] | None) -> None:
+        """Look whether users of this node are in these groups now; None: in any at all."""
+        if group_ids is None:
+            self._unknown.update(dict.fromkeys(self._hub))
+        else:
+            unheard = [each for each in group_ids if each not in self._channels]
+            self._changed.update(dict.fromkeys(unheard[: _CHANGED - len(self._changed)]))
         self._wake.set()
 
     def members_known(self, group_id: str, members: frozenset[int]) -> None:
@@ -122,20 +143,32 @@ class Memberships:
     async def _run(self) -> None:
         while True:
             await self._wake.wait()
-            some = list(self._unknown)[:_AT_ONCE]
+            some = list(islice(self._unknown, _AT_ONCE))
             for client in some:
                 del self._unknown[client]
             before = len(self._unknown)
             await asyncio.gather(*map(self._find_again, some))
             if len(self._unknown) > before:
                 await asyncio.sleep(_RETRY_SECONDS)
-            if not self._unknown:
+            for group_id in list(islice(self._changed, _AT_ONCE)):
+                del self._changed[group_id]
+                with suppress(Unavailable):  # when Redis is back, all users are looked at
+                    await self._look_for_members(group_id)
+            if not self._unknown and not self._changed:
                 self._wake.clear()
 
     async def _find_again(self, client: Client) -> None:
         if self._hub.get(client.user_id) is client:
+            before = session_of(client).group_ids
             await self.find(client)
-            if client not in self._unknown:
+            if session_of(client).group_ids != before:
+                await self.enter(client)
+
+    async def _look_for_members(self, group_id: str) -> None:
+        for user_id in await self._members.listed(group_id, self._hub.users):
+            client = self._hub.get(user_id)
+            if client is not None and group_id not in session_of(client).group_ids:
+                self._join(client, (*session_of(client).group_ids, group_id))
                 await self.enter(client)
 
     async def _sync_group(

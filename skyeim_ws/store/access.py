@@ -4,7 +4,8 @@ from redis.exceptions import NoPermissionError, RedisError
 
 from skyeim_ws.contract.names import BROADCAST
 from skyeim_ws.store.client import Client, dedicated, link
-from skyeim_ws.store.keys import NODES_KEY, missed_key, queue_key, session_key
+from skyeim_ws.store.cluster import Cluster
+from skyeim_ws.store.keys import NODES_KEY, group_channel, missed_key, queue_key, session_key
 from skyeim_ws.store.member_fills import key as members_key
 from skyeim_ws.store.nodes import node_sessions_key
 from skyeim_ws.store.presence import USERS_KEY, group_key
@@ -20,6 +21,7 @@ _COMMANDS: tuple[tuple[str | int, ...], ...] = (
     ("TTL", members_key(_NOTHING)),
     ("LREM", queue_key(_NOBODY), 1, ""),
     ("EVAL", "return redis.call('GET', KEYS[1])", 1, session_key(_NOBODY)),
+    ("MGET", session_key(_NOBODY)),
     ("DEL", missed_key(_NOBODY)),
     ("ZREM", NODES_KEY, _NOTHING),
     ("HDEL", node_sessions_key(_NOTHING), _NOBODY),
@@ -36,8 +38,10 @@ async def refused_access(client: Client) -> str:
     """
     sender = link(client)
     try:
-        answers = await sender.send(_COMMANDS, durable=False)
-        for command, answer in zip(_COMMANDS, answers, strict=True):
+        sharded = ("SPUBLISH", group_channel(_NOTHING), "")
+        commands = (*_COMMANDS, sharded) if isinstance(client, Cluster) else _COMMANDS
+        answers = await sender.send(commands, durable=False)
+        for command, answer in zip(commands, answers, strict=True):
             if isinstance(answer, Exception):
                 return f"refuses {command[0]} {command[_KEY.get(command[0], 1)]}: {answer}"
         await _subscribe(client)
@@ -54,7 +58,8 @@ async def _subscribe(client: Client) -> None:
     connection = await dedicated(client)
     try:
         await connection.connect()  # type: ignore[no-untyped-call]
-        await connection.send_command("SUBSCRIBE", BROADCAST)
-        await connection.read_response()
+        for verb in ("SUBSCRIBE", "UNSUBSCRIBE"):
+            await connection.send_command(verb, BROADCAST)
+            await connection.read_response()
     finally:
         await connection.disconnect(nowait=True)

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from skyeim_ws.contract.names import BROADCAST
 from skyeim_ws.logic.announcer import Position
 from skyeim_ws.store import scripts
-from skyeim_ws.store.keys import EPOCH_KEY
+from skyeim_ws.store.keys import EPOCH_KEY, node_channel
 from skyeim_ws.store.messages import FrameMessage, encode
 from skyeim_ws.store.pipeline import Pipeline
+from skyeim_ws.store.sessions import RedisSessions
 
 TOLD_KEY = "ws:{told}"
 _LAST_KEY = "ws:{told}:last"
@@ -23,8 +23,9 @@ DUE_AT_ONCE = 500
 class RedisAnnouncements:
     """`announcer.Announcements` for one node."""
 
-    def __init__(self, pipeline: Pipeline, node: str) -> None:
+    def __init__(self, pipeline: Pipeline, sessions: RedisSessions, node: str) -> None:
         self._pipeline = pipeline
+        self._sessions = sessions
         self._node = node
         self._tell = scripts.read("tell_presence")
         self._look_later = scripts.read("look_later")
@@ -38,13 +39,22 @@ class RedisAnnouncements:
     async def tell(
         self, user_id: int, friends: Sequence[int], frame: bytes, *, online: bool, again: bool
     ) -> bool:
-        """Note it and tell the other nodes; False if it was noted already and not told `again`."""
-        message = encode(FrameMessage(self._node, list(friends), frame))
+        """Note it and tell the nodes of the friends; False if it was noted, and not told `again`.
+
+        Whoever moves to another node meanwhile asks that who is online, as after any login.
+        """
+        nodes = await self._sessions.nodes(friends)
+        nodes.pop(self._node, None)
+        telling = [
+            part
+            for node, users in nodes.items()
+            for part in (node_channel(node), encode(FrameMessage(self._node, users, frame)))
+        ]
         [told] = await self._pipeline.call(
             (
                 *("EVAL", self._tell, 3, TOLD_KEY, _LAST_KEY, _COUNT_KEY),
-                *(user_id, "SADD" if online else "SREM", BROADCAST, message),
-                *("1" if again else "0", REMEMBERED),
+                *(user_id, "SADD" if online else "SREM", "1" if again else "0", REMEMBERED),
+                *telling,
             )
         )
         return bool(told == 1)

@@ -36,7 +36,8 @@ class Cluster:
     """Sends commands to the masters of a cluster; `seeds` are some of its nodes.
 
     `connect` gives the client of one node. What is sent to one slot keeps its order; slots of
-    different masters do not wait for one another. One `send` at a time.
+    different masters do not wait for one another. One `send` at a time. `maps` grows when there are
+    other masters.
     """
 
     def __init__(self, seeds: Sequence[Address], connect: Callable[[str, int], Redis]) -> None:
@@ -47,6 +48,7 @@ class Cluster:
         self._owners: list[Address | None] = []
         self._failed: set[Address] = set()
         self._stale = True
+        self.maps = 0
         self._reading = asyncio.Lock()
 
     async def send(self, commands: Sequence[Command], *, durable: bool) -> list[Any]:
@@ -222,6 +224,7 @@ class Cluster:
             owners[first : last + 1] = [address] * (last + 1 - first)
         masters = list(dict.fromkeys(owner for owner in owners if owner is not None))
         if masters != self._masters:
+            self.maps += 1
             log.info("redis_cluster_mapped", masters=[f"{host}:{port}" for host, port in masters])
         self._owners, self._masters, self._stale = owners, masters, False
         self._failed.intersection_update({*masters, *self._seeds})

@@ -2,20 +2,18 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence, Set
 from contextlib import aclosing
 from math import inf
 from typing import Any
 
 import structlog
-from redis.asyncio import Redis
 
 from skyeim_ws.contract.codes import Reason
 from skyeim_ws.contract.timing import Timings
 from skyeim_ws.logic.cancellation import cancel_and_wait
 from skyeim_ws.logic.ports import Refused, Unavailable
 from skyeim_ws.store.client import Client
-from skyeim_ws.store.cluster import Cluster
 from skyeim_ws.store.member_fills import KEY_PREFIX, Load, MemberFills, key
 from skyeim_ws.store.member_lists import CAPACITY, MemberList, MemberLists
 from skyeim_ws.store.pipeline import Pipeline
@@ -44,9 +42,10 @@ class MemberCache:
     """`ports.Members`; `load(group_id, asker_id)` asks the Group service for all members.
 
     `check(group_id, user_id)` asks it for one. What was read from Redis while it tells of changes
-    is kept until a change; anything else, and all that a cluster has, for `UNTRACKED_TTL`. A
+    is kept until a change; anything else for `UNTRACKED_TTL`. A
     large list may be some seconds old: else each of many changes would cost a whole one.
-    `on_filled` is told each list that is newly kept.
+    `on_filled` is told each list that is newly kept, `on_changed` the groups whose sets have
+    changed in Redis: None if any may have.
     `start` it on a running loop.
     """
 
@@ -73,6 +72,7 @@ class MemberCache:
         self._seats = Seats(capacity)
         self._loads = asyncio.Semaphore(max_loads)
         self.on_filled = on_filled
+        self.on_changed: Callable[[Sequence[str] | None], None] | None = None
         self._timings = timings or Timings()
         self._clock = clock
         self._lists = MemberLists(capacity, clock)
@@ -81,13 +81,9 @@ class MemberCache:
         self._fills = MemberFills(pipeline, load, self._filled)
         self._follower: asyncio.Task[None] | None = None
 
-    def start(self) -> asyncio.Task[None] | None:
-        """Begin to follow changes; return the task, which ends at `close` alone, or by a fault.
-
-        There is none for a cluster.
-        """
-        if not isinstance(self._client, Cluster):
-            self._follower = asyncio.create_task(self._follow(self._client))
+    def start(self) -> asyncio.Task[None]:
+        """Begin to follow changes; return the task, which ends at `close` alone, or by a fault."""
+        self._follower = asyncio.create_task(self._follow())
         return self._follower
 
     async def close(self) -> None:
@@ -274,6 +270,13 @@ class MemberCache:
                 return frozenset()
         return frozenset(found)
 
+    async def listed(self, group_id: str, user_ids: Set[int]) -> set[int]:
+        """Return those of the users who are in the set in Redis; raises Unavailable."""
+        found: set[int] = set()
+        async for members, _ in pieces(self._pipeline, key(group_id)):
+            found.update(each for each in members if each in user_ids)
+        return found
+
     async def _is_listed(self, group_id: str, user_id: int) -> bool:
         """Whether the user is in the set of the group in Redis."""
         if not self._pipeline.healthy:
@@ -292,13 +295,16 @@ class MemberCache:
         if self.on_filled is not None:
             self.on_filled(group_id, members)
 
-    async def _follow(self, client: Redis) -> None:
-        async with aclosing(changes(client, KEY_PREFIX, lambda: self._pipeline.moves)) as stream:
+    async def _follow(self) -> None:
+        tracked = changes(self._client, KEY_PREFIX, lambda: self._pipeline.moves)
+        async with aclosing(tracked) as stream:
             async for change in stream:
                 self._change(change)
 
     def _change(self, change: Change) -> None:
         self.tracking = change.tracking
+        if change.tracking and self.on_changed is not None:
+            self.on_changed(change.keys and [each.removeprefix(KEY_PREFIX) for each in change.keys])
         if change.keys is None:
             self._lists.clear()
             self._look_ups.clear()

@@ -11,6 +11,7 @@ import math
 import random
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -19,6 +20,7 @@ from skyeim_ws.contract.timing import Timings
 from skyeim_ws.logic.cancellation import cancel_and_wait
 from skyeim_ws.logic.ports import Unavailable
 from skyeim_ws.store.client import Client, link
+from skyeim_ws.store.cluster import Cluster
 from skyeim_ws.store.operation import Operation, Outcome, text
 from skyeim_ws.store.read_only import is_demoted, is_denied, is_read_only, kind_of
 from skyeim_ws.store.shard import Command
@@ -66,6 +68,7 @@ class Pipeline:
         self.moves = 0
         self.on_recovered: list[Callable[[], Awaitable[None] | None]] = []
         self.on_room: list[Callable[[], None]] = []
+        self.sharded = isinstance(client, Cluster)  # then a command has the keys of one slot
         self._link = link(client)
         self._buffer_size = buffer_size
         self._timeout = timeout
@@ -202,11 +205,9 @@ class Pipeline:
         self._wake.clear()
         if self._durable or self._calls or self._closed:
             return
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(PING_INTERVAL):
                 await self._wake.wait()
-        except TimeoutError:
-            return
 
     def _take(self) -> list[Operation]:
         """Take the oldest operations of the two queues, in the order of their coming."""

@@ -1,5 +1,6 @@
 """Which connection, on which node, is the session of a user: one over the whole cluster."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 from skyeim_ws.logic.ports import Claim, Reclaimed
@@ -17,6 +18,9 @@ from skyeim_ws.store.pipeline import Pipeline
 
 CLEAN = "clean"
 """Stands in for a session that has ended in order: what it had not confirmed is in the queue."""
+
+_AT_ONCE = 500
+"""Users in one look-up, so that no single one holds Redis up."""
 
 _HOLDERS_TTL = 3600
 """Of sessions whose nodes neither say that they have ended, nor die."""
@@ -142,11 +146,23 @@ class RedisSessions:
         """Return the sessions of users, as `<node> <connection>`; '' where there is none."""
         if not user_ids:
             return []
-        found = await self._pipeline.call_each(
-            *(("GET", session_key(user_id)) for user_id in user_ids)
-        )
+        keys = list(map(session_key, user_ids))
+        if self._pipeline.sharded:
+            found = await self._pipeline.call_each(*(("GET", key) for key in keys))
+        else:
+            [found] = await self._pipeline.call(("MGET", *keys))
         readable = [session.decode() if isinstance(session, bytes) else "" for session in found]
         return [session if session != CLEAN else "" for session in readable]
+
+    async def nodes(self, user_ids: Sequence[int]) -> dict[str, list[int]]:
+        """Return the nodes on which any of the users are, each with those of them."""
+        found: defaultdict[str, list[int]] = defaultdict(list)
+        for start in range(0, len(user_ids), _AT_ONCE):
+            some = user_ids[start : start + _AT_ONCE]
+            for user_id, session in zip(some, await self.sessions(some), strict=True):
+                if session:
+                    found[session.partition(" ")[0]].append(user_id)
+        return found
 
     async def forget(self, user_id: int, session: str) -> None:
         """Take out a session whose node does not have it, unless another stands there by now."""

@@ -6,15 +6,18 @@ from typing import Any
 
 import pytest
 from redis.asyncio.connection import AbstractConnection
+from sqlalchemy import insert
 
 from skyeim_ws.gateway.app import Gateway
 from skyeim_ws.logic import memberships, session
 from skyeim_ws.rpc.groups import GroupClient
+from skyeim_ws.services.tables import group_members
 from skyeim_ws.store import subscriptions
 from skyeim_ws.store.bus import RedisBus
 from skyeim_ws.store.client import Client, dedicated
 from skyeim_ws.store.keys import group_channel
 from skyeim_ws.store.listener import Listener
+from skyeim_ws.store.member_fills import key
 from tests.gateway.conftest import MakeWorld, not_on_a_cluster
 from tests.waiting import until, until_async
 from tests.world import User, World
@@ -72,13 +75,13 @@ async def test_a_group_message_is_heard_by_the_nodes_with_members_alone(
     async with make_world() as world:
         other, bystander = await world.add_node(), await world.add_node()
         await world.add_group("g_two", 1001, 1002)
+        await world.login(1004, node=bystander)
         alice = await world.login(1001)
         bob = await world.login(1002, node=other)
-        await world.login(1004, node=bystander)
         await alice.expect("online", userId=1002)
         await say(alice, "g_two")
         await bob.expect("group_chat", seq=1)
-        heard.clear()
+        del heard[other.bus]
         for seq in (2, 3, 4):
             await say(alice, "g_two")
             await bob.expect("group_chat", seq=seq)
@@ -229,6 +232,43 @@ async def test_who_is_invited_on_a_node_that_does_not_hear_the_group_hears_it_th
         await heard_by(world, 2, "g_two")
         seq = await say(alice, "g_two")
         await carol.expect("group_chat", groupId="g_two", seq=seq)
+
+
+async def add_member(world: World, group_id: str, user_id: int) -> None:
+    """Enter a member into the database; nobody pushes an event of it."""
+    await world.execute(insert(group_members).values(group_id=group_id, user_id=user_id))
+
+
+@pytest.mark.gen_test
+async def test_a_member_of_whom_no_event_tells_is_found_in_the_shared_set(
+    make_world: MakeWorld,
+) -> None:
+    async with make_world() as world:
+        await world.add_group("g_two", 1001)
+        other = await world.add_node()
+        alice, carol = await world.login(1001), await world.login(1003, node=other)
+        await say(alice, "g_two")
+        await add_member(world, "g_two", 1003)
+        await world.redis.sadd(key("g_two"), 1003)
+        await heard_by(world, 2, "g_two")
+        await carol.expect("group_behind", groupId="g_two", seq=1)
+        assert await say(alice, "g_two") == 2
+        await carol.expect("group_chat", groupId="g_two", seq=2)
+
+
+@pytest.mark.gen_test
+async def test_a_member_who_came_while_changes_were_not_told_is_found(
+    make_world: MakeWorld,
+) -> None:
+    async with make_world() as world:
+        await world.add_group("g_two", 1001)
+        other = await world.add_node()
+        alice, carol = await world.login(1001), await world.login(1003, node=other)
+        await say(alice, "g_two")
+        await add_member(world, "g_two", 1003)
+        await world.redis.client_kill_filter(_type="pubsub")
+        await heard_by(world, 2, "g_two")
+        await carol.expect("group_behind", groupId="g_two", seq=1)
 
 
 @pytest.mark.gen_test

@@ -11,7 +11,7 @@ from skyeim_ws.contract.pb import group_pb2 as pb
 from skyeim_ws.services.tables import messages
 from skyeim_ws.store import member_fills
 from skyeim_ws.store.member_fills import UNVERIFIED_TTL
-from tests.gateway.conftest import MakeWorld, not_on_a_cluster
+from tests.gateway.conftest import MakeWorld
 from tests.waiting import until, until_async
 from tests.world import User, World
 
@@ -154,7 +154,6 @@ async def test_a_list_of_members_that_is_written_in_pieces_is_whole(
         assert await members(world) == {1001, 1002, 1003}
 
 
-@not_on_a_cluster
 @pytest.mark.gen_test
 async def test_a_kicked_member_is_told_and_hears_no_more(make_world: MakeWorld) -> None:
     async with make_world() as world:
@@ -174,7 +173,6 @@ async def test_a_kicked_member_is_told_and_hears_no_more(make_world: MakeWorld) 
         assert (await carol.expect("ack"))["reason"] == "not_member"
 
 
-@not_on_a_cluster
 @pytest.mark.gen_test
 async def test_an_invited_member_is_told_and_hears_what_comes_next(make_world: MakeWorld) -> None:
     async with make_world() as world:
@@ -194,7 +192,6 @@ async def test_an_invited_member_is_told_and_hears_what_comes_next(make_world: M
         await bob.expect("group_chat", content="hello", fromUserId=1004)
 
 
-@not_on_a_cluster
 @pytest.mark.gen_test
 async def test_who_quits_hears_no_more_and_the_others_are_told(make_world: MakeWorld) -> None:
     async with make_world() as world:
@@ -238,7 +235,6 @@ async def test_a_new_group_works_at_once(make_world: MakeWorld) -> None:
         assert await heard(dave) == []
 
 
-@not_on_a_cluster
 @pytest.mark.gen_test
 async def test_the_online_members_in_redis_follow_the_membership(make_world: MakeWorld) -> None:
     async with make_world() as world:

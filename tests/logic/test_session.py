@@ -42,6 +42,7 @@ class Outside:
         self.memberships = Memberships(
             hub=cast(Any, self.people),
             groups=cast(Any, SimpleNamespace(joined=self.joined)),
+            members=port,
             channels=cast(Any, SimpleNamespace(join=lambda _: None, missing=self.note("may miss"))),
             node_sessions=node_sessions,
             presence=presence,

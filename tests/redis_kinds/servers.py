@@ -109,6 +109,23 @@ class ClusterServers:
                 return next(node for node in self.nodes if node.port == port)
         raise AssertionError(f"nobody has {key}")
 
+    def at(self, port: int) -> Node:
+        """Return the server with this port."""
+        return next(node for node in self.nodes if node.port == port)
+
+    def move(self, key: str, to: Node) -> None:
+        """Move the slot of a key to another master, with all its keys."""
+        slot, owner = to.ask("CLUSTER", "KEYSLOT", key), self.owner(key)
+        if owner is to:
+            return
+        names = {node: _text(node.ask("CLUSTER", "MYID")) for node in (owner, to)}
+        to.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", names[owner])
+        owner.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", names[to])
+        while keys := owner.ask("CLUSTER", "GETKEYSINSLOT", slot, 100):
+            owner.ask("MIGRATE", HOST, to.port, "", 0, 5000, "KEYS", *keys)
+        for node in (to, owner):
+            node.ask("CLUSTER", "SETSLOT", slot, "NODE", names[to])
+
     def heal(self) -> None:
         """Start what was killed, wait until each master has a replica again, and empty all."""
         for node in self.nodes:
