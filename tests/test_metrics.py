@@ -1,6 +1,7 @@
 """The catalogue of metrics in docs/metrics.md has the rows of the code, and nothing else."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -70,3 +71,23 @@ def test_what_was_timed_is_a_histogram_and_a_counter() -> None:
     assert [(each.labels, each.value) for each in errors] == [
         ({"command": "Pipeline", "error": "eof"}, 1)
     ]
+
+
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_names_metrics_that_there_are(page: Path) -> None:
+    prefix = r"skyeim_ws|rpc_client|rpc_server|http_server|redis_client"
+    found = set(re.findall(rf"\b(?:{prefix})_\w+\b(?!\*)", page.read_text()))
+    if page.name == "CHANGELOG.md":  # it names those of before
+        found -= {"skyeim_ws_redis_operations_dropped", "skyeim_ws_rpc_calls_refused"}
+    assert found - ROWS.keys() == set()
+
+
+TICKETS = (ROOT / "docs" / "night.md").read_text().split("\n## ")[1:]
+
+
+@pytest.mark.parametrize("ticket", TICKETS, ids=lambda ticket: ticket.partition("\n")[0])
+def test_each_ticket_of_the_night_names_a_metric(ticket: str) -> None:
+    assert set(re.findall(r"\w+", ticket)) & ROWS.keys()
