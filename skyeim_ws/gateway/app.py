@@ -24,6 +24,7 @@ from skyeim_ws.gateway.dispatch_table import dispatcher
 from skyeim_ws.gateway.draining import Drain
 from skyeim_ws.gateway.gauges import Gauges, registry
 from skyeim_ws.gateway.groups import group_parts
+from skyeim_ws.gateway.login_rate import measured_login_rate
 from skyeim_ws.gateway.operators import serve_operators
 from skyeim_ws.gateway.orders import orders
 from skyeim_ws.gateway.ports import Ports
@@ -238,12 +239,13 @@ async def gateway(
         await joined(store)
 
         publisher = EventPublisher(user_router=user_router, friends=friends)
+        login_rate = measured_login_rate(stats, config.shutdown.login_rate, tasks)
         drain = Drain(
             hub=hub,
             sessions=sessions,
             sending=sending,
             stats=stats,
-            login_rate=config.shutdown.login_rate,
+            login_rate=login_rate,
             # Its workers stop together: they are no help to each other.
             fleet=lambda: (store.lease.others + 1) / config.workers - 1,
         )
@@ -286,6 +288,7 @@ async def gateway(
             grouped=grouped,
             store=store,
             keeping=keeping,
+            login_rate=login_rate,
             webhook=start_webhook(
                 config.offline.webhook, store, supervisor, hub=hub, members=members, sending=sending
             ),

@@ -24,7 +24,8 @@ class Drain:
     """Sends the clients of a node away, each in a slot of its own.
 
     `begin` empties a node that goes on running, until `end`; `stop` empties one for good. `fleet`
-    returns how many nodes there are for the clients to go to.
+    returns how many nodes there are for the clients to go to, `login_rate` how many logins each of
+    them takes in a second.
     """
 
     def __init__(
@@ -34,7 +35,7 @@ class Drain:
         sessions: Sessions,
         sending: Sending,
         stats: Stats,
-        login_rate: float,
+        login_rate: Callable[[], float],
         fleet: Callable[[], float],
     ) -> None:
         self._hub = hub
@@ -101,7 +102,7 @@ class Drain:
 
     def _slots(self, longest: float | None) -> Slots:
         fleet = max(1.0, self._fleet())
-        return slots(len(self._hub), logins_per_second=self._login_rate * fleet, longest=longest)
+        return slots(len(self._hub), logins_per_second=self._login_rate() * fleet, longest=longest)
 
     async def _drained(self, planned: Slots) -> None:
         await self._send_away(planned)

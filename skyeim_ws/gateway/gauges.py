@@ -31,6 +31,7 @@ class Gauges:
     grouped: GroupParts
     store: Store
     keeping: PresenceKeeping
+    login_rate: Callable[[], float]
     webhook: Callable[[], Mapping[str, int]]
 
     def __call__(self) -> dict[str, int | float]:
@@ -75,6 +76,7 @@ def registry(
             **metrics.of_process(build),
             "problems": {(problem,): 1 for problem in readiness()},
             "other_nodes": gauges.store.lease.others,
+            "login_rate": gauges.login_rate(),
             **stats.counters(),
             "spans_exported": stats.tracer.exported,
             "spans_not_exported": stats.tracer.failed,

@@ -74,6 +74,7 @@ GATEWAY = (
     _counter("handshakes_dropped", "of those, closed because there were too many"),
     _counter("accept_pauses", "times that there was no descriptor left for a new connection"),
     _seconds("login", "from the upgrade until the session is set up", "slow_login"),
+    _gauge("login_rate", "logins in a second that a node can take besides its work"),
     _counter("logins_limited", "logins refused with 429"),
     # Messages
     _seconds("send_to_sent", "from the frame of a message until its sender was told sent", SENT),
