@@ -150,13 +150,14 @@ class PushEventConf:
 class DevServerConf:
     """The server for operators: health and metrics, away from the users' port."""
 
-    IGNORED: ClassVar = frozenset({"enablemetrics", "enablepprof", "healthresponse"})
+    IGNORED: ClassVar = frozenset({"enablemetrics", "healthresponse"})
 
     enabled: bool = False
     host: Text = "127.0.0.1"
     port: Port = 6060
     health_path: Text = "/healthz"
     ready_path: Text = "/readyz"
+    enable_pprof: bool = False
     metrics_path: Text = "/metrics"
 
 

@@ -16,6 +16,7 @@ from skyeim_ws.gateway.listener import Listener, bind
 from skyeim_ws.ops import catalogue, metrics, operators_http, scrape
 from skyeim_ws.ops.build import build
 from skyeim_ws.ops.neighbours import Neighbours
+from skyeim_ws.ops.profile import Profiler
 
 log = structlog.get_logger()
 
@@ -38,7 +39,8 @@ def serve_operators(
     asked = Neighbours(neighbours)
     stack.callback(asked.close)
     shown = scrape.Scrape("gateway", own, asked)
-    _serve(stack, config, shown, stats, alive=alive, ready=ready)
+    profiles = operators_http.Profiles("gateway", Profiler(), asked)
+    _serve(stack, config, shown, stats, alive=alive, ready=ready, profiles=profiles)
 
 
 def serve_workers(
@@ -61,6 +63,7 @@ def serve_workers(
         stats,
         alive=lambda: several.problems(config.dev_server.health_path),
         ready=lambda: several.problems(config.dev_server.ready_path),
+        profiles=operators_http.Profiles("parent", Profiler(), asked),
     )
 
 
@@ -72,16 +75,18 @@ def _serve(
     *,
     alive: operators_http.Problems,
     ready: operators_http.Problems,
+    profiles: operators_http.Profiles,
 ) -> None:
     dev, prometheus = config.dev_server, config.prometheus
     probes = {dev.health_path: alive, dev.ready_path: ready}
     application = operators_http.application
     if config.operators_socket:
         bound = [bind_unix_socket(config.operators_socket)]
-        _listen(stack, application(scrape.PATH, shown, probes), bound, stats)
+        _listen(stack, application(scrape.PATH, shown, probes, profiles), bound, stats)
     if dev.enabled:
         bound = _bound(dev.host, dev.port)
-        _listen(stack, application(dev.metrics_path, shown, probes), bound, stats)
+        taken = profiles if dev.enable_pprof else None
+        _listen(stack, application(dev.metrics_path, shown, probes, taken), bound, stats)
     if prometheus.host:
         bound = _bound(prometheus.host, prometheus.port)
         _listen(stack, application(prometheus.path, shown), bound, stats)

@@ -40,10 +40,14 @@ class Neighbours:
         """Ask no more."""
         self._client.close()
 
-    async def _get(self, name: str, path: str) -> HTTPResponse | None:
+    async def ask(self, name: str, path: str, seconds: float) -> HTTPResponse | None:
+        """Return the answer of one, which takes so many seconds; None if it does not answer."""
+        return await self._get(name, path, seconds + _SECONDS)
+
+    async def _get(self, name: str, path: str, seconds: float = _SECONDS) -> HTTPResponse | None:
         url = f"http://{name}{path}"
         try:
-            return await self._client.fetch(url, raise_error=False, request_timeout=_SECONDS)
+            return await self._client.fetch(url, raise_error=False, request_timeout=seconds)
         except (OSError, HTTPClientError):
             return None
 

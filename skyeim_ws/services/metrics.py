@@ -13,7 +13,8 @@ from skyeim_ws.contract.timing import Timings
 from skyeim_ws.ops import catalogue, logs, metrics
 from skyeim_ws.ops.build import build
 from skyeim_ws.ops.neighbours import Neighbours
-from skyeim_ws.ops.operators_http import application
+from skyeim_ws.ops.operators_http import Profiles, application
+from skyeim_ws.ops.profile import Profiler
 from skyeim_ws.ops.scrape import PATH, Scrape
 from skyeim_ws.services.events import Events
 
@@ -40,10 +41,11 @@ async def showing(where: Shown, timings: Timings, events: Events) -> AsyncIterat
     )
     neighbours = Neighbours({})
     shown = Scrape(logs.SERVICES, registry, neighbours)
+    profiles = Profiles(logs.SERVICES, Profiler(), neighbours)
     servers = []
     try:
         for path in where.sockets:
-            servers.append(HTTPServer(application(PATH, shown)))
+            servers.append(HTTPServer(application(PATH, shown, profiles=profiles)))
             servers[-1].add_socket(bind_unix_socket(path))
         if where.host:
             servers.append(HTTPServer(application(where.path, shown)))

@@ -1,5 +1,7 @@
 """What a scrape of a gateway shows of what its clients and services do."""
 
+from dataclasses import replace
+
 import pytest
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
@@ -126,3 +128,15 @@ async def test_http_and_rpc_have_the_names_of_go_zero(make_world: MakeWorld) -> 
         assert (await world.get("/message/history?peerId=1002", 1001)).code == 503
         families = await scrape(world)
         assert value(families, "rpc_client_requests_code_total", method=method, code="14") == 1
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(("enabled", "code"), [(False, 404), (True, 200)])
+async def test_a_profile_is_taken_where_it_is_enabled(
+    make_world: MakeWorld, enabled: bool, code: int
+) -> None:
+    dev = replace(SETTINGS["dev_server"], enable_pprof=enabled)
+    async with make_world(settings={"dev_server": dev}) as world:
+        url = f"http://127.0.0.1:{PORT}/debug/pprof/profile?seconds=1"
+        answer = await world.http.fetch(url, raise_error=False)
+        assert answer.code == code
