@@ -63,6 +63,9 @@ def settle(message: Outgoing, first: pb.MessageInfo) -> Stored | Refused:
         content=first.content,
         content_type=first.content_type,
         at_user_ids=tuple(first.at_user_ids),
+        # Those of this attempt: what is stored knows nothing of them.
+        since=message.since,
+        span=message.span,
     )
     if stored.key != message.key:
         return Refused(Reason.MSG_ID_CONFLICT)

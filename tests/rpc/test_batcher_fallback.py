@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from grpc import StatusCode
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from skyeim_ws.contract.codes import Reason
@@ -41,15 +42,16 @@ async def test_what_was_in_the_batch_is_sent_at_once_and_the_log_says_so_once(
         with capture_logs() as logs:
             answers.submit(batcher, [private("a"), grouped("b")])
             await answers.wait(2)
-            answers.submit(batcher, [private("c")])
+            # When a message came has no part in whether it is the one that is stored.
+            answers.submit(batcher, [replace(private("c"), since=7.0)])
             await answers.wait(3)
         assert not batcher.batching
         assert (batcher.batches, batcher.pending) == (1, 0)
     assert storage.stored == ["a", "b", "c"]
     assert answers.outcomes == {
-        "a": Stored(id=1, msg_id="a", created_at=7, first=private("a")),
-        "b": Stored(id=2, msg_id="b", created_at=7, seq=2, first=grouped("b")),
-        "c": Stored(id=3, msg_id="c", created_at=7, first=private("c")),
+        "a": Stored(id=1, msg_id="a", created_at=7),
+        "b": Stored(id=2, msg_id="b", created_at=7, seq=2),
+        "c": Stored(id=3, msg_id="c", created_at=7),
     }
     assert [(entry["event"], entry["log_level"]) for entry in logs] == [
         ("method_unsupported", "info")
