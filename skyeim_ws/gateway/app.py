@@ -172,7 +172,7 @@ async def gateway(
             arrivals=arrivals,
             requests=requests,
         )
-        keeping = presence_keeping(hub, store, friends, ws.presence_check_interval)
+        keeping = presence_keeping(hub, store, friends, tasks, ws.presence_check_interval)
         renewal = Renewal(lifetime(config))
         sessions = Sessions(
             hub=hub,
@@ -181,6 +181,7 @@ async def gateway(
             bus=store.bus,
             presence=store.presence,
             memberships=grouped.memberships,
+            introductions=keeping.introductions,
             announcer=keeping.announcer,
             departures=keeping.departures,
             offline=offline,

@@ -10,7 +10,9 @@ from skyeim_ws.logic.announcer import Announcer
 from skyeim_ws.logic.cluster import Cluster
 from skyeim_ws.logic.departures import Departures
 from skyeim_ws.logic.friends import FriendCache
+from skyeim_ws.logic.introductions import Introductions
 from skyeim_ws.logic.reconciliation import Reconciliation
+from skyeim_ws.logic.tasks import Tasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,7 @@ class PresenceKeeping:
     announcer: Announcer
     reconciliation: Reconciliation
     departures: Departures
+    introductions: Introductions
 
     def start(self, supervisor: Supervisor, store: Store, cluster: Cluster) -> None:
         """Join the other nodes, and start all parts: they end before the lease does."""
@@ -41,7 +44,7 @@ class PresenceKeeping:
 
 
 def presence_keeping(
-    hub: Hub, store: Store, friends: FriendCache, interval: float
+    hub: Hub, store: Store, friends: FriendCache, tasks: Tasks, interval: float
 ) -> PresenceKeeping:
     """Return the parts; `interval` is that of the reconciliation, in seconds."""
     announcer = Announcer(
@@ -50,12 +53,18 @@ def presence_keeping(
         announcements=store.announcements,
         friends=friends,
     )
+    introductions = Introductions(
+        hub=hub,
+        node_sessions=store.lease,
+        presence=store.presence,
+        announcer=announcer,
+        tasks=tasks,
+    )
     return PresenceKeeping(
         announcer,
         Reconciliation(
             hub=hub,
-            presence=store.presence,
-            node_sessions=store.lease,
+            introductions=introductions,
             announcer=announcer,
             orphans=store.orphans,
             interval=interval,
@@ -67,4 +76,5 @@ def presence_keeping(
             node_sessions=store.lease,
             on_left=announcer.left,
         ),
+        introductions,
     )

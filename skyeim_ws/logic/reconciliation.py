@@ -2,24 +2,21 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
 from contextlib import suppress
 from typing import Protocol
 
 import structlog
 
-from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.hub import Hub
 from skyeim_ws.logic.announcer import Announcer
 from skyeim_ws.logic.cancellation import cancel_and_wait
-from skyeim_ws.logic.ports import NodeSessions, Presence, Unavailable
-from skyeim_ws.logic.session_state import session_of
+from skyeim_ws.logic.introductions import AT_ONCE, Introductions
+from skyeim_ws.logic.ports import Unavailable
 
 log = structlog.get_logger()
 
-_AT_ONCE = 500
 _PAUSE_SECONDS = 0.05
-"""Between two steps of so many users: the chat comes first."""
+"""Between two steps: the chat comes first."""
 
 _REPAIR_SECONDS = 5.0
 """For so long after a repair that was asked for, the nodes do not look for orphans once more."""
@@ -50,15 +47,13 @@ class Reconciliation:
         self,
         *,
         hub: Hub,
-        presence: Presence,
-        node_sessions: NodeSessions,
+        introductions: Introductions,
         announcer: Announcer,
         orphans: Orphans,
         interval: float,
     ) -> None:
         self._hub = hub
-        self._presence = presence
-        self._node_sessions = node_sessions
+        self._introductions = introductions
         self._announcer = announcer
         self._orphans = orphans
         self._interval = interval
@@ -104,17 +99,7 @@ class Reconciliation:
 
     async def _own(self) -> None:
         clients = list(self._hub)
-        for start in range(0, len(clients), _AT_ONCE):
-            some = clients[start : start + _AT_ONCE]
-            # Who is here is asked before each call: whoever leaves later is taken out behind it.
-            await self._node_sessions.enter_again(
-                [(c.user_id, c.conn_id, session_of(c).group_ids) for c in self._here(some)]
-            )
-            await self._presence.enter_again(
-                {c.user_id: session_of(c).group_ids for c in self._here(some)}
-            )
-            self._announcer.note(c.user_id for c in self._here(some))
+        for start in range(0, len(clients), AT_ONCE):
+            some = clients[start : start + AT_ONCE]
+            await self._introductions.introduce(some)
             await asyncio.sleep(_PAUSE_SECONDS)
-
-    def _here(self, clients: Sequence[Client]) -> list[Client]:
-        return [client for client in clients if self._hub.get(client.user_id) is client]

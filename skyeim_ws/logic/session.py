@@ -19,6 +19,7 @@ from skyeim_ws.logic.bus import Bus
 from skyeim_ws.logic.catch_up import CatchUp
 from skyeim_ws.logic.delivery import PrivateDelivery
 from skyeim_ws.logic.departures import Departure, Departures
+from skyeim_ws.logic.introductions import Introductions
 from skyeim_ws.logic.memberships import HEARD_SECONDS, Memberships
 from skyeim_ws.logic.offline import OfflineMessages, summary_frame
 from skyeim_ws.logic.ports import (
@@ -55,6 +56,7 @@ class Sessions:
         bus: Bus,
         presence: Presence,
         memberships: Memberships,
+        introductions: Introductions,
         announcer: Announcer,
         departures: Departures,
         offline: OfflineMessages,
@@ -72,6 +74,7 @@ class Sessions:
         self._bus = bus
         self._presence = presence
         self._memberships = memberships
+        self._introductions = introductions
         self._announcer = announcer
         self._departures = departures
         self._offline = offline
@@ -120,7 +123,10 @@ class Sessions:
             self.kick(previous, Successor(client.conn_id, client.remote))
         finding = self._tasks.spawn(self._memberships.find(client), client)
         await self._start(client, finding)
-        self._tasks.spawn(self._introduce(client, finding), client)
+        if finding.done():
+            self._introductions.add(client)
+        else:
+            finding.add_done_callback(lambda _: self._introductions.add(client))
 
     def confirmed(self, client: Client, deliveries: list[Delivery]) -> None:
         """Settle what the client has."""
@@ -290,11 +296,3 @@ class Sessions:
             client.start(frames, self._offline.take(client, window))
         self._memberships.connected(client)
         self._catch_up.resume(client, Wait.LOGIN)
-
-    async def _introduce(self, client: Client, finding: asyncio.Task[None]) -> None:
-        """Enter the user's groups and tell the friends; the client does not wait for it."""
-        await asyncio.wait({finding})
-        if self._hub.get(client.user_id) is client:
-            # Once more: the session that was taken over may just have taken the user out.
-            await self._memberships.enter(client)
-        self._announcer.note([client.user_id])

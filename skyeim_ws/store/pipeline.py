@@ -27,7 +27,7 @@ from skyeim_ws.store.shard import Command
 
 log = structlog.get_logger()
 
-BUFFER_SIZE, MAX_CALLS = 10_000, 1_000
+BUFFER_SIZE, MAX_CALLS = 10_000, 10_000
 """How many durable operations wait, else the oldest is dropped; and calls, else they fail."""
 
 MAX_BATCH = 512

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 from skyeim_ws.logic.catch_up import CatchUp
 from skyeim_ws.logic.chat import Sending
 from skyeim_ws.logic.delivery import PrivateDelivery
-from skyeim_ws.logic.session import Sessions
+from skyeim_ws.logic.introductions import Introductions
 from skyeim_ws.logic.session_state import session_of
 from skyeim_ws.logic.social import Social
 from skyeim_ws.rpc.messages import MessageClient
@@ -54,7 +54,7 @@ async def test_a_fault_in_a_request_ends_the_connection(
 @pytest.mark.gen_test
 @pytest.mark.parametrize(
     ("where", "name", "query"),
-    [(CatchUp, "_run", "?resume=0"), (Sessions, "_introduce", "")],
+    [(CatchUp, "_run", "?resume=0"), (Introductions, "introduce", "")],
 )
 async def test_a_fault_in_what_follows_a_login_ends_the_connection(
     make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch, where: type, name: str, query: str

@@ -12,6 +12,7 @@ from skyeim_ws.conn.state import State
 from skyeim_ws.contract.codes import CloseCode
 from skyeim_ws.logic import session
 from skyeim_ws.logic.departures import Departure
+from skyeim_ws.logic.introductions import Introductions
 from skyeim_ws.logic.memberships import Memberships
 from skyeim_ws.logic.offline import OfflineMessages
 from skyeim_ws.logic.ports import Claim, Unavailable, Window
@@ -37,6 +38,7 @@ class Outside:
         self.groups_known = asyncio.Event()
         self.groups_known.set()
         port = cast(Any, self)
+        announcer = cast(Any, SimpleNamespace(note=self.note("announce")))
         node_sessions = cast(Any, SimpleNamespace(enter=self.note("enter node sessions")))
         presence = cast(Any, SimpleNamespace(enter=self.online))
         self.memberships = Memberships(
@@ -55,7 +57,14 @@ class Outside:
             bus=port,
             presence=presence,
             memberships=self.memberships,
-            announcer=cast(Any, SimpleNamespace(note=self.note("announce"))),
+            introductions=Introductions(
+                hub=cast(Any, self.people),
+                node_sessions=cast(Any, SimpleNamespace(enter_again=self.enter_again)),
+                presence=cast(Any, SimpleNamespace(enter_again=self.enter_again)),
+                announcer=announcer,
+                tasks=self.tasks,
+            ),
+            announcer=announcer,
             departures=cast(
                 Any, SimpleNamespace(add=self.left, returned=lambda _: self.groups_left)
             ),
@@ -98,6 +107,9 @@ class Outside:
     async def online(self, _user_id: int, _group_ids: Sequence[str]) -> int:
         return 1
 
+    async def enter_again(self, _: object) -> None:
+        self.calls.append("introduce")
+
     async def joined(self, _user_id: int) -> list[str]:
         await self.groups_known.wait()
         return ["g"]
@@ -121,7 +133,7 @@ async def test_a_login_is_known_to_the_others_before_it_is_claimed() -> None:
     assert [frame["type"] for frame in bob.frames] == ["connected", "offline_messages"]
     assert bob.delivered == ["m8", "m9"]
     assert bob.session.group_ids == ("g",)
-    assert outside.calls[-2:] == ["enter node sessions", "announce"]
+    assert outside.calls[-3:] == ["introduce", "introduce", "announce"]
 
 
 @pytest.mark.gen_test
