@@ -9,8 +9,9 @@ import gc
 import sys
 import tracemalloc
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -22,10 +23,15 @@ from skyeim_ws.config.telemetry import TelemetryConf
 from skyeim_ws.config.trace import TraceConf
 from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.heartbeat import Heartbeat
+from skyeim_ws.rpc.service import Service
+from skyeim_ws.store.announcements import TOLD_KEY
+from skyeim_ws.store.shard import Command, Shard
 from tests.conn.endpoint import Endpoint, endpoint
 from tests.conn.test_client import read_texts, text
 from tests.gateway.conftest import MakeWorld
-from tests.gateway.raw import RawUser
+from tests.gateway.raw import RawUser, raw_user
+from tests.waiting import until, until_async
+from tests.world import World
 
 MESSAGE_CALLS = 80
 """Of functions of the package, for a private message between two users of one node; 74 now."""
@@ -35,6 +41,16 @@ TRACE_CALLS = {1e-9: 22, 1.0: 40}
 
 SPAN_CALLS = 16
 """Besides, where `Telemetry.Sampler` is 1; 10 now. Without a trace there are none."""
+
+CROWD = 50
+LOGIN_CALLS = 320
+"""Of functions of the package, for a login among that many, up to its news for friends; 285 now."""
+
+LOGIN_COMMANDS = 13
+"""To Redis, for such a login, the periodic ones included; 12 now."""
+
+CROWD_WRITES, CROWD_LOOK_UPS = 90, 16
+"""Writes to Redis, and calls of the services, for all of them; 20 to 60 and 10 now."""
 
 HELD_BYTES = 2_200
 """In Python objects, for a connection that says nothing; 1,700 now."""
@@ -185,3 +201,47 @@ async def test_a_trace_costs_little_where_it_is_on(
 async def test_a_span_costs_little_where_it_is_sampled(make_world: MakeWorld) -> None:
     traced = await message_calls(make_world, telemetry=TelemetryConf(sampler=1.0))
     assert traced <= MESSAGE_CALLS + SPAN_CALLS
+
+
+@pytest.mark.gen_test
+async def test_a_login_in_a_crowd_takes_few_calls_commands_and_look_ups(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that comes at once shares writes to Redis, and the look-ups of friends and groups."""
+    writes: list[int] = []
+    asked: Counter[str] = Counter()
+    send, call = Shard.send, Service.call
+
+    async def counted_send(self: Shard, commands: Sequence[Command], *, durable: bool) -> list[Any]:
+        writes.append(len(commands))
+        return await send(self, commands, durable=durable)
+
+    async def counted_call(self: Service[Any], *args: Any, **more: Any) -> Any:
+        asked["calls"] += 1
+        return await call(self, *args, **more)
+
+    monkeypatch.setattr(Shard, "send", counted_send)
+    monkeypatch.setattr(Service, "call", counted_call)
+    async with make_world(rate_limit=0, login_burst=0) as world:
+        gateway = world.gateway
+        # Those of the second time have left in order, so nothing of the first has to be caught up.
+        for _ in range(2):
+            async with AsyncExitStack() as stack:
+                writes.clear()
+                asked.clear()
+                with calls() as counts:
+                    came = [raw_user(world, 5_000 + number) for number in range(CROWD)]
+                    users = await asyncio.gather(*map(stack.enter_async_context, came))
+                    await asyncio.gather(*(user.expect("connected") for user in users))
+                    await until_async(partial(all_told, world, CROWD))
+            await until(lambda: not len(gateway.hub))
+            await until_async(partial(all_told, world, 0))
+        assert counts["python"] / CROWD <= LOGIN_CALLS
+        assert sum(writes) / CROWD <= LOGIN_COMMANDS
+        assert len(writes) <= CROWD_WRITES
+        assert asked["calls"] <= CROWD_LOOK_UPS
+
+
+async def all_told(world: World, count: int) -> bool:
+    """Whether friends were told of so many users that they are online."""
+    return bool(await world.redis.scard(TOLD_KEY) == count)
