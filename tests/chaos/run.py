@@ -17,6 +17,7 @@ from tests.chaos import rig as cluster
 from tests.chaos.book import Book, SetBack
 from tests.chaos.person import Person
 from tests.chaos.rig import Rig
+from tests.chaos.sdk_person import SdkPerson
 from tests.waiting import DEADLINE, until
 
 FIRST_USER = 2001
@@ -27,6 +28,10 @@ ENOUGH = 10
 """So many messages of the group most people hear some of."""
 
 Say = Callable[[str], None]
+Someone = Person | SdkPerson
+
+WITH_THE_CLIENT = 4
+"""Of so many people one uses `skyeim_ws.client`; some of them leave at the end, others do not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +104,7 @@ def _keep(folder: Path, where: Path, result: Result) -> None:
 
 async def _run(shape: Shape, seed: int, rig: Rig, say: Say) -> Result:
     book = Book()
-    people = [Person(user, rig, book, seed) for user in rig.users]
+    people: list[Someone] = [_person(user)(user, rig, book, seed) for user in rig.users]
     rig.clients = people
     living = [asyncio.create_task(person.live()) for person in people]
     try:
@@ -141,7 +146,11 @@ async def _run(shape: Shape, seed: int, rig: Rig, say: Say) -> Result:
         await asyncio.gather(*living, return_exceptions=True)
 
 
-async def _chat(person: Person, shape: Shape, seed: int, book: Book, rig: Rig) -> None:
+def _person(user_id: int) -> type[Someone]:
+    return SdkPerson if user_id % WITH_THE_CLIENT == 0 else Person
+
+
+async def _chat(person: Someone, shape: Shape, seed: int, book: Book, rig: Rig) -> None:
     """Write to friends and to the group, and lose the connection now and then."""
     chance = random.Random(f"{seed}-chat-{person.user_id}")
     friends = [user for user in rig.users if user != person.user_id]
@@ -206,7 +215,7 @@ async def _until(condition: Callable[[], bool]) -> None:
         await until(condition, SETTLE_SECONDS)
 
 
-async def _wrong_presence(rig: Rig, here: list[Person], gone: list[Person]) -> list[str]:
+async def _wrong_presence(rig: Rig, here: list[Someone], gone: list[Someone]) -> list[str]:
     """Wait until Valkey and all who are here are right about who is; return what stays wrong."""
     wrong = await _presence(rig, here, gone)
     with contextlib.suppress(TimeoutError):
@@ -217,7 +226,7 @@ async def _wrong_presence(rig: Rig, here: list[Person], gone: list[Person]) -> l
     return wrong
 
 
-async def _presence(rig: Rig, here: list[Person], gone: list[Person]) -> list[str]:
+async def _presence(rig: Rig, here: list[Someone], gone: list[Someone]) -> list[str]:
     truth = {person.user_id for person in here}
     wrong = [
         f"presence: {key} has {sorted(users - truth)} and lacks {sorted(truth - users)}"

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -10,9 +10,9 @@ _Pair = tuple[asyncio.StreamWriter, asyncio.StreamWriter]
 
 
 class Network:
-    """Forwards connections to a port; each of them keeps its order."""
+    """Forwards connections to a port, `target` or what it returns; each keeps its order."""
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: int | Callable[[], int]) -> None:
         self._target = target
         self._pairs: set[_Pair] = set()
         self._lost: set[asyncio.Task[None] | None] = set()
@@ -51,7 +51,8 @@ class Network:
             return
         self._served.add(asyncio.current_task())
         try:
-            there, out = await asyncio.open_connection("127.0.0.1", self._target)
+            port = self._target if isinstance(self._target, int) else self._target()
+            there, out = await asyncio.open_connection("127.0.0.1", port)
         except OSError:
             writer.transport.abort()
             return
@@ -93,8 +94,8 @@ class Network:
 
 
 @asynccontextmanager
-async def network(target: int) -> AsyncIterator[Network]:
-    """Run a network in front of a port of this machine."""
+async def network(target: int | Callable[[], int]) -> AsyncIterator[Network]:
+    """Run a network in front of a port of this machine, or of one after the other."""
     between = Network(target)
     server = await asyncio.start_server(between.accept, "127.0.0.1", 0)
     between.port = server.sockets[0].getsockname()[1]
