@@ -5,6 +5,8 @@ import { h } from "./dom.js";
 const LINK = /https?:\/\/[^\s<>"]+/g;
 const TAIL = /[.,;:!?)\]}'"]+$/;
 const KINDS = { 2: "Picture", 3: "File", 4: "Voice message", 5: "Video" };
+const EMOJI =
+  /^[\p{Extended_Pictographic}\p{Emoji_Modifier}\p{Regional_Indicator}\u{fe0f}\u{200d}]+$/u;
 const COLOURS = 8;
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit" });
@@ -13,12 +15,27 @@ const shortWeekday = new Intl.DateTimeFormat(undefined, { weekday: "short" });
 const date = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "long", year: "numeric" });
 const shortDate = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
 
-/** Return up to two letters that stand for a name. */
+/** Return what a reader takes for single characters: an emoji of a family is one. */
+function characters(text) {
+  if (!Intl.Segmenter) return [...text];
+  const segments = new Intl.Segmenter(undefined, { granularity: "grapheme" }).segment(text);
+  return Array.from(segments, ({ segment }) => segment);
+}
+
+/** Return up to two letters that stand for a name; one where letters join, and of pictures. */
 export function initials(name) {
   const words = name.split(/\s+/).filter(Boolean);
-  const chosen = words.length > 1 ? [words[0], words[words.length - 1]] : words;
-  const letters = chosen.map((word) => [...word][0]).join("");
-  return /\d/.test(letters) ? name.replace(/\D/g, "").slice(-2) : letters.toUpperCase();
+  const first = words.length ? characters(words[0])[0] : "";
+  const last = words.length > 1 ? characters(words[words.length - 1])[0] : "";
+  if (/\d/.test(first + last)) return name.replace(/\D/g, "").slice(-2);
+  const two = [first, last].every((letter) => /^[\p{Lu}\p{Ll}]/u.test(letter));
+  return (two ? first + last : first).toUpperCase();
+}
+
+/** Tell whether a message is one to three emoji and nothing else. */
+export function isEmoji({ content, contentType }) {
+  const text = content.replace(/\s/g, "");
+  return contentType < 2 && text.length < 60 && EMOJI.test(text) && characters(text).length < 4;
 }
 
 /** Return a number from 0 to 7 that is always the same for a key. */

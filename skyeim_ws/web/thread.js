@@ -2,7 +2,7 @@
 
 import { Composer } from "./composer.js";
 import { h, icon, iconButton } from "./dom.js";
-import { avatar, contentNodes, dayName, listOf, sameDay, timeOf } from "./text.js";
+import { avatar, contentNodes, dayName, isEmoji, listOf, sameDay, timeOf } from "./text.js";
 
 const NEAR = 80; // px from the end that still count as the end
 const OLDER = 400; // px from the top at which older messages are fetched
@@ -242,7 +242,11 @@ export class Thread {
         named
           ? h("span", { class: "sender", text: name })
           : h("span", { class: "unseen", text: `${name}: ` }),
-        h("span", { class: "content", dir: "auto" }, ...contentNodes({ content, contentType })),
+        h(
+          "span",
+          { class: isEmoji({ content, contentType }) ? "content emoji" : "content", dir: "auto" },
+          ...contentNodes({ content, contentType }),
+        ),
         h(
           "span",
           { class: "meta" },

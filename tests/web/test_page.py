@@ -19,6 +19,17 @@ from tests.sdk.network import network
 from tests.waiting import until
 from tests.web.windows import browser
 
+INITIALS = "async (names) => names.map((await import('/web/text.js')).initials)"
+NAMES = {
+    "Anna Berg": "AB",
+    "anna": "A",
+    "王小明": "王",
+    "محمد عبد الرحمن": "م",
+    "👩‍👩‍👧‍👦 Family 🎉": "👩‍👩‍👧‍👦",
+    "User 1234": "34",
+    "": "",
+}
+
 DEMO = {"settings": {"demo": True}}
 
 
@@ -57,9 +68,11 @@ async def test_two_people_chat_and_one_reloads(make_world: MakeWorld) -> None:
         shown = ["hello <b>Ben</b>", "see https://example.com/a_(b), please", "one", "two", "three"]
         await anna.expect_texts(*shown)
         await ben.expect_texts(*shown)
-        await anna.say("four")
-        await ben.expect_texts(*shown, "four")
-        await anna.expect_texts(*shown, "four")
+        await anna.say("four", "🎉 👩‍👩‍👧‍👦")
+        await ben.expect_texts(*shown, "four", "🎉 👩‍👩‍👧‍👦")
+        await anna.expect_texts(*shown, "four", "🎉 👩‍👩‍👧‍👦")
+        await expect(ben.log.locator(".emoji")).to_have_text(["🎉 👩‍👩‍👧‍👦"])
+        assert await anna.page.evaluate(INITIALS, [*NAMES]) == [*NAMES.values()]
         assert chromium.hosts() == {f"127.0.0.1:{world.port}"}
 
 
