@@ -1,7 +1,8 @@
 """The load: many client connections on bare sockets and one epoll, in a process of its own.
 
 It uses as little of the machine as Python can, and treats gateway and floors alike: how a receiver
-drains its sockets changes what sending to them costs.
+drains its sockets changes what sending to them costs. `skyeim_ws.client` would take 40 us for a
+message that takes 7 here: more than the gateway has for it, on the other core of the same machine.
 """
 
 import gc
