@@ -67,7 +67,7 @@ screenshots: $(WEB_STAMP) ## Take the pictures of the chats anew, into docs/imag
 	@tools/install-browser
 	SCREENSHOTS=1 $(BIN)/python -m pytest -q tests/web/test_screenshots.py tests/cli/test_chat_picture.py
 
-bench: $(BENCH_STAMP) ## Measure against the goals, 10 minutes; with QUICK=1 a look of 3
+bench: $(BENCH_STAMP) ## Measure against the goals, half an hour; with QUICK=1 a look of 8 minutes
 	$(BIN)/python -m bench $(if $(QUICK),--quick)
 
 autobahn: $(STAMP) ## Run the Autobahn testsuite against our connections, plain and TLS; 2 minutes

@@ -20,7 +20,7 @@ import structlog
 from bench import report
 from bench.big import big_group, big_user
 from bench.chat import latency, private, rates
-from bench.cluster import spread
+from bench.cluster import across, spread
 from bench.connections import connect, idle
 from bench.fanout import fanout, fanout_burst, fanout_large, growth, workers
 from bench.huge import huge, huge_tls
@@ -42,6 +42,7 @@ CASES: dict[str, Callable[[Plan], list[Row]]] = {
     "big": big_group,
     "big_user": big_user,
     "cluster": spread,
+    "across": across,
     "huge": huge,
     "huge_tls": huge_tls,
 }

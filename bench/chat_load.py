@@ -59,6 +59,13 @@ class Chatters(Crowd):
             ],
         )
 
+    def introduce_halves(self, user_ids: Sequence[int], content: str) -> None:
+        """Say the same where each of the first half is in a pair with one of the second half."""
+        self._receivers = 1
+        half = len(user_ids) // 2
+        peers = [*user_ids[half:], *user_ids[:half]]
+        self._write_heads(content, [b'{"type":"chat","data":{"toUserId":%d,' % u for u in peers])
+
     def introduce_groups(self, group_ids: Sequence[str], size: int, content: str) -> None:
         """Say of which group each run of `size` connections is, and what they will say to it."""
         self._receivers = size - 1

@@ -1,4 +1,4 @@
-"""Case of a cluster: a group whose members are all on one of its nodes."""
+"""Cases of a cluster: what its nodes cost one another, and messages from one to another."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -105,3 +105,41 @@ def spread(plan: Plan) -> list[Row]:
     ]
     last = sizes[-1]
     return [*rows, Row("cluster others", UNIT, others[last], "with members", 0.02)]
+
+
+def across(plan: Plan) -> list[Row]:
+    """Pairs of friends of whom each is on another node, and a group that is on both."""
+    case, messages = "across", plan.size(6_000, 2_000)
+    people = users(2 * MEMBERS)
+    pairs = list(zip(people[:MEMBERS], people[MEMBERS:], strict=True))
+    privates, groups = [], []
+    rounds = plan.rounds(case)
+    with ExitStack() as stack:
+        first = stack.enter_context(gateway(groups={_GROUP: people}, friends=pairs))
+        second = stack.enter_context(node(first))
+        crowd = stack.enter_context(Remote("bench.chat_load", "Chatters"))
+        for port, some in (first.port, people[:MEMBERS]), (second.port, people[MEMBERS:]):
+            crowd.call("connect", port, first.tokens(some), _OPENING, timeout=_DEADLINE)
+        crowd.call("introduce_halves", people, CONTENT, timeout=_DEADLINE)
+        crowd.call("ignore", 3.0, timeout=_DEADLINE)
+        pids = {**first.pids, "gateway": [*first.pids["gateway"], *second.pids["gateway"]]}
+
+        def run(method: str, *arguments: object, count: int) -> Sample:
+            with cpu_used(pids) as used:
+                crowd.call(method, *arguments, timeout=_DEADLINE)
+            costs = {name: 1e6 * cpu / count for name, cpu in used.items()}
+            return Sample(costs.pop("gateway"), others=costs)
+
+        run("chat", messages // 10, count=1)
+        for number in rounds:
+            sample = run("chat", messages, count=messages)
+            privates.append(plan.tell(case, number, sample, UNIT))
+            crowd.call("ignore", 1.0, timeout=_DEADLINE)
+            said = messages // 20
+            sample = run("fanout", _GROUP, CONTENT, said, 1, True, count=said * len(people))
+            groups.append(plan.tell(f"{case} group", number, sample, "us/delivery"))
+    note = f"{MEMBERS} pairs, or a group of {2 * MEMBERS}, over two nodes"
+    return [
+        Row("across private", UNIT, privates, note=note),
+        Row("across group", "us/delivery", groups, note=note),
+    ]

@@ -19,6 +19,12 @@ log = structlog.get_logger()
 
 _HANDSHAKE_SECONDS = 1.0
 
+_AT_ONCE = 100
+"""Clients who leave in one turn of the loop, however late they are."""
+
+_TOGETHER = 0.05
+"""Seconds of which those who are to leave do so in one turn: each alone costs twice as much."""
+
 
 class Drain:
     """Sends the clients of a node away, each in a slot of its own.
@@ -114,7 +120,9 @@ class Drain:
         for number, client in enumerate(list(self._hub)):
             wait = began + planned.leaves_at(number) - loop.time()
             if wait > 0:
-                await asyncio.sleep(wait)
+                await asyncio.sleep(max(wait, _TOGETHER))
+            elif number % _AT_ONCE == 0:
+                await asyncio.sleep(0)
             away = planned.away(number, random.random())  # noqa: S311 - spreads load
             self._sessions.send_away(client, away)
 

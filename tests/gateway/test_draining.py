@@ -3,15 +3,18 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 from websockets.exceptions import InvalidStatus
 
 from skyeim_ws.config.tree import ShutdownConf
+from skyeim_ws.conn.stats import Stats
 from skyeim_ws.gateway.app import Gateway
+from skyeim_ws.gateway.draining import Drain
 from skyeim_ws.logic import announcer, slots
 from skyeim_ws.logic.slots import FIRST_RETURN, SHORTEST_SPREAD
 from tests.gateway.conftest import MakeWorld
@@ -209,3 +212,58 @@ async def test_the_only_node_is_drained_as_slowly_as_it_can_take_them_back(
         for user_id in (1001, 1002):
             await world.login(user_id)
         assert world.gateway.drain.begin().pace == 0.2
+
+
+class Leaving:
+    """A hub and sessions of a crowd that notes who leaves in the same turn of the loop."""
+
+    def __init__(self, count: int) -> None:
+        self.clients = range(count)
+        self.turns: list[int] = []
+        self.draining = False
+        self._same = False
+
+    def __len__(self) -> int:
+        return len(self.clients)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.clients)
+
+    def send_away(self, client: int, seconds: float) -> None:
+        if not self._same:
+            self._same = True
+            self.turns.append(0)
+            asyncio.get_running_loop().call_soon(self._next)
+        self.turns[-1] += 1
+
+    def _next(self) -> None:
+        self._same = False
+
+
+async def drained(login_rate: float) -> list[int]:
+    """Send 2,000 clients away; return how many left in each turn."""
+    crowd: Any = Leaving(2_000)
+    drain = Drain(
+        hub=crowd,
+        sessions=crowd,
+        sending=crowd,
+        stats=Stats(),
+        login_rate=lambda: login_rate,
+        fleet=lambda: 1.0,
+    )
+    with capture_logs() as lines:
+        drain.begin()
+        await until(lambda: lines[-1]["event"] == "drain_done")
+    assert sum(crowd.turns) == 2_000
+    return list(crowd.turns)
+
+
+@pytest.mark.gen_test
+async def test_a_crowd_that_has_no_time_leaves_in_parts() -> None:
+    assert max(await drained(1e9)) <= 100
+
+
+@pytest.mark.gen_test
+async def test_those_of_a_moment_leave_together() -> None:
+    # A quarter of a second in all; each for itself it would take a turn for each.
+    assert len(await drained(8_000)) < 50
