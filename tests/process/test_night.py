@@ -197,7 +197,14 @@ async def my_message_did_not_arrive(here: Night) -> None:
         answer = await here.finding("queued", "trace", "m-lost")
         assert names(answer) == ["queued", "offline", "waits_in_queue"]
         # 1002 is among the users whose messages are traced: what has happened since is there.
-        steps = [(line["node"][:4], line["step"]) for line in answer["trace"]]
+        steps: list[tuple[str, str]] = []
+
+        async def complete() -> bool:
+            lines = (await here.ask("trace", "m-lost"))["trace"]
+            steps[:] = [(line["node"][:4], line["step"]) for line in lines]
+            return ("ws-2", "unconfirmed") in steps and ("ws-1", "sent") in steps
+
+        await until_async(complete)
         first = ["accepted", "stored", "to_queue"]
         assert [step for node, step in steps if node == "ws-1"][:3] == first
         there = [step for node, step in steps if node == "ws-2"]
