@@ -172,7 +172,8 @@ class Client(WebSocketHandler, ClientFields):
             return
         self.stats.frames_queued += 1
         self.frames_out += 1
-        self._request_flush()
+        if not self._flush_pending:
+            self._request_flush()
 
     def send_group(self, frame: bytes, group_id: str, seq: int) -> None:
         """Queue a message of a group; a client that is too slow gets a hint of it instead."""

@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from time import monotonic
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import structlog
 from grpc import StatusCode
@@ -75,7 +75,8 @@ class Endpoint:
         found = self._stubs.get(make)
         if found is None:
             found = self._stubs[make] = make(self.channel)
-        return cast(Stub, found)
+        stub: Stub = found
+        return stub
 
     def is_ready(self) -> bool:
         """Tell whether there is a connection, and have one made if not."""

@@ -52,10 +52,18 @@ LOGIN_COMMANDS = 13
 CROWD_WRITES, CROWD_LOOK_UPS = 90, 16
 """Writes to Redis, and calls of the services, for all of them; 20 to 60 and 10 now."""
 
+LONE_CALLS = 270
+"""Of functions of the package, for one message alone, our services included; 240 now."""
+
 HELD_BYTES = 2_200
 """In Python objects, for a connection that says nothing; 1,700 now."""
 
 PACKAGE = str(Path(conn.__file__).parent.parent)
+
+PATH_OF_A_MESSAGE = tuple(f"{PACKAGE}/{room}/" for room in ("conn", "logic", "rpc"))
+
+LOOP_WORK = {"call_soon", "call_later", "call_at", "create_task", "create_future", "wait"}
+SYSTEM_CALLS = {"send", "recv", "poll"}
 
 
 @contextmanager
@@ -186,6 +194,58 @@ async def message_calls(make_world: MakeWorld, **settings: Any) -> float:
 @pytest.mark.gen_test
 async def test_a_message_takes_a_bounded_number_of_our_calls(make_world: MakeWorld) -> None:
     assert await message_calls(make_world) <= MESSAGE_CALLS
+
+
+@contextmanager
+def wakes() -> Iterator[Counter[str]]:
+    """Count by name what the gateway asks of the event loop and of the sockets of its clients."""
+    counts: Counter[str] = Counter()
+
+    def count(frame: FrameType, event: str, what: Any) -> None:
+        if event == "call":
+            name, caller = frame.f_code.co_name, frame.f_back
+            if name not in LOOP_WORK or "asyncio" not in frame.f_code.co_filename:
+                return
+        elif event == "c_call" and what.__name__ in SYSTEM_CALLS:
+            name, caller = what.__name__, frame
+        else:
+            return
+        if caller is not None and caller.f_code.co_filename.startswith(PATH_OF_A_MESSAGE):
+            counts[name] += 1
+
+    sys.setprofile(count)
+    try:
+        yield counts
+    finally:
+        sys.setprofile(None)
+
+
+@pytest.mark.gen_test
+async def test_a_lone_message_waits_for_nothing_but_the_storage_and_its_receiver(
+    make_world: MakeWorld,
+) -> None:
+    """Three turns of the loop: the message, the answer of the storage, the pong; and no more."""
+    async with make_world(rate_limit=0, confirm_interval=0.01) as world:
+        alice, bob = await world.login(1001), await world.login(1002)
+
+        async def exchange(count: int) -> None:
+            for _ in range(count):
+                await alice.send("chat", toUserId=1002, content="hello")
+                await alice.expect("ack", status="delivered")
+                await bob.expect("chat")
+                await asyncio.sleep(0.01)  # or the next ping would wait
+
+        await exchange(5)
+        with calls() as all_calls:
+            await exchange(20)
+        assert all_calls["python"] / 20 <= LONE_CALLS
+        with wakes() as counts:
+            await exchange(20)
+        assert {name: round(count / 20) for name, count in counts.items()} == {
+            "recv": 2,  # the message, the pong
+            "send": 3,  # `sent`, the message with its ping, `delivered`
+            "poll": 2,
+        }
 
 
 @pytest.mark.gen_test
