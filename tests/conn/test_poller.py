@@ -146,3 +146,24 @@ async def test_what_is_wanted_of_a_socket_may_change() -> None:
         for _ in range(5):
             await asyncio.sleep(0)
         assert seen == [select.EPOLLOUT, select.EPOLLIN]  # it is not wanted that the other has gone
+
+
+@pytest.mark.gen_test
+async def test_what_is_left_for_the_end_of_a_turn_comes_before_the_writing() -> None:
+    with rig() as made:
+        notes: list[str] = []
+        receiver: Any = Written(notes)
+
+        def work() -> None:
+            notes.append("worked")
+            made.flusher.add(receiver)
+
+        with made.flusher:
+            made.flusher.add(receiver)
+            made.flusher.at_end(work)
+            assert notes == []
+        assert notes == ["worked", "written", "written"]
+        assert made.callbacks == 0
+        made.flusher.at_end(work)
+        await until(lambda: len(notes) == 5)
+        assert (notes[3:], made.callbacks) == (["worked", "written"], 1)

@@ -87,9 +87,12 @@ async def pooling(*addresses: str, timeout: float = 10.0) -> AsyncIterator[Pool]
 
 @asynccontextmanager
 async def batching(
-    *addresses: str, timeout: float = 10.0, **options: Any
+    *addresses: str, timeout: float = 10.0, connected: bool = False, **options: Any
 ) -> AsyncIterator[Batcher]:
+    """Run a batcher; `connected` only when each server can be called without waiting."""
     async with pooling(*addresses, timeout=timeout) as pool:
+        if connected:
+            await until(lambda: all(each.channel.direct() for each in pool.in_use))
         batcher = Batcher(pool, FriendClient(pool), GroupClient(pool), **options)
         batcher.start()
         try:

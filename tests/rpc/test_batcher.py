@@ -296,3 +296,49 @@ async def test_closing_waits_for_what_is_under_way_and_fails_what_waits(address:
     assert stored([answers.outcomes["a"]])
     assert unavailable(answers.outcomes["b"])
     assert unavailable(answers.outcomes["c"])
+
+
+@pytest.mark.gen_test
+async def test_what_was_sent_at_once_in_vain_is_sent_again_in_its_order(address: str) -> None:
+    """The call of the turn meets a server that sheds load; the task behind it waits and repeats."""
+    storage, answers, shed = Storage(), Answers(), 2
+
+    async def send_batch(request: Any, context: Any) -> pb.SendBatchResp:
+        nonlocal shed
+        if shed:
+            shed -= 1
+            await context.abort(StatusCode.RESOURCE_EXHAUSTED, "too many calls")
+        return await storage.send_batch(request, context)
+
+    works: list[Any] = []
+    async with (
+        serving(address, message={"SendBatch": send_batch}) as at,
+        batching(at, connected=True, later=works.append) as batcher,
+    ):
+        answers.submit(batcher, [private("a"), private("b")])
+        assert len(works) == 1  # for the whole turn
+        works.pop()()
+        answers.submit(batcher, [private("c")])
+        await until(lambda: works)
+        works.pop()()
+        await answers.wait(3)
+    assert storage.batches == [["a", "b"], ["c"]]
+    assert answers.order == ["a", "b", "c"]
+    assert shed == 0
+
+
+@pytest.mark.gen_test
+async def test_a_fault_in_a_batch_is_answered_and_stops_no_other(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage, answers = Storage(), Answers()
+    async with serving(address, message=storage.batch_methods), batching(address) as batcher:
+        with monkeypatch.context() as patch, capture_logs() as logs:
+            patch.setattr(batcher_module, "Batch", None)
+            answers.submit(batcher, [private("a")])
+            await answers.wait(1)
+        assert [line["event"] for line in logs] == ["send_batch_failed"]
+        assert unavailable(answers.outcomes["a"])
+        answers.submit(batcher, [private("b")])
+        await answers.wait(2)
+    assert answers.outcomes["b"] == Stored(id=1, msg_id="b", created_at=7, seq=1)

@@ -260,3 +260,12 @@ async def test_what_was_answered_survives_kill_9_and_seq_has_no_gaps(tmp_path: P
     assert sorted(each.seq for each in answered.values()) == list(range(1, len(answered) + 1))
     by_id = sorted(answered.values(), key=lambda each: each.id)
     assert [each.seq for each in by_id] == list(range(1, len(answered) + 1))
+
+
+@pytest.mark.gen_test
+async def test_a_server_waits_for_the_next_call_once_and_not_for_each_method(
+    services: Services,
+) -> None:
+    """What grpcio does at each call grows with the tasks that wait for one."""
+    waiting = [task for task in asyncio.all_tasks() if "_request_registered_call" in repr(task)]
+    assert waiting == []
