@@ -241,7 +241,9 @@ async def test_a_lone_message_waits_for_nothing_but_the_storage_and_its_receiver
         assert all_calls["python"] / 20 <= LONE_CALLS
         with wakes() as counts:
             await exchange(20)
-        assert {name: round(count / 20) for name, count in counts.items()} == {
+        # Rounded: sweeps and what else has its own time are no part of a message.
+        each = {name: round(count / 20) for name, count in counts.items()}
+        assert {name: count for name, count in each.items() if count} == {
             "recv": 2,  # the message, the pong
             "send": 3,  # `sent`, the message with its ping, `delivered`
             "poll": 2,
