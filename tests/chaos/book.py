@@ -1,8 +1,11 @@
 """What was promised and what was kept: the books of all clients together."""
 
 import math
+import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+
+LAST_FAULTS = 3
 
 Conversation = tuple[int, int]  # sender, receiver
 
@@ -47,6 +50,11 @@ class Book:
     newest: defaultdict[Conversation, int] = field(default_factory=lambda: defaultdict(int))
     wrong: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+    came: dict[tuple[int, str], float] = field(default_factory=dict)
+    """When each private message came last, in monotonic seconds."""
+    faults: list[float] = field(default_factory=list)
+    """When each fault began."""
+    emptied_at: float = 0
     late_below: float = 0
     """The id up to which a message may come late: its queue has gone with the data of Redis."""
 
@@ -63,8 +71,13 @@ class Book:
         Such a window goes before what is there already; all else has to be in order.
         """
         mine = self.received[receiver]
+        now = time.monotonic()
+        before, self.came[receiver, msg_id] = self.came.get((receiver, msg_id), 0.0), now
         if msg_id in mine:
             self.counts["duplicated"] += 1
+            # An emptied Redis brings all again, once.
+            if self.emptied_at < before < self.confirmed_before:
+                self.counts["confirmed, and came again"] += 1
             return
         mine[msg_id] = number
         conversation = (sender, receiver)
@@ -73,6 +86,15 @@ class Book:
                 f"{msg_id} (id {number}) came to {receiver} after id {self.newest[conversation]}"
             )
         self.newest[conversation] = max(number, self.newest[conversation])
+
+    @property
+    def confirmed_before(self) -> float:
+        """Until when all that has come is confirmed for good.
+
+        A watermark is written every 3 s, but not while Redis is away, nor while another node may
+        hold something: so the last faults may have stood in its way.
+        """
+        return self.faults[-LAST_FAULTS] - 5 if len(self.faults) >= LAST_FAULTS else 0.0
 
     def of_group_arrived(self, receiver: int, number: int, seq: int) -> None:
         """Note that a message of the group has come live."""
@@ -83,6 +105,7 @@ class Book:
     def emptied(self, *, over: bool) -> None:
         """Note that Redis loses its data: what waits in a queue comes late, from storage."""
         private = [self.promised[each.msg_id] for each in self.messages.values() if each.to]
+        self.emptied_at = time.monotonic()
         self.late_below = max(private, default=0) if over else math.inf
 
     @property

@@ -15,6 +15,7 @@ from skyeim_ws.conn.seq_order import SeqOrder, Verdict
 from skyeim_ws.contract.message_trace import MessageTrace
 from skyeim_ws.logic.catch_up import CatchUp
 from skyeim_ws.logic.delivery import PrivateDelivery
+from skyeim_ws.logic.watermarks import Watermarks
 from skyeim_ws.store import scripts
 
 
@@ -58,10 +59,16 @@ def without_counting_anew() -> None:
     _replace(SeqOrder, "judge", never_anew)
 
 
+def without_watermarks() -> None:
+    """Write nowhere how far users have confirmed all."""
+    _replace(Watermarks, "confirmed", lambda *_: None)
+
+
 MUTANTS: dict[str, Callable[[], None]] = {
     "ledger": without_ledger,
     "queueing": without_queueing,
     "reconciliation": without_reconciliation,
+    "watermarks": without_watermarks,
     "counting anew": without_counting_anew,
 }
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import socket
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -26,6 +27,9 @@ from tests.waiting import until_async
 from tests.world import PUSH_SECRET, SECRET
 
 GROUP = "g_chaos"
+PORTS = range(20_000, 32_000)
+"""Below those that the kernel takes for outgoing connections."""
+
 HEALTHY_SECONDS = 120.0
 """How long a fault may take to heal; a machine with much else to do starts processes slowly."""
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -353,10 +357,15 @@ async def running(
 
 
 def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
+    """Return ports that no outgoing connection gets: a gateway has to find its own again."""
+    sockets: list[socket.socket] = []
     try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
+        while len(sockets) < count:
+            sockets.append(socket.socket())
+            try:
+                sockets[-1].bind(("127.0.0.1", random.choice(PORTS)))
+            except OSError:
+                sockets.pop().close()
         return [each.getsockname()[1] for each in sockets]
     finally:
         for each in sockets:

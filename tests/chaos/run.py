@@ -177,6 +177,7 @@ async def _burn(rig: Rig, shape: Shape, seed: int, book: Book, say: Say) -> None
         share = shape.messages / (len(planned) + 1)
         due, book.room = int(share * number), share * (number + 2)
         await until(partial(_promised, book, due), deadline=None)
+        book.faults.append(time.monotonic())
         emptying = fault is fire.empty_valkey
         if emptying:
             book.emptied(over=False)
@@ -250,6 +251,8 @@ async def _compare(rig: Rig, book: Book, late: int, connections: int) -> Result:
     ]
     in_group = {number for number, seq in stored.values() if seq}
     missing = sum(len(in_group - book.of_group[user]) for user in rig.users)
+    if again := book.counts["confirmed, and came again"]:
+        book.wrong.append(f"duplicates: {again} messages that were confirmed long ago came again")
     lost = len(book.undelivered) + len(unstored) + missing
     private = [message for message in book.messages.values() if message.to]
     return Result(
