@@ -73,6 +73,8 @@ class MemberCache:
         self._loads = asyncio.Semaphore(max_loads)
         self.on_filled = on_filled
         self.on_changed: Callable[[Sequence[str] | None], None] | None = None
+        self.on_flushed: Callable[[], None] = lambda: None
+        """Called when Redis may have been emptied: then all keys have changed."""
         self._timings = timings or Timings()
         self._clock = clock
         self._lists = MemberLists(capacity, clock)
@@ -300,6 +302,8 @@ class MemberCache:
         async with aclosing(tracked) as stream:
             async for change in stream:
                 self._change(change)
+                if change.keys is None and change.tracking:
+                    self.on_flushed()
 
     def _change(self, change: Change) -> None:
         self.tracking = change.tracking

@@ -5,6 +5,7 @@ import json
 import math
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 
 import structlog
 
@@ -62,6 +63,7 @@ class NodeLease:
         self._dead_after = dead_after
         self._renew = scripts.read("renew_lease")
         self._renewed = -math.inf
+        self._look = asyncio.Event()
         self.renewed = False
         self.others = 0
         self.refused = ""
@@ -88,6 +90,10 @@ class NodeLease:
     def listed(self) -> bool:
         """Whether the others take this node to be alive."""
         return asyncio.get_running_loop().time() - self._renewed < self._dead_after
+
+    def look(self) -> None:
+        """Renew now: Redis may have been emptied."""
+        self._look.set()
 
     async def close(self) -> None:
         """Give the lease up; but if users are still listed, let the others clean up after them."""
@@ -187,7 +193,10 @@ class NodeLease:
                 self.renewed = False
             except Exception:
                 log.exception("node_lease_failed")
-            await asyncio.sleep(self._renew_seconds)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._renew_seconds):
+                    await self._look.wait()
+            self._look.clear()
 
     async def _may_not_join(self) -> bool:
         """Look for living nodes beside which this one may not stand; the first is told of."""
