@@ -54,6 +54,8 @@ class Book:
     """When each private message came last, in monotonic seconds."""
     faults: list[float] = field(default_factory=list)
     """When each fault began."""
+    again: Counter[str] = field(default_factory=Counter)
+    """How many came again on a connection though they were confirmed long ago."""
     emptied_at: float = 0
     late_below: float = 0
     """The id up to which a message may come late: its queue has gone with the data of Redis."""
@@ -65,7 +67,16 @@ class Book:
         if known != number:
             self.wrong.append(f"{message.msg_id} was acked as {known} and as {number}")
 
-    def arrived(self, receiver: int, sender: int, msg_id: str, number: int, *, old: bool) -> None:
+    def arrived(
+        self,
+        receiver: int,
+        sender: int,
+        msg_id: str,
+        number: int,
+        *,
+        old: bool,
+        connection: str = "",
+    ) -> None:
         """Note that a private message has come; `old` if in a window that was asked for.
 
         Such a window goes before what is there already; all else has to be in order.
@@ -77,7 +88,7 @@ class Book:
             self.counts["duplicated"] += 1
             # An emptied Redis brings all again, once.
             if self.emptied_at < before < self.confirmed_before:
-                self.counts["confirmed, and came again"] += 1
+                self.again[connection] += 1
             return
         mine[msg_id] = number
         conversation = (sender, receiver)

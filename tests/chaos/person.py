@@ -51,6 +51,7 @@ class Person:
         self._first = False
         self._resumes = user_id % 2 == 0
         self._largest = 0
+        self._conn_id = ""
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -143,11 +144,20 @@ class Person:
         kind, data = frame["type"], frame["data"]
         if kind == "chat":
             old, self._window = self._old and self._window > 0, max(self._window - 1, 0)
-            self._book.arrived(self.user_id, data["fromUserId"], data["msgId"], data["id"], old=old)
+            self._book.arrived(
+                self.user_id,
+                data["fromUserId"],
+                data["msgId"],
+                data["id"],
+                old=old,
+                connection=self._conn_id,
+            )
             self._first = False
             self._largest = max(self._largest, data["id"])
-        elif kind == "connected" and self._resumes:
-            self._pull()  # what is not confirmed, and older
+        elif kind == "connected":
+            self._conn_id = data["connId"]
+            if self._resumes:
+                self._pull()  # what is not confirmed, and older
         elif kind == "group_chat":
             self._book.of_group_arrived(self.user_id, data["id"], data["seq"])
         elif kind == "ack":

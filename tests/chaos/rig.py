@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import re
 import socket
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -276,6 +277,11 @@ class Rig:
             return found.body
 
         return await until_async(answer)
+
+    def logins_without_redis(self) -> set[str]:
+        """Return the connections at whose login Redis has not answered."""
+        said = "".join(path.read_text(errors="replace") for path in self.folder.glob("node-*.out"))
+        return set(re.findall(r"offline_window_replaced .*?conn=(\S+)", said))
 
     async def stored(self) -> dict[str, tuple[int, int]]:
         """Return what the database holds: the id and seq of each msgId."""
