@@ -223,7 +223,6 @@ async def gateway(
             channels=grouped.channels,
             tasks=tasks,
         )
-        members.on_flushed = store.lease.look
         sessions.on_claim_failed = cluster.claim_later
         context = ClientContext(
             events=sessions,

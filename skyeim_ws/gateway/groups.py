@@ -88,4 +88,5 @@ def group_parts(
     )
     members.on_filled = memberships.members_known
     members.on_changed = memberships.members_changed
+    members.on_flushed = store.lease.look
     return GroupParts(members, router, channels, memberships)
