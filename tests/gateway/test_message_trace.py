@@ -64,7 +64,7 @@ async def test_a_message_between_two_nodes_has_lines_of_both(make_world: MakeWor
         ack = await alice.chat(1002, "for nobody else's eyes", msgId="m-1")
         await bob.expect("chat", msgId="m-1")
         await alice.expect("ack", msgId="m-1", status="delivered")
-        found = await lines(world, operators, "m-1", "confirmed", "queued")
+        found = await lines(world, operators, "m-1", "confirmed", "queued", "sent")
         here = [line for line in found if line["user"] == 1001]
         there = [line for line in found if line["step"] in ("told", "written", "confirmed")]
         assert steps(here) == ["accepted", "stored", "sent"]
