@@ -12,7 +12,7 @@ from skyeim_ws.conn.heartbeat import Heartbeat
 from skyeim_ws.gateway.supervisor import Supervisor
 from skyeim_ws.logic.cancellation import cancel_and_wait
 from skyeim_ws.ops.build import build
-from skyeim_ws.store import bus
+from skyeim_ws.store import subscriptions
 from skyeim_ws.store.client import dedicated
 from tests.gateway.conftest import KIND, MakeWorld
 from tests.waiting import until
@@ -155,7 +155,7 @@ async def test_a_node_takes_connections_only_when_it_hears_the_others(
             await gate.wait()
             return await dedicated(*args)
 
-        monkeypatch.setattr(bus, "dedicated", gated)
+        monkeypatch.setattr(subscriptions, "dedicated", gated)
         with capture_logs() as logs:
             start = asyncio.create_task(world.add_node())
             await asked.wait()
