@@ -27,6 +27,7 @@ from bench.huge import huge, huge_tls
 from bench.machine import describe, raise_descriptors
 from bench.plan import Plan, say
 from bench.results import Row
+from bench.storm import storm
 
 CASES: dict[str, Callable[[Plan], list[Row]]] = {
     "fanout": fanout,
@@ -39,6 +40,7 @@ CASES: dict[str, Callable[[Plan], list[Row]]] = {
     "growth": growth,
     "workers": workers,
     "latency": latency,
+    "storm": storm,
     "big": big_group,
     "big_user": big_user,
     "cluster": spread,

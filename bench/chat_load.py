@@ -3,6 +3,7 @@
 import select
 import time
 from array import array
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -91,6 +92,27 @@ class Chatters(Crowd):
             for number, _ in self.epoll.poll(left):
                 for frame in self._frames(number):
                     self._is_answered(number, frame)
+
+    def hear(self, seconds: float) -> tuple[int, int]:
+        """Read the news of friends until nothing has come for a while.
+
+        Returns how many came, and how often somebody was told the same.
+        """
+        told: Counter[tuple[int, bytes]] = Counter()
+
+        def hear(number: int, frames: Sequence[Frame]) -> None:
+            for frame in frames:
+                if not self._is_answered(number, frame) and frame[1].startswith(_PRESENCE):
+                    told[number, frame[1].partition(b'"timestamp"')[0]] += 1
+
+        self._places = {each.fileno(): place for place, each in enumerate(self.sockets)}
+        for number, data in self.held.items():
+            frames, self.held[number] = split(data)
+            hear(number, frames)
+        while ready := self.epoll.poll(seconds):
+            for number, _ in ready:
+                hear(number, self._frames(number))
+        return told.total(), max(told.values(), default=0)
 
     def chat(self, messages: int) -> Chat:
         """Have all pairs chat, each with one message on its way: who gets it sends the next.

@@ -47,6 +47,11 @@ class Crowd:
         self.held: dict[int, bytes] = {}
         self._buffer = bytearray(_READ_BYTES)
         self._messages = 0
+        self.at_once = _CONNECTING
+
+    def hurry(self, at_once: int) -> None:
+        """Set up so many connections at a time from now on."""
+        self.at_once = at_once
 
     def connect(
         self,
@@ -69,7 +74,7 @@ class Crowd:
         left = len(tokens)
         with poll:
             while left:
-                while len(pending) < _CONNECTING and (token := next(waiting, None)) is not None:
+                while len(pending) < self.at_once and (token := next(waiting, None)) is not None:
                     opened = _connect(port, token, source, tls)
                     self.sockets.append(opened)
                     pending[opened.fileno()] = opened, b""

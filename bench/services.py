@@ -5,6 +5,7 @@ import sys
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from sqlalchemy import insert
@@ -13,6 +14,9 @@ from skyeim_ws.services.db import open_database
 from skyeim_ws.services.tables import friends, group_members, groups
 
 STOP_DEADLINE = 10.0
+
+_ROWS, _GROUPS = 20_000, 200
+"""In one transaction, which has a deadline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,24 +41,28 @@ async def seed(
     both = [*pairs, *((other, one) for one, other in pairs)]
     database = await open_database(data_source)
     try:
-        async with database.write() as connection:
-            if both:
-                await connection.execute(
-                    insert(friends), [{"user_id": one, "friend_id": other} for one, other in both]
-                )
-            for group_id, user_ids in members.items():
-                await connection.execute(
-                    insert(groups).values(
-                        group_id=group_id,
-                        name=group_id,
-                        owner_id=user_ids[0],
-                        member_count=len(user_ids),
+        for start in range(0, len(both), _ROWS):
+            rows = [
+                {"user_id": one, "friend_id": other} for one, other in both[start : start + _ROWS]
+            ]
+            async with database.write() as connection:
+                await connection.execute(insert(friends), rows)
+        entries = iter(members.items())
+        while some := list(islice(entries, _GROUPS)):
+            async with database.write() as connection:
+                for group_id, user_ids in some:
+                    await connection.execute(
+                        insert(groups).values(
+                            group_id=group_id,
+                            name=group_id,
+                            owner_id=user_ids[0],
+                            member_count=len(user_ids),
+                        )
                     )
-                )
-                await connection.execute(
-                    insert(group_members),
-                    [{"group_id": group_id, "user_id": user_id} for user_id in user_ids],
-                )
+                    await connection.execute(
+                        insert(group_members),
+                        [{"group_id": group_id, "user_id": user_id} for user_id in user_ids],
+                    )
     finally:
         await database.close()
 
