@@ -1,5 +1,7 @@
 """What a scrape of a gateway shows of what its clients and services do."""
 
+import re
+import subprocess
 from dataclasses import replace
 
 import pytest
@@ -11,6 +13,7 @@ from skyeim_ws.contract.timing import DELIVERED
 from skyeim_ws.ops import catalogue
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.test_http import free_port
+from tests.test_alerts import PROMTOOL, needs_promtool
 from tests.waiting import until_async
 from tests.world import World
 
@@ -46,6 +49,21 @@ async def test_a_scrape_has_the_metrics_of_the_catalogue(make_world: MakeWorld) 
         assert {name: (each.type, each.documentation) for name, each in ours.items()} == {
             row.name.removesuffix("_total"): (row.kind, row.help) for row in catalogue.GATEWAY
         }
+
+
+@needs_promtool
+@pytest.mark.gen_test
+async def test_prometheus_finds_no_fault_with_a_scrape(make_world: MakeWorld) -> None:
+    """But with go-zero's names, which have milliseconds."""
+    async with make_world(settings=SETTINGS) as world:
+        await world.get("/health")
+        response = await world.http.fetch(f"http://127.0.0.1:{PORT}/metrics")
+    done = subprocess.run(  # noqa: ASYNC221 - nothing else runs any more
+        [str(PROMTOOL), "check", "metrics"], input=response.body, capture_output=True, check=False
+    )
+    faults = (done.stdout + done.stderr).decode().splitlines()
+    assert {line for line in faults if not re.match(r"(http|rpc|redis)_\w+_ms ", line)} == set()
+    assert faults
 
 
 @pytest.mark.gen_test
