@@ -136,7 +136,7 @@ class Memberships:
     def _join(self, client: Client, group_ids: tuple[str, ...]) -> asyncio.Future[None] | None:
         session_of(client).group_ids = group_ids
         heard = self._channels.join(group_ids)
-        if heard is not None and client.state is not State.CONNECTING:
+        if client.state is not State.CONNECTING:  # it has asked for what is older already
             self._channels.missing(group_ids)
         return heard
 

@@ -10,6 +10,7 @@ from sqlalchemy import insert
 
 from skyeim_ws.gateway.app import Gateway
 from skyeim_ws.logic import memberships, session
+from skyeim_ws.logic.session_state import session_of
 from skyeim_ws.rpc.groups import GroupClient
 from skyeim_ws.services.tables import group_members
 from skyeim_ws.store import subscriptions
@@ -268,6 +269,25 @@ async def test_a_member_who_came_while_changes_were_not_told_is_found(
         await add_member(world, "g_two", 1003)
         await world.redis.client_kill_filter(_type="pubsub")
         await heard_by(world, 2, "g_two")
+        await carol.expect("group_behind", groupId="g_two", seq=1)
+
+
+@pytest.mark.gen_test
+async def test_a_member_who_is_found_while_the_node_is_deaf_is_told_what_was_missed(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with make_world() as world:
+        await world.add_group("g_two", 1001)
+        other = await world.add_node()
+        alice, carol = await world.login(1001), await world.login(1003, node=other)
+        await say(alice, "g_two")
+        await add_member(world, "g_two", 1003)
+        deaf = Deaf(other, monkeypatch)
+        await world.redis.client_kill_filter(_type="pubsub")
+        client = other.hub.get(1003)
+        assert client is not None
+        await until(lambda: "g_two" in session_of(client).group_ids)
+        deaf.released.set()
         await carol.expect("group_behind", groupId="g_two", seq=1)
 
 
