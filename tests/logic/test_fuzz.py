@@ -27,6 +27,7 @@ class Sender:
     """A client that takes notes of what it is sent."""
 
     acks_due = 0
+    ledger = SimpleNamespace(pongs_confirm=True)
 
     def __init__(self) -> None:
         self.language = Language.EN

@@ -164,6 +164,7 @@ def test_secrets_are_not_on_the_command_line(config: Config) -> None:
     assert ("hush" in announced, "hush" in str(command)) == (True, False)
     assert sorted(environment.values()) == [
         "im:pw@tcp(h)/im",
+        "null",  # no telemetry
         "the services' secret",
         redis.address.encode(),
     ]
