@@ -114,25 +114,24 @@ class SdkPerson:
     async def sync(self, stored: Mapping[int, int]) -> None:
         """Wait until all of the group has been shown, which the client sees to by itself.
 
-        Where the group has counted anew, who was away then finds the rest in the history.
+        Where the group has counted anew, who was away then asks from the first seq that is missing.
         """
         mine = self._book.of_group[self.user_id]
         if self._counts_anew:
-            await self._read_history(stored.keys() - mine)
+            await self._read_again({seq for number, seq in stored.items() if number not in mine})
         with contextlib.suppress(TimeoutError):
             await until(lambda: stored.keys() <= mine, DEADLINE)
 
-    async def _read_history(self, wanted: Set[int]) -> None:
+    async def _read_again(self, missing: Set[int]) -> None:
         assert self._client is not None
-        before: int | None = None
-        while wanted and (before is None or before > min(wanted)):
-            page = await self._client.api.history(group_id=GROUP, before=before, limit=200)
-            found = {message.id for message in page.messages}
-            self._book.of_group[self.user_id].update(found)
-            self._book.counts["read from the history"] += len(found & wanted)
-            if not found:
-                return
-            before = min(found)
+        after = min(missing, default=0) - 1
+        while after >= 0:
+            page = await self._client.api.sync(GROUP, after)
+            self._book.of_group[self.user_id].update(message.id for message in page.messages)
+            self._book.counts["read again by seq"] += len(page.messages)
+            # A page may end between two messages of one seq.
+            last = max((message.seq for message in page.messages), default=0) - 1
+            after = last if last > after else -1
 
     def _wrong(self, what: str) -> None:
         self._book.wrong.append(f"{self.user_id}, with the client, {what}")
