@@ -54,8 +54,8 @@ class Book:
     """When each private message came last, in monotonic seconds."""
     faults: list[float] = field(default_factory=list)
     """When each fault began."""
-    again: Counter[str] = field(default_factory=Counter)
-    """How many came again on a connection though they were confirmed long ago."""
+    again: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    """What came again on each connection though it was confirmed long ago."""
     emptied_at: float = 0
     late_below: float = 0
     """The id up to which a message may come late: its queue has gone with the data of Redis."""
@@ -88,7 +88,8 @@ class Book:
             self.counts["duplicated"] += 1
             # An emptied Redis brings all again, once.
             if self.emptied_at < before < self.confirmed_before:
-                self.again[connection] += 1
+                what = f"{msg_id} (id {number}) to {receiver} on {connection}"
+                self.again[connection].append(f"{what} after {now - before:.1f} s")
             return
         mine[msg_id] = number
         conversation = (sender, receiver)

@@ -253,11 +253,11 @@ async def _compare(rig: Rig, book: Book, late: int, connections: int) -> Result:
     missing = sum(len(in_group - book.of_group[user]) for user in rig.users)
     # Without an answer of Redis a login gets all that is unread: there the watermark is.
     unknown = rig.logins_without_redis()
-    again = sum(count for conn_id, count in book.again.items() if conn_id not in unknown)
+    again = [
+        each for conn_id, found in book.again.items() if conn_id not in unknown for each in found
+    ]
     private = [message for message in book.messages.values() if message.to]
-    # On a slow machine a watermark is late now and then; without any it is a fifth of them.
-    if again > len(private) // 100:
-        book.wrong.append(f"duplicates: {again} messages that were confirmed long ago came again")
+    book.wrong += [f"duplicate, confirmed long ago: {each}" for each in again]
     lost = len(book.undelivered) + len(unstored) + missing
     return Result(
         counts={
