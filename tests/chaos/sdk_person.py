@@ -115,6 +115,9 @@ class SdkPerson:
         """Wait until all of the group has been shown, which the client sees to by itself.
 
         Where the group has counted anew, who was away then asks from the first seq that is missing.
+        Not `/message/group/history`, which pages by id and sorts by seq, and so can leave messages
+        out here. Our services keep the counter and the messages in one database: a counter that
+        goes back alone is what only a deployment with other services can meet.
         """
         mine = self._book.of_group[self.user_id]
         if self._counts_anew:

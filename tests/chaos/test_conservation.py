@@ -28,7 +28,7 @@ async def test_nothing_that_was_promised_is_lost_whatever_dies() -> None:
 async def test_without_one_of_the_safeguards_something_is_lost(part: str) -> None:
     """Else the test above would prove nothing."""
     result = await run(SHORT, SEED, without=part)
-    told = {"counting anew": "group:", "watermarks": "duplicates:"}.get(part)
+    told = {"counting anew": "group:", "watermarks": "duplicate, "}.get(part)
     if told is None:
         assert result.counts["lost: private"] > 0, report(result)
     else:
