@@ -36,25 +36,14 @@ class Heartbeat:
         self._tick = tick_seconds(context.limits)
         self._swept = context.clock()
         self._late = 0.0
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> asyncio.Task[None]:
-        """Begin to sweep; return the task, which ends at `close` alone, or by a fault."""
-        self._task = asyncio.create_task(self._run())
-        return self._task
 
     @property
     def lag(self) -> float:
         """Return how many seconds the loop is late, or was in the last sweeps."""
         return max(self._context.clock() - self._swept - self._tick, self._late)
 
-    async def close(self) -> None:
-        """Stop sweeping."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _run(self) -> None:
+    async def run(self) -> None:
+        """Sweep, for good."""
         more = False
         while True:
             await asyncio.sleep(_PAUSE if more else self._tick)

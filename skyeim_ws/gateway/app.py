@@ -234,9 +234,9 @@ async def gateway(
         )
 
         keeping.start(supervisor, store, cluster)
-        supervisor.keep("watermarks", watermarks.start(), watermarks.close)
+        supervisor.run("watermarks", watermarks.run())
         heartbeat = Heartbeat(context)
-        supervisor.keep("heartbeat", heartbeat.start(), heartbeat.close)
+        supervisor.run("heartbeat", heartbeat.run())
         await joined(store)
 
         publisher = EventPublisher(user_router=user_router, friends=friends)

@@ -3,7 +3,6 @@
 import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from functools import partial
 
 from skyeim_ws.config.tree import Backends, Config, RpcConf, RpcTlsConf
 from skyeim_ws.conn.flusher import Flusher
@@ -13,7 +12,6 @@ from skyeim_ws.contract.timing import Timings
 from skyeim_ws.discovery.names import fixed, resolved
 from skyeim_ws.discovery.watch import watched
 from skyeim_ws.gateway.supervisor import Supervisor
-from skyeim_ws.logic.cancellation import cancel_and_wait
 from skyeim_ws.logic.friends import FriendCache
 from skyeim_ws.ops.build import build
 from skyeim_ws.rpc import health
@@ -183,8 +181,7 @@ def open_pool(
     registry = rpc.registry
     source = resolved(watched(registry) if registry is not None else fixed(rpc.targets))
     supervisor.keep(f"{name}_endpoints", pool.follow(source), pool.close)
-    checking = asyncio.create_task(health.watch(pool))
-    supervisor.keep(f"{name}_health", checking, partial(cancel_and_wait, checking))
+    supervisor.run(f"{name}_health", health.watch(pool))
     return pool
 
 

@@ -33,8 +33,8 @@ class GroupParts:
         """Start all of them."""
         supervisor.keep("member_cache", self.members.start(), self.members.close)
         stack.push_async_callback(self.router.close)
-        supervisor.keep("group_channels", self.channels.start(), self.channels.close)
-        supervisor.keep("memberships", self.memberships.start(), self.memberships.close)
+        supervisor.run("group_channels", self.channels.run())
+        supervisor.run("memberships", self.memberships.run())
 
 
 def group_parts(

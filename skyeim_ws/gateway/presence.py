@@ -27,7 +27,7 @@ class PresenceKeeping:
     def start(self, supervisor: Supervisor, store: Store, cluster: Cluster) -> None:
         """Join the other nodes, and start all parts: they end before the lease does."""
         store.pipeline.on_recovered.append(cluster.reclaim)
-        supervisor.keep("bus", store.bus.start(cluster, cluster.subscribed), store.bus.close)
+        supervisor.run("bus", store.bus.run(cluster, cluster.subscribed))
 
         def reaped(gone: Sequence[int], moved: Sequence[int]) -> None:
             cluster.reaped(gone, moved)
@@ -38,8 +38,8 @@ class PresenceKeeping:
             on_lost=cluster.reclaim, on_reaped=reaped, on_refused=supervisor.failed.set
         )
         supervisor.keep("lease", lease, store.lease.close)
-        supervisor.keep("announcer", self.announcer.start(), self.announcer.close)
-        supervisor.keep("reconciliation", self.reconciliation.start(), self.reconciliation.close)
+        supervisor.run("announcer", self.announcer.run())
+        supervisor.run("reconciliation", self.reconciliation.run())
         supervisor.keep("departures", self.departures.start(), self.departures.close)
 
 

@@ -1,10 +1,14 @@
 """The permanent tasks of a gateway: one that ends by itself ends the process, in order."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
+from functools import partial
+from typing import Any
 
 import structlog
+
+from skyeim_ws.logic.cancellation import cancel_and_wait
 
 log = structlog.get_logger()
 
@@ -20,6 +24,11 @@ class Supervisor:
     def __init__(self, stack: AsyncExitStack) -> None:
         self.failed = asyncio.Event()
         self._stack = stack
+
+    def run(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """Run this in a task until the stack is closed, which cancels it."""
+        task = asyncio.create_task(work)
+        self.keep(name, task, partial(cancel_and_wait, task))
 
     def keep(
         self, name: str, task: asyncio.Task[None] | None, close: Callable[[], Awaitable[None]]

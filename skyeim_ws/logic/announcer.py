@@ -10,7 +10,6 @@ import structlog
 
 from skyeim_ws.conn.hub import Hub
 from skyeim_ws.conn.messages import UserStatus, frame, now_seconds
-from skyeim_ws.logic.cancellation import cancel_and_wait
 from skyeim_ws.logic.friends import FriendCache
 from skyeim_ws.logic.ports import Refused, SessionRegistry, Unavailable
 
@@ -71,7 +70,7 @@ def news(*, told: bool, online: bool, missed: bool) -> bool | None:
 
 
 class Announcer:
-    """Compares, for whoever is noted, what friends were told with what is so; `start` it on a loop.
+    """Compares, for whoever is noted, what friends were told with what is so.
 
     What was told stands in Redis. So it does not matter which node told it, or how often a user is
     noted; and a user of whom friends cannot be told now is kept, at most once, until they can.
@@ -102,20 +101,9 @@ class Announcer:
         self._deaf = False
         self._failing = False
         self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
         return len(self._noted)
-
-    def start(self) -> asyncio.Task[None]:
-        """Begin; return the task, which ends at `close` alone, or by a fault."""
-        self._task = asyncio.create_task(self._run())
-        return self._task
-
-    async def close(self) -> None:
-        """Stop; whoever is noted is found by another node."""
-        if self._task is not None:
-            await cancel_and_wait(self._task)
 
     def note(self, user_ids: Iterable[int]) -> None:
         """Look whether these users are what their friends were told."""
@@ -150,7 +138,8 @@ class Announcer:
         if user_ids:
             self._announcements.later(user_ids, self.away + _LATE_SECONDS)
 
-    async def _run(self) -> None:
+    async def run(self) -> None:
+        """Do so, for good; whoever is noted at the end is found by another node."""
         looked = 0.0
         while True:
             with suppress(TimeoutError):

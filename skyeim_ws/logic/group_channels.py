@@ -10,7 +10,6 @@ import structlog
 from skyeim_ws.conn.hub import Hub
 from skyeim_ws.conn.messages import hint_frames
 from skyeim_ws.logic.bus import Bus
-from skyeim_ws.logic.cancellation import cancel_and_wait
 from skyeim_ws.logic.ports import Refused, Unavailable
 from skyeim_ws.logic.session_state import session_of
 
@@ -70,8 +69,6 @@ class GroupChannels:
     was not heard for a while, the newest seq of the group is compared with the last one that came,
     and its members here are told with `group_behind` what to fetch. Beyond `limit` groups are not
     heard, but compared from time to time.
-
-    `start` it on a running loop.
     """
 
     def __init__(
@@ -104,7 +101,6 @@ class GroupChannels:
         self._waiters: dict[str, set[_Waiter]] = {}
         self._doubtful: dict[str, None] = {}
         self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
         """Count the groups that have members here."""
@@ -128,16 +124,6 @@ class GroupChannels:
     def doubtful(self) -> int:
         """Count the groups that are to be compared with what is stored."""
         return len(self._doubtful)
-
-    def start(self) -> asyncio.Task[None]:
-        """Begin; return the task, which ends at `close` alone, or by a fault."""
-        self._task = asyncio.create_task(self._run())
-        return self._task
-
-    async def close(self) -> None:
-        """Stop."""
-        if self._task is not None:
-            await cancel_and_wait(self._task)
 
     def join(self, group_ids: Sequence[str]) -> asyncio.Future[None] | None:
         """Hear these groups; return a future that is done when they are heard.
@@ -213,7 +199,8 @@ class GroupChannels:
                 if not waiters:
                     del self._waiters[group_id]
 
-    async def _run(self) -> None:
+    async def run(self) -> None:
+        """Compare what is doubtful, and leave groups without members, for good."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._compare_all())
             tasks.create_task(self._sweep())

@@ -11,7 +11,6 @@ import structlog
 from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.hub import Hub
 from skyeim_ws.conn.state import State
-from skyeim_ws.logic.cancellation import cancel_and_wait
 from skyeim_ws.logic.group_channels import GroupChannels
 from skyeim_ws.logic.ports import Groups, NodeSessions, Presence, Refused, Unavailable
 from skyeim_ws.logic.session_state import session_of
@@ -40,8 +39,8 @@ class SharedMembers(Protocol):
 class Memberships:
     """Has this node hear the groups of its users, and enters the users there as online.
 
-    `start` it on a running loop: it asks again for the groups of users of whom they are not known,
-    and looks whether a group that is not heard here has a user of this node among its members now.
+    `run` asks again for the groups of users of whom they are not known, and looks whether a group
+    that is not heard here has a user of this node among its members now.
     """
 
     def __init__(
@@ -65,21 +64,10 @@ class Memberships:
         self._unknown: dict[Client, None] = {}
         self._changed: dict[str, None] = {}
         self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
         """Count the users whose groups are not known."""
         return len(self._unknown)
-
-    def start(self) -> asyncio.Task[None]:
-        """Begin; return the task, which ends at `close` alone, or by a fault."""
-        self._task = asyncio.create_task(self._run())
-        return self._task
-
-    async def close(self) -> None:
-        """Stop."""
-        if self._task is not None:
-            await cancel_and_wait(self._task)
 
     async def find(self, client: Client) -> None:
         """Find the groups of a user who has logged in, and wait until they are heard, for a moment.
@@ -140,7 +128,8 @@ class Memberships:
             self._channels.missing(group_ids)
         return heard
 
-    async def _run(self) -> None:
+    async def run(self) -> None:
+        """Find what was not found at once, for good."""
         while True:
             await self._wake.wait()
             some = list(islice(self._unknown, _AT_ONCE))

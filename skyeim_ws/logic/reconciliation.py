@@ -9,7 +9,6 @@ import structlog
 
 from skyeim_ws.conn.hub import Hub
 from skyeim_ws.logic.announcer import Announcer
-from skyeim_ws.logic.cancellation import cancel_and_wait
 from skyeim_ws.logic.introductions import AT_ONCE, Introductions
 from skyeim_ws.logic.ports import Unavailable
 
@@ -36,7 +35,7 @@ class Orphans(Protocol):
 
 
 class Reconciliation:
-    """One pass each `interval` seconds, or when `ask`ed; `start` it on a running loop.
+    """One pass each `interval` seconds, or when `ask`ed.
 
     The users of this node are written as online, whether they are or not, and their friends are
     told if they were told something else. One of the nodes looks for what is left of users who are
@@ -58,23 +57,13 @@ class Reconciliation:
         self._orphans = orphans
         self._interval = interval
         self._asked = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> asyncio.Task[None]:
-        """Begin; return the task, which ends at `close` alone, or by a fault."""
-        self._task = asyncio.create_task(self._run())
-        return self._task
-
-    async def close(self) -> None:
-        """Stop."""
-        if self._task is not None:
-            await cancel_and_wait(self._task)
 
     def ask(self) -> None:
         """Compare now."""
         self._asked.set()
 
-    async def _run(self) -> None:
+    async def run(self) -> None:
+        """Make the passes, for good."""
         while True:
             with suppress(TimeoutError):
                 # Jitter: the nodes may have been started together.

@@ -10,7 +10,6 @@ import structlog
 
 from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.hub import Hub
-from skyeim_ws.logic.cancellation import cancel_and_wait
 from skyeim_ws.logic.catch_up import CatchUp
 from skyeim_ws.logic.ports import Unavailable
 from skyeim_ws.logic.session_state import session_of
@@ -48,7 +47,7 @@ class WatermarkStore(Protocol):
 
 
 class Watermarks:
-    """Collects who has confirmed something; `start` it on a running loop.
+    """Collects who has confirmed something.
 
     A user is in the set at most once, and leaves it when Redis has the watermark. Before one is
     proposed the session takes it as written: a message below it goes into the queue first, whatever
@@ -60,20 +59,9 @@ class Watermarks:
         self._catch_up = catch_up
         self._store = store
         self._due: set[Client] = set()
-        self._task: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
         return len(self._due)
-
-    def start(self) -> asyncio.Task[None]:
-        """Begin; return the task, which ends at `close` alone, or by a fault."""
-        self._task = asyncio.create_task(self._run())
-        return self._task
-
-    async def close(self) -> None:
-        """Stop; a session that ends in order needs no watermark."""
-        if self._task is not None:
-            await cancel_and_wait(self._task)
 
     def confirmed(self, client: Client, message_id: int) -> None:
         """Note that the client has confirmed messages, with the id of the last one."""
@@ -100,7 +88,8 @@ class Watermarks:
                 else:
                     session_of(client).watermark = watermark
 
-    async def _run(self) -> None:
+    async def run(self) -> None:
+        """Write what is due, for good; a session that ends in order needs no watermark."""
         while True:
             await asyncio.sleep(_SECONDS)
             try:

@@ -1,6 +1,5 @@
 """The channels between nodes: one for each node, one for each group, and one for all."""
 
-import asyncio
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 
@@ -9,7 +8,6 @@ import structlog
 
 from skyeim_ws.contract.names import BROADCAST
 from skyeim_ws.logic.bus import BusEvents
-from skyeim_ws.logic.cancellation import cancel_and_wait
 from skyeim_ws.store import scripts
 from skyeim_ws.store.client import Client
 from skyeim_ws.store.cluster import Cluster
@@ -47,9 +45,8 @@ class RedisBus:
     """`logic.bus.Bus`: publishes through the pipeline, hears on connections of its own.
 
     Publishing is not durable: whoever misses a frame has the message in a queue, in SQL, or can
-    live without it. `start` it on a running loop with what handles the messages; `ready` is set
-    while the node hears what concerns it and all nodes. `subscriptions` counts how often it began
-    to, `heard` the messages.
+    live without it. `ready` is set while the node hears what concerns it and all nodes;
+    `subscriptions` counts how often it began to, `heard` the messages.
     """
 
     def __init__(self, pipeline: Pipeline, client: Client, node: str) -> None:
@@ -67,13 +64,9 @@ class RedisBus:
             client, pipeline, self, (own, BROADCAST), encode(Probe())
         )
         self.ready = self._subscriptions.ready
-        self._listener: asyncio.Task[None] | None = None
 
-    def start(self, events: BusEvents, on_ready: Callable[[], None]) -> asyncio.Task[None]:
-        """Begin to listen; `on_ready` is called after each new subscription.
-
-        Returns the task, which ends at `close` alone, or by a fault.
-        """
+    async def run(self, events: BusEvents, on_ready: Callable[[], None]) -> None:
+        """Listen, for good; `on_ready` is called after each new subscription."""
 
         def subscribed() -> None:
             self.subscriptions += 1
@@ -81,8 +74,7 @@ class RedisBus:
             on_ready()
 
         self._events = events
-        self._listener = asyncio.create_task(self._subscriptions.run(subscribed))
-        return self._listener
+        await self._subscriptions.run(subscribed)
 
     @property
     def complete(self) -> bool:
@@ -98,11 +90,6 @@ class RedisBus:
     def redis_down(self) -> bool:
         """Whether Redis is away, so that nobody hears anybody."""
         return not self._pipeline.healthy
-
-    async def close(self) -> None:
-        """Stop listening."""
-        if self._listener is not None:
-            await cancel_and_wait(self._listener)
 
     def to_user(self, user_id: int, frame: bytes, *, ephemeral: bool = False) -> None:
         """Send a frame to a user of another node; dropped if the user is nowhere."""

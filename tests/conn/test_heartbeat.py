@@ -17,6 +17,7 @@ from skyeim_ws.conn.limits import Limits
 from skyeim_ws.conn.state import State
 from skyeim_ws.contract.codes import CloseCode
 from skyeim_ws.contract.texts import Text
+from skyeim_ws.logic.cancellation import cancel_and_wait
 from tests.conn.endpoint import TOKEN_SECONDS, Clock, delivery, endpoint
 from tests.gateway.raw import RawUser
 from tests.waiting import DEADLINE, until
@@ -247,16 +248,15 @@ async def test_what_waits_for_confirmation_is_pinged_when_the_confirm_interval_i
 
 
 @pytest.mark.gen_test
-async def test_a_started_heartbeat_sweeps_by_itself_until_it_is_stopped() -> None:
+async def test_a_running_heartbeat_sweeps_by_itself() -> None:
     async with endpoint(ping_interval=0.05, pong_timeout=0.2) as running:
         user, client = await running.dial(1)
         heartbeat = Heartbeat(running.context)
-        task = heartbeat.start()
+        task = asyncio.create_task(heartbeat.run())
         assert await user.next_ping() == b"1"
         async with asyncio.timeout(DEADLINE):
             assert (await user.close_frame()).code == CloseCode.HEARTBEAT_TIMEOUT
-        await heartbeat.close()
-        assert task.cancelled()
+        await cancel_and_wait(task)
         assert client.user_id not in running.hub
 
 

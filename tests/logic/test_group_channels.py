@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 
+from skyeim_ws.logic.cancellation import cancel_and_wait
 from skyeim_ws.logic.group_channels import GroupChannels
 from skyeim_ws.logic.ports import Unavailable
 from tests.logic.fakes import People, Person
@@ -81,11 +82,11 @@ class Outside:
 async def outside(*members: Member, linger: float = 60, limit: int = 100) -> AsyncIterator[Outside]:
     found = Outside(linger, limit)
     found.enter(*members)
-    found.channels.start()
+    running = asyncio.create_task(found.channels.run())
     try:
         yield found
     finally:
-        await found.channels.close()
+        await cancel_and_wait(running)
 
 
 @pytest.mark.gen_test

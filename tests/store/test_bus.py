@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
 from skyeim_ws.contract.names import BROADCAST
+from skyeim_ws.logic.cancellation import cancel_and_wait
 from skyeim_ws.store import listener as listener_module
 from skyeim_ws.store.bus import RedisBus
 from skyeim_ws.store.keys import node_channel, session_key
@@ -88,7 +89,7 @@ class Listener:
         def on_ready() -> None:
             self.subscribed += 1
 
-        self.bus.start(self.heard, on_ready)
+        self.running = asyncio.create_task(self.bus.run(self.heard, on_ready))
 
 
 @asynccontextmanager
@@ -102,7 +103,7 @@ async def listening(
             await until(listener.bus.ready.is_set)
             yield listener
         finally:
-            await listener.bus.close()
+            await cancel_and_wait(listener.running)
 
 
 @pytest.mark.gen_test
