@@ -9,6 +9,8 @@ BENCH_STAMP := $(VENV)/.installed-bench
 WEB_STAMP := $(VENV)/.installed-web
 # Two test processes: the servers they start need a core as well.
 JOBS ?= 2
+# Containers set it; then each of the many processes of the tests would compile all modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 FAULT_TESTS := tests/chaos tests/redis_kinds tests/gateway/test_login_race.py \
 	tests/process/test_ghosts.py tests/process/test_half_open.py tests/process/test_workers.py \

@@ -149,6 +149,9 @@ async def lose_etcd(etcd: Etcd, load: Load) -> None:
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(announce, "RETRY", 0.1)
+    # Who withdraws while etcd does not know its login any more is there until its lease ends.
+    monkeypatch.setattr(announce, "LEASE", 3)
+    monkeypatch.setattr(announce, "INTERVAL", 0.9)
 
 
 @pytest.mark.gen_test

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from itertools import islice
 from typing import Any
 
 import grpc
@@ -112,7 +113,8 @@ class Storage:
     def __init__(self, repeats: Mapping[str, StatusCode] | None = None) -> None:
         self.repeats = repeats or {}
         self.complaint = "as a person reads it"
-        self.infos: list[pb.MessageInfo] = []
+        # By msg_id, the oldest first.
+        self.infos: dict[str, pb.MessageInfo] = {}
         self.pages = 0
         self.batches: list[list[str]] = []
         self.calls: list[str] = []
@@ -147,7 +149,9 @@ class Storage:
     ) -> pb.GetMessageListResp:
         self.pages += 1
         below = request.last_msg_id or 1 << 62
-        found = [info for info in reversed(self.infos) if info.id < below and chosen(info)]
+        newest_first = reversed(self.infos.values())
+        matching = (info for info in newest_first if info.id < below and chosen(info))
+        found = list(islice(matching, request.limit + 1))
         return pb.GetMessageListResp(
             list=found[: request.limit], has_more=len(found) > request.limit
         )
@@ -172,7 +176,7 @@ class Storage:
         msg_id = request.msg_id
         self.calls.append(msg_id)
         await self.gate.wait()
-        known = next((info for info in self.infos if info.msg_id == msg_id), None)
+        known = self.infos.get(msg_id)
         if known is not None and method in self.repeats:
             if self.repeats[method] is not StatusCode.OK:
                 await context.abort(self.repeats[method], self.complaint)
@@ -194,7 +198,7 @@ class Storage:
             seq=result.seq if group else 0,
             at_user_ids=request.at_user_ids if group else (),
         )
-        self.infos.append(info)
+        self.infos[msg_id] = info
         return result
 
     def _store(self, msg_id: str) -> pb.SendResult:

@@ -127,10 +127,12 @@ async def test_trouble_after_storing_is_no_refusal_of_a_repeat(address: str) -> 
 async def test_a_repeat_is_found_some_pages_back_and_no_further(address: str) -> None:
     storage = Storage(SAYING_SO)
     near, far = PAGE * PAGES, PAGE * PAGES + 1
-    storage.infos = [
-        pb.MessageInfo(id=n, msg_id=f"m{n}", from_user_id=1, to_user_id=2, content=f"text {n}")
+    storage.infos = {
+        f"m{n}": pb.MessageInfo(
+            id=n, msg_id=f"m{n}", from_user_id=1, to_user_id=2, content=f"text {n}"
+        )
         for n in range(1, far + 1)
-    ]
+    }
     async with serving(address, message=storage.unary_methods), batching(address) as batcher:
         outcomes = await send(batcher, [private(f"m{far + 1 - near}"), private("m1")])
     assert [shown(outcome) for outcome in outcomes] == [(2, 0, "text 2"), "rpc_error"]
@@ -146,7 +148,7 @@ async def test_a_batch_delivers_what_is_stored(address: str, tells: bool) -> Non
         pb.MessageInfo(id=1, msg_id="a", to_user_id=2, **first),
         pb.MessageInfo(id=2, msg_id="b", group_id="g", seq=5, chat_type=2, **first),
     ]
-    storage.infos = known
+    storage.infos = {info.msg_id: info for info in known}
 
     async def send_batch(request: Any, context: Any) -> pb.SendBatchResp:
         found = [getattr(item, item.WhichOneof("item")).msg_id for item in request.items]
