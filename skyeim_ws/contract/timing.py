@@ -62,8 +62,8 @@ class Histogram:
 class Timings:
     """The histograms of a process, by event and labels.
 
-    What takes `slow_after` seconds is logged, with 0 nothing.
-    The events are those of the log, `slow_<what>`, and the labels are few, such as methods.
+    What takes `slow_after` seconds is logged, with 0 nothing. The events are those of the log,
+    `slow_<what>`, and the labels are few, such as methods.
     """
 
     def __init__(self, slow_after: float = 0.0) -> None:

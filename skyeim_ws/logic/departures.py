@@ -85,9 +85,9 @@ class Departures:
         self._wake.set()
 
     def returned(self, user_id: int) -> tuple[str, ...]:
-        """Undo nothing for a user who is here again; return in which groups he still stands.
+        """Undo nothing for a user who is here again; return in which groups the user still stands.
 
-        Else he would stay in them if he left before this login had found his groups.
+        Else it would stay in them if it left before this login had found its groups.
         """
         departure = self._left.pop(user_id, None)
         return () if departure is None else departure.group_ids

@@ -1,1 +1,1 @@
-"""What operators see: logs and metrics."""
+"""What operators see: logs, metrics, traces, profiles; and what systemd hears."""

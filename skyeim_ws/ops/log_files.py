@@ -12,8 +12,8 @@ from pathlib import Path
 import structlog
 
 from skyeim_ws.config.log import LogConf
-from skyeim_ws.contract.names import SLOW_LOG, STAT_LOG
 from skyeim_ws.ops import time_layout
+from skyeim_ws.ops.log_lines import KINDS
 
 _log = structlog.get_logger()
 
@@ -26,8 +26,6 @@ RETRY_SECONDS = 60.0
 _DAY = 86_400.0
 _MEGABYTE = 1024 * 1024
 _UNFINISHED = ".part"
-
-_KINDS = {SLOW_LOG: "slow", STAT_LOG: "stat"}
 
 
 class GoZeroFiles(logging.Handler):
@@ -66,7 +64,7 @@ class GoZeroFiles(logging.Handler):
 def _kind(record: logging.LogRecord) -> str:
     if record.levelno >= logging.CRITICAL:
         return "severe"
-    return _KINDS.get(record.name) or ("error" if record.levelno >= logging.WARNING else "access")
+    return KINDS.get(record.name) or ("error" if record.levelno >= logging.WARNING else "access")
 
 
 class TurnedFile(logging.handlers.BaseRotatingHandler):

@@ -21,8 +21,8 @@ _LEVELS = {"warning": "warn", "critical": "fatal"}
 
 _PLACE = (CallsiteParameter.PATHNAME.value, "level")
 
-_KINDS = {SLOW_LOG: "slow", STAT_LOG: "stat"}
-"""To go-zero these are levels."""
+KINDS = {SLOW_LOG: "slow", STAT_LOG: "stat"}
+"""What the lines of some loggers are: to go-zero these are levels, with files of their own."""
 
 
 def processors(log: LogConf, process: str) -> list[Processor]:
@@ -84,7 +84,7 @@ def add_trace(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDi
 
 def _name_level(logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     level = event["level"]
-    event["level"] = _KINDS.get(getattr(logger, "name", "")) or _LEVELS.get(level, level)
+    event["level"] = KINDS.get(getattr(logger, "name", "")) or _LEVELS.get(level, level)
     return event
 
 

@@ -34,9 +34,8 @@ class Child:
     `ready` is asked until it says yes, for at most `ready_timeout` seconds after each start.
     The output goes to this program's own, or is appended to the file `output`; `environment` is
     added to this program's own, for what must not be seen in a list of processes. It inherits the
-    files `pass_fds`. The child dies
-    with the thread that started it (see `process.pdeathsig`), so `start` belongs on the main
-    thread; a restart runs on the same loop.
+    files `pass_fds`. The child dies with the thread that started it (see `process.pdeathsig`), so
+    `start` belongs on the main thread; a restart runs on the same loop.
     """
 
     def __init__(

@@ -10,7 +10,6 @@ from skyeim_ws.contract.names import BROADCAST
 from skyeim_ws.logic.bus import BusEvents
 from skyeim_ws.store import scripts
 from skyeim_ws.store.client import Client
-from skyeim_ws.store.cluster import Cluster
 from skyeim_ws.store.keys import (
     GROUP_PREFIX,
     NODE_PREFIX,
@@ -52,12 +51,11 @@ class RedisBus:
     def __init__(self, pipeline: Pipeline, client: Client, node: str) -> None:
         self.subscriptions = self.heard = 0
         self._pipeline = pipeline
-        self._client = client
         self._node = node
         self._tell = scripts.read("tell_user")
         self._tell_node = scripts.read("tell_node")
         # A cluster tells a plain message to all its servers, a sharded one to those of its slot.
-        self._publish_to_group = "SPUBLISH" if isinstance(client, Cluster) else "PUBLISH"
+        self._publish_to_group = "SPUBLISH" if pipeline.sharded else "PUBLISH"
         self._events: BusEvents
         own = node_channel(node)
         self._subscriptions = Subscriptions(
@@ -148,7 +146,7 @@ class RedisBus:
         message = encode(Kick(user_id, conn_id, self._node, successor))
         [listeners] = await self._pipeline.call(("PUBLISH", node_channel(node), message))
         # A node of a cluster counts the listeners on itself alone.
-        return bool(listeners) or isinstance(self._client, Cluster)
+        return bool(listeners) or self._pipeline.sharded
 
     def handed_over(self, node: str, user_id: int) -> None:
         """Tell a node that the connection it has replaced has put back everything into the queue.

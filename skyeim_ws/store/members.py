@@ -42,11 +42,8 @@ class MemberCache:
     """`ports.Members`; `load(group_id, asker_id)` asks the Group service for all members.
 
     `check(group_id, user_id)` asks it for one. What was read from Redis while it tells of changes
-    is kept until a change; anything else for `UNTRACKED_TTL`. A
-    large list may be some seconds old: else each of many changes would cost a whole one.
-    `on_filled` is told each list that is newly kept, `on_changed` the groups whose sets have
-    changed in Redis: None if any may have.
-    `start` it on a running loop.
+    is kept until a change; anything else for `UNTRACKED_TTL`. A large list may be some seconds old:
+    else each of many changes would cost a whole one. `start` it on a running loop.
     """
 
     def __init__(
@@ -59,7 +56,6 @@ class MemberCache:
         capacity: int = CAPACITY,
         refused_ttl: float = REFUSED_TTL,
         max_loads: int = MAX_LOADS,
-        on_filled: Callable[[str, frozenset[int]], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
         timings: Timings | None = None,
     ) -> None:
@@ -71,8 +67,10 @@ class MemberCache:
         self._refused_ttl = refused_ttl
         self._seats = Seats(capacity)
         self._loads = asyncio.Semaphore(max_loads)
-        self.on_filled = on_filled
-        self.on_changed: Callable[[Sequence[str] | None], None] | None = None
+        self.on_filled: Callable[[str, frozenset[int]], None] = lambda *_: None
+        """Called with each list that is newly kept."""
+        self.on_changed: Callable[[Sequence[str] | None], None] = lambda _: None
+        """Called with the groups whose sets have changed in Redis; None if any may have."""
         self.on_flushed: Callable[[], None] = lambda: None
         """Called when Redis may have been emptied: then all keys have changed."""
         self._timings = timings or Timings()
@@ -80,7 +78,7 @@ class MemberCache:
         self._lists = MemberLists(capacity, clock)
         self._look_ups: dict[str, asyncio.Task[frozenset[int]]] = {}
         self._tasks: set[asyncio.Task[frozenset[int]]] = set()
-        self._fills = MemberFills(pipeline, load, self._filled)
+        self._fills = MemberFills(pipeline, load, self._corrected)
         self._follower: asyncio.Task[None] | None = None
 
     def start(self) -> asyncio.Task[None]:
@@ -291,11 +289,10 @@ class MemberCache:
 
     def _keep(self, group_id: str, found: MemberList) -> None:
         self._lists.keep(group_id, found)
-        self._filled(group_id, found.members)
+        self.on_filled(group_id, found.members)
 
-    def _filled(self, group_id: str, members: frozenset[int]) -> None:
-        if self.on_filled is not None:
-            self.on_filled(group_id, members)
+    def _corrected(self, group_id: str, members: frozenset[int]) -> None:
+        self.on_filled(group_id, members)
 
     async def _follow(self) -> None:
         tracked = changes(self._client, KEY_PREFIX, lambda: self._pipeline.moves)
@@ -307,7 +304,7 @@ class MemberCache:
 
     def _change(self, change: Change) -> None:
         self.tracking = change.tracking
-        if change.tracking and self.on_changed is not None:
+        if change.tracking:
             self.on_changed(change.keys and [each.removeprefix(KEY_PREFIX) for each in change.keys])
         if change.keys is None:
             self._lists.clear()

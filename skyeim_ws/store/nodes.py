@@ -4,7 +4,7 @@ import asyncio
 import json
 import math
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 import structlog
@@ -15,7 +15,7 @@ from skyeim_ws.store import scripts
 from skyeim_ws.store.keys import EPOCH_KEY, NODES_KEY
 from skyeim_ws.store.leases import Leases
 from skyeim_ws.store.pipeline import Pipeline
-from skyeim_ws.store.presence import CHUNK, USERS_KEY, group_key
+from skyeim_ws.store.presence import USERS_KEY, chunks, group_key
 from skyeim_ws.store.records import RECORDS_KEY, NodeRecord, encode, listing, read_listing
 from skyeim_ws.store.sessions import RedisSessions
 from skyeim_ws.store.shard import Command
@@ -39,8 +39,8 @@ class NodeLease:
     """Renews the lease of this node, and cleans up after dead ones.
 
     `renewed`: the last renewal was taken, which is a write. `others`: how many nodes are listed
-    besides this one. The users of a node that is reaped are
-    marked, so that on their next login they get what it may have had in its hands.
+    besides this one. The users of a node that is reaped are marked, so that on their next login
+    they get what it may have had in its hands.
 
     A node that finds others beside which it may not stand never joins them: `refused` says why.
     """
@@ -247,7 +247,7 @@ class NodeLease:
         log.warning("node_died", node=node, users=len(records))
         gone: list[int] = []
         moved: list[int] = []
-        for some in _chunks(list(records)):
+        for some in chunks(records):
             sessions = [(user_id, f"{node} {records[user_id][0]}") for user_id in some]
             reaped = await self._sessions.reap(sessions)
             gone += reaped
@@ -278,7 +278,3 @@ def _read_record(entry: tuple[bytes, bytes]) -> tuple[int, list[str]] | None:
         return None
     readable = isinstance(record, list) and record and all(isinstance(x, str) for x in record)
     return (user_id, record) if readable else None
-
-
-def _chunks(items: list[int]) -> Iterable[list[int]]:
-    return (items[start : start + CHUNK] for start in range(0, len(items), CHUNK))

@@ -19,7 +19,7 @@ from skyeim_ws.store.cluster import Cluster
 from skyeim_ws.store.keys import missed_key, node_channel, queue_key, session_key
 from skyeim_ws.store.messages import Order, decode_reply, encode
 from skyeim_ws.store.nodes import node_sessions_key
-from skyeim_ws.store.presence import CHUNK, USERS_KEY, group_key
+from skyeim_ws.store.presence import CHUNK, USERS_KEY, chunks, group_key
 from skyeim_ws.store.records import Seen, listing, read_listing
 from skyeim_ws.store.sessions import CLEAN
 from skyeim_ws.store.shard import Command, Shard
@@ -155,8 +155,7 @@ class Operators:
         for node in nodes:
             [keys] = await self._ask(("HKEYS", node_sessions_key(node)))
             users = [int(key) for key in keys if key.isdigit()]
-            for start in range(0, len(users), CHUNK):
-                some = users[start : start + CHUNK]
+            for some in chunks(users):
                 [flags] = await self._ask(("SMISMEMBER", USERS_KEY, *some))
                 wrong.update(user for user, flag in zip(some, flags, strict=True) if not flag)
         return wrong

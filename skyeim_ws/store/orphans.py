@@ -10,8 +10,9 @@ from skyeim_ws.store.client import Client, masters
 from skyeim_ws.store.keys import NODES_KEY
 from skyeim_ws.store.nodes import node_sessions_key
 from skyeim_ws.store.pipeline import Pipeline
-from skyeim_ws.store.presence import CHUNK, GROUP_PREFIX, USERS_KEY
+from skyeim_ws.store.presence import CHUNK, GROUP_PREFIX, USERS_KEY, chunks
 from skyeim_ws.store.sessions import RedisSessions
+from skyeim_ws.store.sets import pieces
 
 log = structlog.get_logger()
 
@@ -101,17 +102,11 @@ class RedisOrphans:
             await self._pipeline.call(("SADD", key, *again))
         return int(removed)
 
-    async def _members(self, key: str) -> AsyncIterator[list[int]]:
-        cursor = 0
-        while True:
-            [(after, members)] = await self._pipeline.call(("SSCAN", key, cursor, "COUNT", CHUNK))
-            users = [int(member) for member in members if member.isdigit()]
-            for start in range(0, len(users), CHUNK):
-                yield users[start : start + CHUNK]
+    async def _members(self, key: str) -> AsyncIterator[tuple[int, ...]]:
+        async for users, _ in pieces(self._pipeline, key):
+            for some in chunks(users):
+                yield some
                 await asyncio.sleep(_PAUSE_SECONDS)
-            cursor = int(after)
-            if cursor == 0:
-                return
 
     async def _group_keys(self) -> AsyncIterator[str]:
         for redis in await masters(self._client):

@@ -6,11 +6,10 @@ way, leaves in a single write.
 """
 
 import asyncio
-import inspect
 import math
 import random
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Any
 
@@ -48,9 +47,8 @@ class Pipeline:
     made; a durable operation that waits longer is told so. `dropped` counts durable operations that
     found no room, `failed` operations that Redis has refused for good, `moves` how often it took
     commands again after the server had said that it is no master. The callbacks of `on_recovered`
-    run each time that Redis takes commands again after an outage; one that returns an awaitable
-    gets a task. Those of `on_room` run when there is room again after operations were dropped,
-    which may be without an outage.
+    run each time that Redis takes commands again after an outage, those of `on_room` when there is
+    room again after operations were dropped, which may be without an outage.
     """
 
     def __init__(
@@ -66,7 +64,7 @@ class Pipeline:
         self.dropped = 0
         self.failed = 0
         self.moves = 0
-        self.on_recovered: list[Callable[[], Awaitable[None] | None]] = []
+        self.on_recovered: list[Callable[[], None]] = []
         self.on_room: list[Callable[[], None]] = []
         self.sharded = isinstance(client, Cluster)  # then a command has the keys of one slot
         self._link = link(client)
@@ -77,7 +75,6 @@ class Pipeline:
         self._number = 0
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._recoveries: set[asyncio.Future[None]] = set()
         self._closed = False
         self._away = False
         self._overflowed = False
@@ -177,9 +174,6 @@ class Pipeline:
         for call in self._calls.values():
             call.fail("closed")
         self._calls.clear()
-        for recovery in self._recoveries:
-            recovery.cancel()
-        await asyncio.gather(*self._recoveries, return_exceptions=True)
         if self._durable:
             log.error("redis_unflushed", operations=len(self._durable))
             self._drop(self._durable)
@@ -335,16 +329,6 @@ class Pipeline:
         log.info("redis_recovered", waiting=len(self._durable), dropped=self.dropped)
         for callback in self.on_recovered:
             try:
-                result = callback()
+                callback()
             except Exception:  # a callback's fault must not stop the queue
                 log.exception("redis_recovery_callback_failed")
-                continue
-            if inspect.isawaitable(result):
-                recovery = asyncio.ensure_future(result)
-                self._recoveries.add(recovery)
-                recovery.add_done_callback(self._recovery_done)
-
-    def _recovery_done(self, recovery: asyncio.Future[None]) -> None:
-        self._recoveries.discard(recovery)
-        if not recovery.cancelled() and (error := recovery.exception()) is not None:
-            log.error("redis_recovery_callback_failed", exc_info=error)

@@ -48,20 +48,20 @@ class RedisPresence:
         """Return those of the users who are online, in the order given."""
         if not user_ids:
             return []
-        asked: list[Command] = [("SMISMEMBER", USERS_KEY, *some) for some in _chunks(user_ids)]
+        asked: list[Command] = [("SMISMEMBER", USERS_KEY, *some) for some in chunks(user_ids)]
         flags = chain.from_iterable(await self._pipeline.call(*asked))
         return [user_id for user_id, flag in zip(user_ids, flags, strict=True) if flag]
 
     async def sync_group(self, group_id: str, members: Set[int], here: Set[int]) -> list[int]:
         """Write which members are here; take out who is not a member, and return them."""
         key = group_key(group_id)
-        additions: list[Command] = [("SADD", key, *some) for some in _chunks(here)]
+        additions: list[Command] = [("SADD", key, *some) for some in chunks(here)]
         if additions:
             await self._pipeline.call(*additions)
         gone = []
         async for online, _ in pieces(self._pipeline, key):
             gone += [user_id for user_id in online if user_id not in members]
-        for some in _chunks(gone):
+        for some in chunks(gone):
             self._pipeline.submit(("SREM", key, *some))
         return gone
 
@@ -74,7 +74,7 @@ class RedisPresence:
         if not self._pipeline.healthy:
             # The recovery asks again; until then the room in the queue is for what nobody else has.
             return
-        for commands in _chunks(_all_of("SADD", users)):
+        for commands in chunks(_all_of("SADD", users)):
             self._pipeline.submit(*commands)
 
     async def enter_again(self, users: Mapping[int, Sequence[str]]) -> None:
@@ -83,7 +83,7 @@ class RedisPresence:
 
     async def _call_all(self, commands: Iterable[Command]) -> None:
         """Queue all of them at once, so that what is asked later comes behind them."""
-        calls = [self._pipeline.call_each(*some) for some in _chunks(commands)]
+        calls = [self._pipeline.call_each(*some) for some in chunks(commands)]
         await asyncio.gather(*calls)
 
     async def clear(self) -> None:
@@ -107,14 +107,15 @@ def _all_of(verb: str, users: Mapping[int, Sequence[str]]) -> Iterator[Command]:
     for user_id, group_ids in users.items():
         for group_id in group_ids:
             groups[group_id].append(user_id)
-    for some in _chunks(users):
+    for some in chunks(users):
         yield (verb, USERS_KEY, *some)
     for group_id, members in groups.items():
-        for some in _chunks(members):
+        for some in chunks(members):
             yield (verb, group_key(group_id), *some)
 
 
-def _chunks(items: Iterable[_T]) -> Iterator[tuple[_T, ...]]:
+def chunks(items: Iterable[_T]) -> Iterator[tuple[_T, ...]]:
+    """Yield the items in runs of at most `CHUNK`."""
     iterator = iter(items)
     while chunk := tuple(islice(iterator, CHUNK)):
         yield chunk

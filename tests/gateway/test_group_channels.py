@@ -51,7 +51,7 @@ class Deaf:
 
     def __init__(self, node: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
         self.released = asyncio.Event()
-        self._client = node.bus._client  # noqa: SLF001 - nothing else makes it deaf
+        self._client = node.bus._subscriptions._client  # noqa: SLF001 - nothing else makes it deaf
         monkeypatch.setattr(subscriptions, "dedicated", self._connect)
 
     async def _connect(self, client: Client) -> AbstractConnection:

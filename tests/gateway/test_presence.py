@@ -152,7 +152,7 @@ async def test_a_node_that_was_deaf_tells_its_users_what_it_has_missed(
         await alice.expect("online", userId=1002)
         # The notice goes while nobody hears it.
         release = asyncio.Event()
-        deaf = world.gateway.bus._client  # noqa: SLF001 - nothing else makes it deaf
+        deaf = world.gateway.bus._subscriptions._client  # noqa: SLF001 - nothing else makes it deaf
 
         async def late(client: Client) -> AbstractConnection:
             if client is deaf:

@@ -317,9 +317,8 @@ async def test_a_silent_tracking_connection_empties_the_cache(
 @pytest.mark.gen_test
 async def test_the_least_recently_used_makes_room_and_fillings_are_told(server: Server) -> None:
     told: list[tuple[str, frozenset[int]]] = []
-    async with cached(
-        server, Service(), capacity=2, on_filled=lambda *filling: told.append(filling)
-    ) as (cache, client):
+    async with cached(server, Service(), capacity=2) as (cache, client):
+        cache.on_filled = lambda *filling: told.append(filling)
         for group_id in "abc":
             await put(client, f"im:group:members:{group_id}", 1)
         await flushed(cache, client)
