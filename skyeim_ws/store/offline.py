@@ -134,10 +134,12 @@ class RedisOfflineQueue:
 
     def push(self, user_id: int, entries: Sequence[bytes]) -> None:
         """Add messages, each in its place. A bounded buffer holds them while Redis is away."""
+        note = partial(self._not_queued, user_id)
         for start in range(0, len(entries), _PUSHED):
             self._pipeline.submit(
                 self._queued(user_id, b"", entries[start : start + _PUSHED]),
-                dropped=partial(self._not_queued, user_id),
+                dropped=note,
+                forgotten=note,
             )
 
     def route(self, user_id: int, entry: bytes, done: Callable[[bool], None] | None = None) -> None:
@@ -151,11 +153,13 @@ class RedisOfflineQueue:
             told = partial(self._routed, self._notices, user_id, entry, done)
         else:
             told = done and (lambda outcome: done(isinstance(outcome, list)))
+        # Where nobody else is told that it is lost: its sender has been told that it is kept.
+        note = partial(self._not_queued, user_id)
         self._pipeline.submit(
             self._queued(user_id, encode(PrivateMessage(user_id, entry)), [entry]),
             done=told,
-            # Otherwise nobody is told that it is lost: its sender has been told that it is kept.
-            dropped=partial(self._not_queued, user_id) if done is None else None,
+            dropped=note if done is None else None,
+            forgotten=note,
         )
 
     def unheard(self, user_id: int, entry: bytes) -> None:
@@ -235,7 +239,9 @@ class RedisOfflineQueue:
         self._unqueued.clear()
         for start in range(0, len(users), _MARKS):
             some = users[start : start + _MARKS]
+            again = partial(self._unqueued.update, some)
             self._pipeline.submit(
                 *(("SET", missed_key(user_id), new_mark(), "EX", self.ttl) for user_id in some),
-                dropped=partial(self._unqueued.update, some),
+                dropped=again,
+                forgotten=again,
             )

@@ -20,8 +20,9 @@ class Operation:
 
     A call is sent once; it has an `answer` and an `expiry`. A durable operation is sent until Redis
     has taken it: `done` gets the outcome, once, and `dropped` is called if it is given up. Both run
-    in a turn of the loop of their own, so that a fault in them stops nothing. `since` is the time
-    at which the operation was made. A call for `each` command may have errors as answers.
+    in a turn of the loop of their own, so that a fault in them stops nothing. One with `forgotten`
+    is sent again if Redis is lost soon after; then that takes the place of `dropped`. `since` is
+    the time at which the operation was made. A call for `each` command may have errors as answers.
     """
 
     number: int
@@ -31,6 +32,7 @@ class Operation:
     done: Callable[[Outcome], None] | None = None
     since: float = 0.0
     dropped: Callable[[], None] | None = None
+    forgotten: Callable[[], None] | None = None
     expiry: asyncio.TimerHandle | None = None
     each: bool = False
 

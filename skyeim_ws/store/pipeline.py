@@ -23,6 +23,7 @@ from skyeim_ws.store.cluster import Cluster
 from skyeim_ws.store.operation import Operation, Outcome, text
 from skyeim_ws.store.read_only import is_demoted, is_denied, is_read_only, kind_of
 from skyeim_ws.store.shard import Command
+from skyeim_ws.store.taken import Taken
 
 log = structlog.get_logger()
 
@@ -71,6 +72,7 @@ class Pipeline:
         self._buffer_size = buffer_size
         self._timeout = timeout
         self._durable: deque[Operation] = deque()
+        self._taken = Taken(buffer_size)
         self._calls: OrderedDict[int, Operation] = OrderedDict()
         self._number = 0
         self._wake = asyncio.Event()
@@ -106,16 +108,19 @@ class Pipeline:
         *commands: Command,
         done: Callable[[Outcome], None] | None = None,
         dropped: Callable[[], None] | None = None,
+        forgotten: Callable[[], None] | None = None,
     ) -> None:
         """Take one durable operation, which is sent until Redis has taken it: at least once.
 
         Its commands stay together. After `close` it is dropped, and counted. `done` is called
         once, with None if Redis is away for longer than `timeout`; `dropped` is called if it is
-        given up. Both are called later, on the loop, never from here.
+        given up. With `forgotten` it is sent again, tacitly, if Redis is lost soon after it has
+        taken it, since it may have died and forgotten it; that is called if this is given up.
+        All are called later, on the loop, never from here.
         """
         self._number += 1
         now = 0.0 if done is None else asyncio.get_running_loop().time()
-        operation = Operation(self._number, commands, None, True, done, now, dropped)
+        operation = Operation(self._number, commands, None, True, done, now, dropped, forgotten)
         if self._closed:
             self._drop([operation])
             return
@@ -250,6 +255,7 @@ class Pipeline:
         again: list[Operation] = []
         failures: list[tuple[str, Exception]] = []
         position = 0
+        self._taken.trim(now := asyncio.get_running_loop().time())
         for operation in batch:
             own = answers[position : position + len(operation.commands)]
             position += len(own)
@@ -266,12 +272,14 @@ class Pipeline:
                     operation.fail(text(errors[0]))
             else:
                 operation.settle(own)
+                if operation.forgotten is not None:
+                    self._taken.add(operation, now)
         self._put_back(again)
         if failures:
             # One line for a whole write: a key of the wrong type would give one for each message.
             self.failed += len(failures)
             if any(is_denied(error) for _, error in failures):
-                self._denied_at = asyncio.get_running_loop().time()
+                self._denied_at = now
             command, error = failures[0]
             log.error(
                 "redis_command_failed", command=command, error=text(error), count=len(failures)
@@ -308,6 +316,7 @@ class Pipeline:
         if self.healthy:
             self.healthy = False
             log.warning("redis_lost", error=text(error))
+            self._put_back(self._taken.take_back())
         self._demoted |= is_demoted(error)
         # No operation has a timer, since Redis mostly takes it in time.
         late = asyncio.get_running_loop().time() - self._timeout

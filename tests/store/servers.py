@@ -23,6 +23,7 @@ class Server:
 
     def __init__(self, folder: Path, environment: Mapping[str, str] | None = None) -> None:
         self.socket = folder / "s"
+        self._folder = folder
         self._environment = dict(os.environ, **(environment or {}))
         self._command = valkey.command(valkey.find_server(), folder, self.socket)
         self._process: subprocess.Popen[bytes] | None = None
@@ -40,6 +41,18 @@ class Server:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    def written(self) -> int:
+        """Return how long the file of its writes is."""
+        return self._file().stat().st_size
+
+    def forget(self, length: int) -> None:
+        """Cut, while it is dead, what it has written since, as if the disk had been too slow."""
+        os.truncate(self._file(), length)
+
+    def _file(self) -> Path:
+        [file] = self._folder.glob("appendonlydir/*.incr.aof")
+        return file
 
     def freeze(self) -> None:
         assert self._process is not None

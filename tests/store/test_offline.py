@@ -282,6 +282,28 @@ async def test_who_lost_an_entry_to_a_full_buffer_is_noted_when_redis_is_back(
 
 
 @pytest.mark.gen_test
+async def test_an_entry_that_redis_has_forgotten_is_queued_again(mortal: Server) -> None:
+    """It answers before it writes to its file, while the disk is slow; and then it dies."""
+    async with pipelined(mortal) as pipeline, connected(mortal) as redis:
+        queue = RedisOfflineQueue(pipeline, size=10, ttl=60)
+        await pipeline.call(("PING",))
+        before = mortal.written()
+        taken: list[bool] = []
+        queue.route(1, entry(1), taken.append)
+        queue.push(2, [entry(2)])
+        await pipeline.call(("PING",))
+        await until(lambda: taken)
+        mortal.kill()
+        mortal.forget(before)
+        mortal.start()
+        await until(lambda: not pipeline.healthy)
+        await until(lambda: pipeline.healthy and not pipeline.waiting)
+        await pipeline.call(("PING",))
+        assert (await _noted(redis), await _queued(redis)) == ([], [1, 2])
+    assert taken == [True]
+
+
+@pytest.mark.gen_test
 async def test_who_lost_an_entry_without_an_outage_is_noted_as_soon_as_there_is_room(
     server: Server,
 ) -> None:

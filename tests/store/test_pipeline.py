@@ -4,6 +4,7 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 from redis.asyncio import Redis
@@ -25,6 +26,11 @@ async def numbers(client: Redis, key: str = "list") -> list[int]:
 
 def push(pipeline: Pipeline, number: int) -> None:
     pipeline.submit(("RPUSH", "list", number))
+
+
+def keep(pipeline: Pipeline, number: int) -> None:
+    """Push what Redis must not forget, if it is killed before it is in its file."""
+    pipeline.submit(("RPUSH", "list", number), forgotten=lambda: None)
 
 
 @asynccontextmanager
@@ -105,11 +111,14 @@ async def test_an_error_fails_its_own_operation_alone(server: Server) -> None:
 async def test_kill_and_restart_under_load_loses_nothing_and_keeps_the_order(
     mortal: Server,
 ) -> None:
-    """Whatever was under way is repeated from its beginning, so the list never steps forward."""
+    """What was under way, and what Redis may not have in its file, is repeated from its beginning.
+
+    So the list never steps forward.
+    """
     async with pipelined(mortal) as pipeline, connected(mortal) as client:
         with capture_logs() as logs:
             for number in range(6000):
-                push(pipeline, number)
+                keep(pipeline, number)
                 if number % 20 == 0:
                     await asyncio.sleep(0)
                 if number in (2000, 4000):
@@ -127,6 +136,40 @@ async def test_kill_and_restart_under_load_loses_nothing_and_keeps_the_order(
     assert max(steps) == 1
     assert sum(step < 1 for step in steps) <= 2
     assert events(logs) == ["redis_lost", "redis_recovered"] * 2
+
+
+@pytest.mark.gen_test
+async def test_what_redis_has_taken_and_forgotten_is_sent_again_once(mortal: Server) -> None:
+    told: list[object] = []
+    async with pipelined(mortal) as pipeline, connected(mortal) as client:
+        await pipeline.call(("SET", "k", 1))
+        before = mortal.written()
+        for number in range(3):
+            pipeline.submit(("RPUSH", "list", number), done=told.append, forgotten=lambda: None)
+        push(pipeline, 3)
+        await until(lambda: len(told) == 3)
+        async with outage(mortal, pipeline):
+            mortal.forget(before)
+        await pipeline.call(("PING",))
+        assert list(range(3)) == await numbers(client)
+    assert told == [[1], [2], [3]]
+
+
+@pytest.mark.gen_test
+async def test_what_was_taken_is_not_given_up_in_silence_if_it_has_no_room(
+    mortal: Server,
+) -> None:
+    given_up: list[int] = []
+    async with pipelined(mortal, buffer_size=10) as pipeline, connected(mortal) as client:
+        for number in range(3):
+            pipeline.submit(("RPUSH", "list", number), forgotten=partial(given_up.append, number))
+        await pipeline.call(("PING",))
+        async with outage(mortal, pipeline):
+            for number in range(8):
+                push(pipeline, 10 + number)
+        await pipeline.call(("PING",))
+        assert [1, 2, *range(10, 18)] == (await numbers(client))[-10:]
+    assert given_up == [0]
 
 
 @pytest.mark.gen_test
