@@ -19,14 +19,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from skyeim_ws.config.redis import RedisConf
-from skyeim_ws.config.tree import (
-    Auth,
-    Backends,
-    Config,
-    PushEventConf,
-    RpcConf,
-    ShutdownConf,
-)
+from skyeim_ws.config.rpc import RpcConf
+from skyeim_ws.config.tree import Auth, Backends, Config, PushEventConf, ShutdownConf
 from skyeim_ws.config.web_socket import WebSocketConf
 from skyeim_ws.contract.names import DEMO_USERS
 from skyeim_ws.contract.pb.group_pb2 import InviteMembersReq

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from skyeim_ws.config.errors import ConfigError, shown
 from skyeim_ws.config.loader import bind
 from skyeim_ws.config.redis import check_redis
-from skyeim_ws.config.rpc import check_etcd, check_pair, check_rpc, check_services
-from skyeim_ws.config.tree import Config, RpcConf
+from skyeim_ws.config.rpc import check_etcd, check_pair, check_rpc
+from skyeim_ws.config.tree import Config, ServicesConf
 from skyeim_ws.config.webhook import check_webhook
 from skyeim_ws.config.yaml_file import read
 from skyeim_ws.contract.names import LONGEST_FRAME, MAX_BATCH, MAX_CONTENT
@@ -87,19 +87,19 @@ def warnings(config: Config) -> list[str]:
 
 
 def _check_parts(config: Config) -> None:
-    sections = [("Redis", config.redis), *_rpc_sections(config)]
+    sections = [("Redis", config.redis), *config.rpcs.items()]
     for name, section in sections:
         if section is None and config.embedded is None:
             raise ConfigError(config.path, "is not set", field=name)
     if config.redis is not None:
         check_redis(config.path, config.redis)
-    for name, rpc in _rpc_sections(config):
+    for name, rpc in config.rpcs.items():
         if rpc is not None:
             check_rpc(config.path, name, rpc)
     if config.etcd is not None:
         check_etcd(config.path, "Etcd", config.etcd)
     check_pair(config.path, "", config.cert_file, config.key_file)
-    check_services(config.path, config.services)
+    _check_services(config.path, config.services)
     check_webhook(config.path, config.offline.webhook)
     if config.web_socket.send_batch_size > MAX_BATCH:
         raise ConfigError(
@@ -119,6 +119,14 @@ def _check_parts(config: Config) -> None:
             "must be more than NodeRenewInterval: nodes that live would be taken for dead",
             field="WebSocket.NodeDeadAfter",
         )
+
+
+def _check_services(path: str, services: ServicesConf) -> None:
+    """Refuse half of what TLS needs; raises ConfigError."""
+    check_pair(path, "Services.", services.cert_file, services.key_file)
+    if services.client_ca_file and not services.cert_file:
+        problem = "is not set: only over TLS clients show a certificate"
+        raise ConfigError(path, problem, field="Services.CertFile")
 
 
 def _check_edge(config: Config) -> None:
@@ -153,14 +161,6 @@ def _check_secrets(config: Config) -> None:
                 "holds a ${NAME}: add --env to take it from the environment",
                 field=name,
             )
-
-
-def _rpc_sections(config: Config) -> list[tuple[str, RpcConf | None]]:
-    return [
-        ("MessageRpc", config.message_rpc),
-        ("FriendRpc", config.friend_rpc),
-        ("GroupRpc", config.group_rpc),
-    ]
 
 
 def _secrets(config: Config) -> list[tuple[str, str]]:

@@ -22,6 +22,9 @@ from skyeim_ws.config.errors import ConfigError, shown
 
 T = TypeVar("T")
 
+NO_EFFECT = {"no_effect": True}
+"""Of a field that go-zero's files have, so that its type is checked."""
+
 _DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h|d)", re.ASCII)
 _UNIT_SECONDS = {
     **{"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3},

@@ -1,9 +1,84 @@
-"""Checks the configuration of how services are found, as far as the types of fields do not."""
+"""How a service is found: listed or in etcd, with TLS or without, and what makes sense in it."""
+
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 from skyeim_ws.config.errors import ConfigError
-from skyeim_ws.config.tree import ETCD_SCHEMES, EtcdConf, RpcConf, ServicesConf
+from skyeim_ws.config.kinds import Count, CountOrOff
+from skyeim_ws.config.loader import NO_EFFECT
+
+ETCD_SCHEMES = ("etcd", "discov")
+"""Of a `Target`: `etcd://host:port,host:port/key`."""
 
 _SCHEMES = {"dns", "direct", "unix", "unix-abstract", "ipv4", "ipv6", "xds", *ETCD_SCHEMES}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EtcdConf:
+    """Where services announce their addresses, as go-zero does: `host:port` under `key/`.
+
+    TLS is used if a certificate or a CA is given. `instance` takes the place of the lease in the
+    name of a key of ours.
+    """
+
+    hosts: tuple[str, ...] = ()
+    key: str = ""
+    instance: CountOrOff = field(default=0, metadata={"key": "ID"})
+    user: str = ""
+    password: str = field(default="", repr=False, metadata={"key": "Pass"})
+    cert_file: str = ""
+    cert_key_file: str = ""
+    ca_cert_file: str = field(default="", metadata={"key": "CACertFile"})
+    insecure_skip_verify: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RpcTlsConf:
+    """TLS to a business service; where the block stands it counts, also with nothing under it.
+
+    Without `ca_cert_file` what the system trusts is trusted; without `server_name` the certificate
+    must have the name of the address.
+    """
+
+    ca_cert_file: str = field(default="", metadata={"key": "CACertFile"})
+    cert_file: str = ""
+    key_file: str = ""
+    server_name: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RpcConf:
+    """How one business service is reached; `timeout` in milliseconds.
+
+    Of `endpoints`, `target` and `etcd` the first one that is set counts.
+    """
+
+    IGNORED: ClassVar = frozenset({"app", "token", "keepalivetime", "middlewares", "balancername"})
+
+    endpoints: tuple[str, ...] = ()
+    target: str = ""
+    etcd: EtcdConf | None = None
+    tls: RpcTlsConf | None = field(default=None, metadata={"bare": True})
+    timeout: Count = 2000
+    non_block: bool = field(default=True, metadata=NO_EFFECT)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The gRPC targets that are listed; none if `registry` knows them."""
+        if self.target.startswith("direct:///"):
+            return tuple(self.target.removeprefix("direct:///").split(","))
+        return self.endpoints or (() if self.registry or not self.target else (self.target,))
+
+    @property
+    def registry(self) -> EtcdConf | None:
+        """The etcd that knows the addresses, if they are not listed."""
+        if self.endpoints:
+            return None
+        scheme, _, place = self.target.partition("://")
+        if scheme in ETCD_SCHEMES:
+            hosts, _, key = place.partition("/")
+            return replace(self.etcd or EtcdConf(), hosts=tuple(hosts.split(",")), key=key)
+        return None if self.target else self.etcd
 
 
 def check_rpc(path: str, name: str, rpc: RpcConf) -> None:
@@ -18,7 +93,6 @@ def check_rpc(path: str, name: str, rpc: RpcConf) -> None:
         raise ConfigError(path, problem, field=f"{name}.Target")
     if rpc.registry is not None:
         check_etcd(path, f"{name}.Target" if rpc.target else f"{name}.Etcd", rpc.registry)
-
     if rpc.tls is not None:
         check_pair(path, f"{name}.Tls.", rpc.tls.cert_file, rpc.tls.key_file)
 
@@ -28,14 +102,6 @@ def check_pair(path: str, prefix: str, cert_file: str, key_file: str) -> None:
     if bool(cert_file) != bool(key_file):
         missing = "KeyFile" if cert_file else "CertFile"
         raise ConfigError(path, "is not set: TLS needs both files", field=prefix + missing)
-
-
-def check_services(path: str, services: ServicesConf) -> None:
-    """Refuse half of what TLS needs; raises ConfigError."""
-    check_pair(path, "Services.", services.cert_file, services.key_file)
-    if services.client_ca_file and not services.cert_file:
-        problem = "is not set: only over TLS clients show a certificate"
-        raise ConfigError(path, problem, field="Services.CertFile")
 
 
 def check_etcd(path: str, name: str, etcd: EtcdConf) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 from skyeim_ws.config import telemetry
 from skyeim_ws.config.check import Loaded
 from skyeim_ws.config.errors import ConfigError
-from skyeim_ws.config.tree import Config, EtcdConf, RpcConf
+from skyeim_ws.config.rpc import EtcdConf, RpcConf
+from skyeim_ws.config.tree import Config
 
 _HOST_AND_PORT = re.compile(r"(\[[^\]]+\]|[^:/]+):\d+")
 _GRPC_SCHEME = re.compile(r"(unix|unix-abstract|dns|ipv4|ipv6|xds|direct|etcd|discov):")
@@ -103,11 +104,5 @@ def _writable(field: str, folder: Path) -> Iterator[tuple[str, str]]:
         yield field, f"cannot be used: this user may not write to {there}"
 
 
-def _rpcs(config: Config) -> Iterator[tuple[str, RpcConf]]:
-    for name, rpc in (
-        ("MessageRpc", config.message_rpc),
-        ("FriendRpc", config.friend_rpc),
-        ("GroupRpc", config.group_rpc),
-    ):
-        if rpc is not None:
-            yield name, rpc
+def _rpcs(config: Config) -> list[tuple[str, RpcConf]]:
+    return [(name, rpc) for name, rpc in config.rpcs.items() if rpc is not None]

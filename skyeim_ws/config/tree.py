@@ -8,25 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
-from skyeim_ws.config.kinds import (
-    Count,
-    CountOrOff,
-    Port,
-    SecondsOrNone,
-    Text,
-)
+from skyeim_ws.config.kinds import Count, CountOrOff, Port, SecondsOrNone, Text
+from skyeim_ws.config.loader import NO_EFFECT
 from skyeim_ws.config.log import LogConf
 from skyeim_ws.config.redis import RedisConf
+from skyeim_ws.config.rpc import EtcdConf, RpcConf
 from skyeim_ws.config.telemetry import TelemetryConf
 from skyeim_ws.config.trace import TraceConf
 from skyeim_ws.config.web_socket import WebSocketConf
 from skyeim_ws.config.webhook import OfflineConf
-
-NO_EFFECT = {"no_effect": True}
-"""Of a field that go-zero's files have, so that its type is checked."""
-
-ETCD_SCHEMES = ("etcd", "discov")
-"""Of a `Target`: `etcd://host:port,host:port/key`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,39 +31,6 @@ class Auth:
     def secrets(self) -> tuple[str, str]:
         """Whatever may have signed a token; the second one may be empty."""
         return self.access_secret, self.prev_secret
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EtcdConf:
-    """Where services announce their addresses, as go-zero does: `host:port` under `key/`.
-
-    TLS is used if a certificate or a CA is given. `instance` takes the place
-    of the lease in the name of a key of ours.
-    """
-
-    hosts: tuple[str, ...] = ()
-    key: str = ""
-    instance: CountOrOff = field(default=0, metadata={"key": "ID"})
-    user: str = ""
-    password: str = field(default="", repr=False, metadata={"key": "Pass"})
-    cert_file: str = ""
-    cert_key_file: str = ""
-    ca_cert_file: str = field(default="", metadata={"key": "CACertFile"})
-    insecure_skip_verify: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RpcTlsConf:
-    """TLS to a business service; where the block stands it counts, also with nothing under it.
-
-    Without `ca_cert_file` what the system trusts is trusted; without `server_name` the certificate
-    must have the name of the address.
-    """
-
-    ca_cert_file: str = field(default="", metadata={"key": "CACertFile"})
-    cert_file: str = ""
-    key_file: str = ""
-    server_name: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,43 +53,6 @@ class ServicesConf:
     key_file: str = ""
     client_ca_file: str = field(default="", metadata={"key": "ClientCAFile"})
     prometheus: PrometheusConf = PrometheusConf()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RpcConf:
-    """How one business service is reached; `timeout` in milliseconds.
-
-    Of `endpoints`, `target` and `etcd` the first one that is set counts.
-    """
-
-    IGNORED: ClassVar = frozenset({"app", "token", "keepalivetime", "middlewares"}) | {
-        "balancername"
-    }
-
-    endpoints: tuple[str, ...] = ()
-    target: str = ""
-    etcd: EtcdConf | None = None
-    tls: RpcTlsConf | None = field(default=None, metadata={"bare": True})
-    timeout: Count = 2000
-    non_block: bool = field(default=True, metadata=NO_EFFECT)
-
-    @property
-    def targets(self) -> tuple[str, ...]:
-        """The gRPC targets that are listed; none if `registry` knows them."""
-        if self.target.startswith("direct:///"):
-            return tuple(self.target.removeprefix("direct:///").split(","))
-        return self.endpoints or (() if self.registry or not self.target else (self.target,))
-
-    @property
-    def registry(self) -> EtcdConf | None:
-        """The etcd that knows the addresses, if they are not listed."""
-        if self.endpoints:
-            return None
-        scheme, _, place = self.target.partition("://")
-        if scheme in ETCD_SCHEMES:
-            hosts, _, key = place.partition("/")
-            return replace(self.etcd or EtcdConf(), hosts=tuple(hosts.split(",")), key=key)
-        return None if self.target else self.etcd
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,6 +168,15 @@ class Config:
     embedded: EmbeddedConf | None = field(default=None, metadata={"bare": True})
     database: DatabaseConf | None = None
     services: ServicesConf = ServicesConf()
+
+    @property
+    def rpcs(self) -> dict[str, RpcConf | None]:
+        """How the services are reached, by the keys of their sections."""
+        return {
+            "MessageRpc": self.message_rpc,
+            "FriendRpc": self.friend_rpc,
+            "GroupRpc": self.group_rpc,
+        }
 
     @property
     def is_dev(self) -> bool:

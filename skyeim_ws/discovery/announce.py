@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import msgspec
 import structlog
 
-from skyeim_ws.config.tree import EtcdConf
+from skyeim_ws.config.rpc import EtcdConf
 from skyeim_ws.discovery.etcd import Connection, EtcdFailed, connect
 
 LEASE = 10

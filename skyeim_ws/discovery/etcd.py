@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 import grpc
 
-from skyeim_ws.config.tree import EtcdConf
+from skyeim_ws.config.rpc import EtcdConf
 from skyeim_ws.contract.pb import etcd_pb2 as pb
 from skyeim_ws.contract.pb import etcd_pb2_grpc as stubs
 from skyeim_ws.discovery import tls

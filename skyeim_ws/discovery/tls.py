@@ -7,7 +7,7 @@ from typing import Any
 
 import grpc
 
-from skyeim_ws.config.tree import EtcdConf
+from skyeim_ws.config.rpc import EtcdConf
 
 
 def is_wanted(conf: EtcdConf) -> bool:

@@ -7,7 +7,7 @@ from contextlib import aclosing
 
 import structlog
 
-from skyeim_ws.config.tree import EtcdConf
+from skyeim_ws.config.rpc import EtcdConf
 from skyeim_ws.discovery.etcd import Connection, EtcdFailed, connect
 
 PAUSE_FIRST, PAUSE_LAST = 0.2, 3.0

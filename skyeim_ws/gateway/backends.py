@@ -4,7 +4,8 @@ import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
-from skyeim_ws.config.tree import Backends, Config, RpcConf, RpcTlsConf
+from skyeim_ws.config.rpc import RpcConf, RpcTlsConf
+from skyeim_ws.config.tree import Backends, Config
 from skyeim_ws.conn.flusher import Flusher
 from skyeim_ws.conn.stats import Stats
 from skyeim_ws.contract.grpc_tls import ClientTls, client_tls

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import structlog
 
 from skyeim_ws.config.redis import RedisConf
-from skyeim_ws.config.tree import Config, EtcdConf, RpcConf
+from skyeim_ws.config.rpc import EtcdConf, RpcConf
+from skyeim_ws.config.tree import Config
 from skyeim_ws.discovery.etcd import EtcdFailed
 from skyeim_ws.discovery.watch import read_once
 from skyeim_ws.gateway.backends import open_pool
@@ -109,13 +110,10 @@ def _services(
     config: Config,
 ) -> Iterator[tuple[str, RpcConf, Callable[[Pool], Awaitable[object]]]]:
     """Give the services that are configured, and what each is asked."""
-    for name, rpc, question in (
-        ("MessageRpc", config.message_rpc, _ask_messages),
-        ("FriendRpc", config.friend_rpc, _ask_friends),
-        ("GroupRpc", config.group_rpc, _ask_groups),
-    ):
+    asked = {"MessageRpc": _ask_messages, "FriendRpc": _ask_friends, "GroupRpc": _ask_groups}
+    for name, rpc in config.rpcs.items():
         if rpc is not None:
-            yield name, rpc, question
+            yield name, rpc, asked[name]
 
 
 async def _ask_messages(pool: Pool) -> None:

@@ -131,16 +131,13 @@ def run_services(config: Config) -> int:
 
 
 def _become_services(config: Config) -> NoReturn:
-    sections = {
-        "MessageRpc": config.message_rpc,
-        "FriendRpc": config.friend_rpc,
-        "GroupRpc": config.group_rpc,
-    }
-    for name, section in sections.items():
+    for name, section in config.rpcs.items():
         if section is not None and not section.endpoints:
             problem = "is not set: the services listen there"
             raise ConfigError(config.path, problem, field=f"{name}.Endpoints")
-    addresses = tuple(dict.fromkeys(e for rpc in sections.values() if rpc for e in rpc.endpoints))
+    addresses = tuple(
+        dict.fromkeys(e for rpc in config.rpcs.values() if rpc for e in rpc.endpoints)
+    )
     data_dir = Path((config.embedded or EmbeddedConf()).data_dir)
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     redis = config.redis or RedisConf(host=str(valkey.runtime_dir(data_dir) / valkey.SOCKET_NAME))

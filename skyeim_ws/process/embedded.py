@@ -9,7 +9,8 @@ from pathlib import Path
 import grpc
 
 from skyeim_ws.config.redis import RedisConf
-from skyeim_ws.config.tree import Backends, Config, RpcConf, ServicesConf
+from skyeim_ws.config.rpc import RpcConf
+from skyeim_ws.config.tree import Backends, Config, ServicesConf
 from skyeim_ws.discovery.announce import Announcement, encode, reached_at
 from skyeim_ws.ops import logs, systemd, telemetry
 from skyeim_ws.process import valkey
@@ -48,7 +49,7 @@ async def backends(
         redis, own_services = config.redis, None
         children: list[Child] = []
         neighbours: dict[str, str] = {}
-        rpcs = (config.message_rpc, config.friend_rpc, config.group_rpc)
+        rpcs = config.rpcs.values()
         if config.embedded is not None and (redis is None or None in rpcs):
             data_dir = Path(config.embedded.data_dir)
             stack.enter_context(valkey.locked(data_dir))
@@ -114,7 +115,7 @@ def services_command(
 def services_announcements(config: Config) -> list[Announcement]:
     """Return what others are to find of the services: the endpoints of sections with an Etcd."""
     found = []
-    for rpc in (config.message_rpc, config.friend_rpc, config.group_rpc):
+    for rpc in config.rpcs.values():
         if rpc is not None and rpc.etcd is not None and rpc.etcd.hosts and rpc.etcd.key:
             for host, _, port in (endpoint.rpartition(":") for endpoint in rpc.endpoints):
                 if port.isdecimal():  # else it is a socket of this machine

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from skyeim_ws.config.check import load, warnings
 from skyeim_ws.config.errors import ConfigError
 from skyeim_ws.config.redis import RedisConf
-from skyeim_ws.config.tree import Config, EmbeddedConf, EtcdConf
+from skyeim_ws.config.rpc import EtcdConf
+from skyeim_ws.config.tree import Config, EmbeddedConf
 from skyeim_ws.config.web_socket import WebSocketConf
 from skyeim_ws.contract.names import LONGEST_FRAME
 

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from tornado.testing import bind_unused_port
 
-from skyeim_ws.config.tree import EtcdConf
+from skyeim_ws.config.rpc import EtcdConf
 from skyeim_ws.process import pdeathsig
 from tests.waiting import until_async
 

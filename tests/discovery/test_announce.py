@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 from structlog.testing import capture_logs
 
-from skyeim_ws.config.tree import EtcdConf
+from skyeim_ws.config.rpc import EtcdConf
 from skyeim_ws.discovery import announce
 from skyeim_ws.discovery.announce import Announcement, announcing, decode, encode, reached_at
 from tests.discovery.etcd_server import PASSWORD, Etcd, needs_etcd, running_etcd

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from skyeim_ws.config.tree import EtcdConf
+from skyeim_ws.config.rpc import EtcdConf
 from skyeim_ws.discovery import announce
 from skyeim_ws.discovery.announce import Announcement, announcing
 from skyeim_ws.discovery.names import resolved

@@ -12,7 +12,7 @@ import grpc
 import pytest
 from structlog.testing import capture_logs
 
-from skyeim_ws.config.tree import EtcdConf
+from skyeim_ws.config.rpc import EtcdConf
 from skyeim_ws.contract.pb import etcd_pb2_grpc
 from skyeim_ws.discovery import etcd as etcd_module
 from skyeim_ws.discovery.etcd import EtcdFailed, connect

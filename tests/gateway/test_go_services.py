@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from skyeim_ws.config.tree import RpcConf
+from skyeim_ws.config.rpc import RpcConf
 from tests.go_services import Go, go_services
 from tests.store.servers import Server
 from tests.world import World, world

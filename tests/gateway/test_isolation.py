@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from skyeim_ws.config.tree import RpcConf
+from skyeim_ws.config.rpc import RpcConf
 from skyeim_ws.contract.pb import group_pb2 as pb
 from tests.gateway.conftest import MakeWorld
 from tests.rpc.servers import serving

@@ -11,7 +11,7 @@ import pytest
 from grpc import StatusCode
 from structlog.testing import capture_logs
 
-from skyeim_ws.config.tree import RpcConf
+from skyeim_ws.config.rpc import RpcConf
 from skyeim_ws.conn.client import Client
 from skyeim_ws.contract.pb import group_pb2 as pb
 from skyeim_ws.logic.ports import Claim, Unavailable

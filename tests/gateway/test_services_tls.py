@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from skyeim_ws.config.tree import RpcConf, RpcTlsConf
+from skyeim_ws.config.rpc import RpcConf, RpcTlsConf
 from skyeim_ws.contract.grpc_tls import server_credentials
 from skyeim_ws.services.events import Events
 from skyeim_ws.services.server import serve_services

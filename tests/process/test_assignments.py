@@ -9,8 +9,8 @@ import pytest
 from tornado.netutil import bind_sockets
 
 from skyeim_ws.config.redis import RedisConf
+from skyeim_ws.config.rpc import RpcConf as Rpc
 from skyeim_ws.config.tree import Auth, Backends, Config, DatabaseConf, DevServerConf, EmbeddedConf
-from skyeim_ws.config.tree import RpcConf as Rpc
 from skyeim_ws.process import workers
 
 SECRET = "a secret for tests, longer than 32 bytes"

@@ -17,7 +17,8 @@ from websockets.asyncio.client import connect
 
 from skyeim_ws.config.log import LogConf
 from skyeim_ws.config.redis import RedisConf
-from skyeim_ws.config.tree import Auth, Config, EmbeddedConf, RpcConf, ShutdownConf
+from skyeim_ws.config.rpc import RpcConf
+from skyeim_ws.config.tree import Auth, Config, EmbeddedConf, ShutdownConf
 from skyeim_ws.handler import tokens
 from skyeim_ws.process import daemon, valkey, welcome
 from tests.process.conftest import hear

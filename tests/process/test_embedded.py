@@ -10,14 +10,13 @@ import pytest
 
 from skyeim_ws.config.log import LogConf
 from skyeim_ws.config.redis import RedisConf
+from skyeim_ws.config.rpc import EtcdConf, RpcConf
 from skyeim_ws.config.tree import (
     Auth,
     Config,
     DatabaseConf,
     EmbeddedConf,
-    EtcdConf,
     PushEventConf,
-    RpcConf,
     ServicesConf,
 )
 from skyeim_ws.discovery.announce import Announcement

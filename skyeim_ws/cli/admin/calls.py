@@ -11,7 +11,8 @@ from grpc import StatusCode
 from grpc_health.v1.health_pb2 import HealthCheckRequest
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from skyeim_ws.config.tree import Config, RpcConf
+from skyeim_ws.config.rpc import RpcConf
+from skyeim_ws.config.tree import Config
 from skyeim_ws.contract.grpc_tls import ClientTls, client_tls, open_channel
 from skyeim_ws.discovery.etcd import EtcdFailed
 from skyeim_ws.discovery.watch import read_once
