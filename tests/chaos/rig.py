@@ -2,9 +2,7 @@
 
 import asyncio
 import os
-import random
 import re
-import socket
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -24,12 +22,11 @@ from skyeim_ws.services.tables import friends, group_members, group_seqs, groups
 from skyeim_ws.store.announcements import TOLD_KEY
 from tests.chaos.gateway import TRACED
 from tests.faketime import LIBRARY, Clock
+from tests.ports import free_port
 from tests.waiting import until_async
 from tests.world import PUSH_SECRET, SECRET
 
 GROUP = "g_chaos"
-PORTS = range(20_000, 32_000)
-"""Below those that the kernel takes for outgoing connections."""
 
 HEALTHY_SECONDS = 120.0
 """How long a fault may take to heal; a machine with much else to do starts processes slowly."""
@@ -127,7 +124,7 @@ class Rig:
         self.folder = folder
         self.users = users
         self.clients: Sequence[Client] = ()
-        self.ports = _free_ports(nodes)
+        self.ports = [free_port() for _ in range(nodes)]
         self._retired: list[Process] = []
         self.socket = folder / "s"
         self.database = folder / "skyeim.db"
@@ -203,7 +200,7 @@ class Rig:
             await until_async(lambda: _answers(after))
             await before.config_set("repl-diskless-sync-delay", 0)
             await before.config_set("bind", "127.0.0.1")
-            port = _free_ports(1)[0]
+            port = free_port()
             await before.config_set("port", port)
             await after.replicaof("127.0.0.1", str(port))
             await until_async(lambda: _is_synced(after))
@@ -360,22 +357,6 @@ async def running(
         stack.push_async_callback(rig.close)
         await rig.start()
         yield rig
-
-
-def _free_ports(count: int) -> list[int]:
-    """Return ports that no outgoing connection gets: a gateway has to find its own again."""
-    sockets: list[socket.socket] = []
-    try:
-        while len(sockets) < count:
-            sockets.append(socket.socket())
-            try:
-                sockets[-1].bind(("127.0.0.1", random.choice(PORTS)))
-            except OSError:
-                sockets.pop().close()
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
 
 
 def output(folder: Path, lines: int = 15) -> str:

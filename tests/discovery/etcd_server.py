@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tornado.testing import bind_unused_port
 
 from skyeim_ws.config.rpc import EtcdConf
 from skyeim_ws.process import pdeathsig
+from tests.ports import free_port
 from tests.waiting import until_async
 
 PASSWORD = "a password of the tests"
@@ -41,7 +41,7 @@ class Etcd:
         self._certificate = certificate
         self._process: subprocess.Popen[bytes] | None = None
         self._token = ""
-        self.port, self._peer_port = _free_port(), _free_port()
+        self.port, self._peer_port = free_port(), free_port()
 
     @property
     def address(self) -> str:
@@ -152,12 +152,6 @@ class Etcd:
             await self.ask("auth/user/grant", user=name, role=role)
         await self.ask("auth/enable")
         await self.log_in()
-
-
-def _free_port() -> int:
-    listener, port = bind_unused_port()
-    listener.close()
-    return port
 
 
 @asynccontextmanager

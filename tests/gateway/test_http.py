@@ -1,7 +1,6 @@
 """What services, load balancers and operators ask over HTTP."""
 
 import json
-import socket
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from skyeim_ws.ops.build import build
 from skyeim_ws.services import history
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.raw import raw_user
+from tests.ports import free_port
 from tests.waiting import until_async
 from tests.world import PUSH_SECRET, User, World
 
@@ -24,13 +24,6 @@ def decoded(response: HTTPResponse, status: int = 200) -> dict[str, Any]:
     assert response.headers["Content-Type"].startswith("application/json")
     body: dict[str, Any] = json.loads(response.body)
     return body
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 async def say(user: User, content: str) -> dict[str, Any]:

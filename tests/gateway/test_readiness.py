@@ -15,7 +15,7 @@ from skyeim_ws.gateway.readiness import LOOP_LAG, Readiness
 from skyeim_ws.logic.ports import Unavailable
 from skyeim_ws.ops.build import build
 from tests.gateway.conftest import MakeWorld
-from tests.gateway.test_http import free_port
+from tests.ports import free_port
 from tests.store.servers import Server, running_server
 from tests.waiting import until_async
 from tests.world import World

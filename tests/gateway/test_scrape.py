@@ -12,7 +12,7 @@ from skyeim_ws.config.tree import DevServerConf
 from skyeim_ws.contract.timing import DELIVERED
 from skyeim_ws.ops import catalogue
 from tests.gateway.conftest import MakeWorld
-from tests.gateway.test_http import free_port
+from tests.ports import free_port
 from tests.test_alerts import PROMTOOL, needs_promtool
 from tests.waiting import until_async
 from tests.world import World

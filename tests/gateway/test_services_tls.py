@@ -9,7 +9,7 @@ from skyeim_ws.contract.grpc_tls import server_credentials
 from skyeim_ws.services.events import Events
 from skyeim_ws.services.server import serve_services
 from tests.gateway.conftest import MakeWorld
-from tests.gateway.test_http import free_port
+from tests.ports import free_port
 from tests.waiting import until_async
 
 TLS = Path(__file__).parent / "tls"

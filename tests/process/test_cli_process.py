@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from skyeim_ws.handler import tokens
-from tests.gateway.test_http import free_port
+from tests.ports import free_port
 from tests.process.conftest import (
     CONFIG,
     Program,

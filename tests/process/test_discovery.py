@@ -7,7 +7,6 @@ from pathlib import Path
 import grpc
 import pytest
 from redis.asyncio import Redis
-from tornado.testing import bind_unused_port
 
 from skyeim_ws.contract.pb.friend_pb2 import (
     AddFriendRequestReq,
@@ -17,6 +16,7 @@ from skyeim_ws.contract.pb.friend_pb2 import (
 from skyeim_ws.contract.pb.friend_pb2_grpc import FriendStub
 from tests.discovery.etcd_server import PASSWORD, Etcd, needs_etcd, running_etcd
 from tests.go_services import go_services
+from tests.ports import free_port
 from tests.process.conftest import CONFIG, Program, running, skyeim, user
 from tests.store.servers import Server
 
@@ -32,8 +32,7 @@ def section(name: str, etcd: Etcd, more: str = "") -> str:
 
 def services_file(folder: Path, etcd: Etcd) -> str:
     """Write the configuration of services on a free port, which they announce."""
-    listener, port = bind_unused_port()
-    listener.close()
+    port = free_port()
     listen = f", Endpoints: ['0.0.0.0:{port}']"
     sections = "".join(
         f"{name}Rpc: {{{section(f'{name.lower()}.rpc', etcd, listen)}}}\n"

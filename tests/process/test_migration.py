@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 from tornado.httpclient import AsyncHTTPClient
-from tornado.testing import bind_unused_port
 
 from tests.discovery.etcd_server import needs_etcd, running_etcd
 from tests.go_services import Go, go_services
+from tests.ports import free_port
 from tests.process.conftest import running, user
 from tests.store.servers import Server
 from tests.world import SECRET
@@ -47,8 +47,7 @@ async def deployment(folder: Path, server: Server) -> AsyncIterator[tuple[Go, Re
     ):
         for key in ("message.rpc", "friend.rpc", "group.rpc"):
             await etcd.put(f"{key}/7587870000000000001", address)
-        listener, port = bind_unused_port()
-        listener.close()
+        port = free_port()
         changes = {
             "Port: 10300": f"Port: {port}",
             "127.0.0.1:2379": etcd.address,

@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from tornado.testing import bind_unused_port
 from websockets.asyncio.client import connect
 
 from tests import log_secrets
+from tests.ports import free_port
 from tests.process.conftest import Program, running, skyeim
 from tests.store.servers import Server
 from tests.waiting import until
@@ -24,13 +24,6 @@ CLIENT = "127.0.0.2"
 
 needs_nginx = pytest.mark.skipif(NGINX is None, reason="no nginx is installed")
 pytestmark = needs_nginx
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    listener, port = bind_unused_port()
-    listener.close()
-    return port
 
 
 def node_config(here: World, redis: Path, name: str, port: int) -> str:

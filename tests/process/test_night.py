@@ -22,13 +22,13 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
-from tornado.testing import bind_unused_port
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from skyeim_ws.cli import main as cli
 from skyeim_ws.cli.admin.commands import execute
 from skyeim_ws.config.check import load
+from tests.ports import free_port
 from tests.process.conftest import Program, running, skyeim, token, user
 from tests.store.servers import Server
 from tests.waiting import until, until_async
@@ -40,12 +40,6 @@ SLOW = 0.4
 PAGE = (Path(__file__).resolve().parents[2] / "docs/night.md").read_text()
 
 COMMANDS: list[str] = re.findall(r"^```sh\n(.+)\n```$", PAGE, re.MULTILINE)
-
-
-def free_port() -> int:
-    listener, port = bind_unused_port()
-    listener.close()
-    return port
 
 
 @dataclass

@@ -13,9 +13,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from tornado.testing import bind_unused_port
 
 from tests.long import LONG
+from tests.ports import free_port
 from tests.process.conftest import running
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -100,8 +100,7 @@ async def test_the_commands_of_the_page_work_in_a_clean_clone(folder: Path) -> N
     run("redis-cli ACL", "+spublish")
     run("etcdctl")
 
-    listener, port = bind_unused_port()
-    listener.close()
+    port = free_port()
     # The one that the page has installed names machines that are not here.
     text = (machine.clone / "etc/ws.yaml").read_text()
     text = text.replace("Port: 10300", f"Port: {port}")

@@ -13,8 +13,9 @@ from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
 from skyeim_ws.contract.codes import CloseCode
 from tests.long import LONG
+from tests.ports import free_port
 from tests.process.crowd import Crowd, Return, crowd
-from tests.process.test_nginx import free_port, needs_nginx, node, node_config, proxy, trusting
+from tests.process.test_nginx import needs_nginx, node, node_config, proxy, trusting
 from tests.spread import BOUND, unevenness
 from tests.store.servers import Server
 from tests.waiting import DEADLINE, until

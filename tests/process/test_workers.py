@@ -17,7 +17,7 @@ from websockets.asyncio.client import connect
 
 from skyeim_ws.contract.pb.friend_pb2 import AddFriendRequestReq
 from skyeim_ws.contract.pb.friend_pb2_grpc import FriendStub
-from tests.gateway.test_http import free_port
+from tests.ports import free_port
 from tests.process.conftest import (
     CONFIG,
     Program,

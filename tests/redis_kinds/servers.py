@@ -1,8 +1,6 @@
 """A real Redis Cluster and a real sentinel set on loopback ports, whose servers can be killed."""
 
-import random
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,6 +11,7 @@ import redis
 
 from skyeim_ws.config.redis import RedisConf, SentinelConf
 from skyeim_ws.process import valkey
+from tests.ports import free_port
 from tests.waiting import wait_for
 
 HOST = "127.0.0.1"
@@ -200,15 +199,14 @@ class SentinelServers:
 def cluster_servers(folder: Path) -> Iterator[ClusterServers]:
     """Run a cluster."""
     with ExitStack() as stack:
-        ports = _free_ports(12)
         nodes = []
-        for number, (port, bus_port) in enumerate(zip(ports[:6], ports[6:], strict=True)):
+        for number in range(6):
             options = (
                 f"cluster-node-timeout {NODE_TIMEOUT_MS}",
                 "cluster-replica-validity-factor 0",
                 "cluster-allow-replica-migration no",
             )
-            node = Node(folder / f"c{number}", port, *options, bus_port=bus_port)
+            node = Node(folder / f"c{number}", free_port(), *options, bus_port=free_port())
             nodes.append(_started(stack, node))
         cluster = ClusterServers(nodes)
         cluster.set_up()
@@ -219,11 +217,10 @@ def cluster_servers(folder: Path) -> Iterator[ClusterServers]:
 def sentinel_servers(folder: Path) -> Iterator[SentinelServers]:
     """Run a sentinel set."""
     with ExitStack() as stack:
-        ports = _free_ports(6)
-        first = ports[0]
+        first = free_port()
         nodes = [_started(stack, Node(folder / "r0", first))]
-        for number, port in enumerate(ports[1:3], 1):
-            replica = Node(folder / f"r{number}", port, f"replicaof {HOST} {first}")
+        for number in (1, 2):
+            replica = Node(folder / f"r{number}", free_port(), f"replicaof {HOST} {first}")
             nodes.append(_started(stack, replica))
         wait_for(lambda: _online_replicas(nodes[0]) == 2, "Redis")
         watch = (
@@ -232,8 +229,8 @@ def sentinel_servers(folder: Path) -> Iterator[SentinelServers]:
             f"sentinel failover-timeout {MASTER} 5000",
         )
         sentinels = [
-            _started(stack, Node(folder / f"s{number}", port, *watch, sentinel=True))
-            for number, port in enumerate(ports[3:])
+            _started(stack, Node(folder / f"s{number}", free_port(), *watch, sentinel=True))
+            for number in range(3)
         ]
         # All have to know of one another, and of the replicas, before they can agree.
         wait_for(
@@ -247,26 +244,6 @@ def _started(stack: ExitStack, node: Node) -> Node:
     stack.callback(node.kill)
     node.start()
     return node
-
-
-def _free_ports(count: int) -> list[int]:
-    """Return free ports that no outgoing connection is ever given.
-
-    Else one could get the port of a server that is dead for a moment, even one that is meant for
-    that server and so reaches itself.
-    """
-    with ExitStack() as stack:
-        found: list[int] = []
-        for port in random.sample(range(20_000, 32_000), 1000):
-            probe = stack.enter_context(socket.socket())
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                continue
-            found.append(port)
-            if len(found) == count:
-                return found
-    raise AssertionError("no free ports")
 
 
 def _is_master(node: Node) -> bool:

@@ -2,12 +2,12 @@
 
 import asyncio
 import signal
-import socket
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
 from tests.process.conftest import folder, running, skyeim, token  # noqa: F401
 from tests.sdk.conftest import MakeWorld
 from tests.sdk.network import network
@@ -34,9 +34,7 @@ def texts(prefix: str, count: int) -> list[str]:
 @pytest.fixture
 def port() -> int:
     """A port that is free for a program that is started again and again."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        found: int = free.getsockname()[1]
-        return found
+    return free_port()
 
 
 @pytest.mark.gen_test

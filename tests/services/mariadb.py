@@ -17,9 +17,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
-from tornado.testing import bind_unused_port
 
 from skyeim_ws.process import pdeathsig
+from tests.ports import free_port
 from tests.waiting import DEADLINE, wait_for
 
 _T = TypeVar("_T")
@@ -57,8 +57,7 @@ class MariaDB:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
-        listener, self.port = bind_unused_port()
-        listener.close()
+        self.port = free_port()
         owner = ["--user=root"] if os.geteuid() == 0 else []
         self._data = ["--no-defaults", f"--datadir={folder / 'data'}", *owner]
 

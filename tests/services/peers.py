@@ -12,11 +12,10 @@ from typing import Any
 
 import redis
 from tornado.httpserver import HTTPServer
-from tornado.netutil import bind_sockets
-from tornado.testing import bind_unused_port
 from tornado.web import Application, RequestHandler
 
 from skyeim_ws.contract.redis_address import RedisAddress
+from tests.ports import free_port
 from tests.waiting import until, wait_for
 
 
@@ -60,13 +59,13 @@ async def running_gateway(
     port: int = 0, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[Gateway]:
     """Serve a `Gateway` on loopback; on `port` if one is given, over TLS if that is."""
-    listener, bound = (bind_sockets(port, "127.0.0.1")[0], port) if port else bind_unused_port()
-    gateway = Gateway(bound)
+    port = port or free_port()
+    gateway = Gateway(port)
     if tls is not None:
         gateway.url = gateway.url.replace("http:", "https:")
     application = Application([("/api/push", PushHandler, {"gateway": gateway})])
     server = HTTPServer(application, ssl_options=tls)
-    server.add_socket(listener)
+    server.listen(port, "127.0.0.1")
     try:
         yield gateway
     finally:

@@ -2,7 +2,6 @@
 
 import re
 import signal
-import socket
 from argparse import Namespace
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from sqlalchemy import delete, insert
 from skyeim_ws.cli.admin.cluster import gateways
 from skyeim_ws.cli.admin.nodes import broadcast
 from skyeim_ws.services.tables import friends, messages
+from tests.ports import free_port
 from tests.process.conftest import running, skyeim
 from tests.sdk.conftest import MakeWorld
 from tests.sdk.network import network
@@ -78,8 +78,7 @@ async def test_two_people_chat_and_one_reloads(make_world: MakeWorld) -> None:
 
 @pytest.mark.gen_test
 async def test_the_gateway_restarts_between(folder: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     demo = skyeim("demo", "--port", str(port), "--data-dir", "data")
     async with browser() as chromium:
         async with running(folder, *demo) as program:

@@ -10,10 +10,10 @@ from typing import Any
 
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerRequest
-from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
 from tests.api.traffic import check_posted
+from tests.ports import free_port
 
 SECRET = "what the push service knows us by"
 
@@ -69,13 +69,13 @@ async def receiving(
     port: int = 0, ssl_options: Mapping[str, str] | None = None
 ) -> AsyncIterator[Receiver]:
     """Run a push service."""
-    sockets = bind_sockets(port, "127.0.0.1")
-    receiver = Receiver(sockets[0].getsockname()[1])
+    port = port or free_port()
+    receiver = Receiver(port)
     server = HTTPServer(
         Application([("/away", _Handler, {"receiver": receiver})], log_function=lambda _: None),
         ssl_options=dict(ssl_options) if ssl_options else None,
     )
-    server.add_sockets(sockets)
+    server.listen(port, "127.0.0.1")
     try:
         yield receiver
     finally:
