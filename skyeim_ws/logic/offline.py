@@ -40,23 +40,25 @@ class OfflineMessages:
     async def newer(self, client: Client) -> list[Delivery] | None:
         """Return what was queued since this connection began; raises Unavailable.
 
+        Also below what was pushed, if nothing had been left there: a message may be late.
         Returns None if there is more of it than one window holds.
         """
-        pushed = session_of(client).oldest_pushed
+        session = session_of(client)
         limit = MAX_OFFLINE_PULL + len(client.ledger)
         window = await self._queue.window(client.user_id, None, limit)
-        new = [
-            entry
-            for entry in window.entries
-            if (pushed is None or entry.id > pushed) and entry.msg_id not in client.ledger
-        ]
-        return None if len(new) >= MAX_OFFLINE_PULL else self.take(client, Window(new, 0))
+        after = 0 if session.all_pushed else session.oldest_pushed or 0
+        later = [entry for entry in window.entries if entry.id > after]
+        new = [entry for entry in later if entry.msg_id not in client.ledger]
+        if len(new) >= MAX_OFFLINE_PULL:
+            return None
+        return self.take(client, Window(new, window.older + len(window.entries) - len(later)))
 
     def take(self, client: Client, window: Window) -> list[Delivery]:
         """Return the deliveries of a window, and note how far the queue is pushed."""
+        session = session_of(client)
+        session.all_pushed |= window.older == 0
         if window.entries:
             first = window.entries[0].id
-            session = session_of(client)
             session.oldest_pushed = min(first, session.oldest_pushed or first)
             client.context.stats.offline_pushed += len(window.entries)
         trace = client.context.stats.trace

@@ -19,6 +19,8 @@ class Session(msgspec.Struct, eq=False, gc=False):
     """The groups in which the user was entered as online."""
     oldest_pushed: int | None = None
     """How far the offline queue was pushed: the smallest id of all windows."""
+    all_pushed: bool = False
+    """Whether windows have reached its end: what it has besides the unconfirmed came later."""
     pulling: bool = False
     """Whether an older window is being read."""
     in_node_sessions: bool = False

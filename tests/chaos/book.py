@@ -114,6 +114,10 @@ class Book:
         if self.set_back is not None and number > self.set_back.newest_id:
             self.set_back.first_seqs.setdefault(receiver, seq)
 
+    def counts_anew(self, newest_id: int, last_seq: int) -> None:
+        """Note that the group is about to count from an earlier seq on."""
+        self.set_back = SetBack(newest_id, last_seq)
+
     def emptied(self, *, over: bool) -> None:
         """Note that Redis loses its data: what waits in a queue comes late, from storage."""
         private = [self.promised[each.msg_id] for each in self.messages.values() if each.to]

@@ -4,7 +4,7 @@ import asyncio
 import os
 import re
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from http import HTTPStatus
 from itertools import permutations
@@ -132,6 +132,8 @@ class Rig:
         self.clock = Clock(folder / "clock")
         # The newest id and seq of the group before its counter was set back.
         self.counted = (0, 0)
+        # Told so before it is; afterwards the first messages of the new order may be there already.
+        self.on_set_back: Callable[[int, int], None] = lambda *_: None
         self._valkeys = 0
         self.valkey = self._new_valkey()
         self._move_to(self.valkey)
@@ -258,6 +260,7 @@ class Rig:
                     .values(seq=max(last - by, 0))
                 )
                 self.counted = int(newest_id), int(last)
+                self.on_set_back(*self.counted)
         finally:
             await database.close()
 

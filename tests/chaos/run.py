@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.chaos import faults as fire
 from tests.chaos import rig as cluster
-from tests.chaos.book import Book, SetBack
+from tests.chaos.book import Book
 from tests.chaos.person import Person
 from tests.chaos.rig import Rig
 from tests.chaos.sdk_person import SdkPerson
@@ -106,6 +106,7 @@ async def _run(shape: Shape, seed: int, rig: Rig, say: Say) -> Result:
     book = Book()
     people: list[Someone] = [_person(user)(user, rig, book, seed) for user in rig.users]
     rig.clients = people
+    rig.on_set_back = book.counts_anew
     living = [asyncio.create_task(person.live()) for person in people]
     try:
         chatting = [asyncio.create_task(_chat(person, shape, seed, book, rig)) for person in people]
@@ -186,7 +187,7 @@ async def _burn(rig: Rig, shape: Shape, seed: int, book: Book, say: Say) -> None
         if emptying:
             book.emptied(over=True)
         if fault is fire.set_counters_back:
-            await _heard_anew(rig, book, shape.people)
+            await _heard_anew(book, shape.people)
         say(
             f"{time.monotonic() - began:6.1f} s  {len(book.promised):>6} of {shape.messages} sent, "
             f"{len(book.undelivered):>4} under way  {number}/{len(planned)} {fault.__name__}"
@@ -194,9 +195,10 @@ async def _burn(rig: Rig, shape: Shape, seed: int, book: Book, say: Say) -> None
     book.room = math.inf
 
 
-async def _heard_anew(rig: Rig, book: Book, people: int) -> None:
+async def _heard_anew(book: Book, people: int) -> None:
     """See that messages of the group come before its counter is where it had been."""
-    after = book.set_back = SetBack(*rig.counted)
+    after = book.set_back
+    assert after is not None
     most = people // 2
     await _until(lambda: after.heard >= most or _promised(book, book.room))
     sent = sum(

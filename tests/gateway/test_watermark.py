@@ -1,5 +1,6 @@
 """Nobody gets again what was confirmed long ago, and nothing below the watermark is lost."""
 
+import json
 from collections.abc import Sequence
 
 import pytest
@@ -8,6 +9,7 @@ from skyeim_ws.logic.session_state import session_of
 from skyeim_ws.store.keys import holders_key, missed_key, queue_key, session_key, watermark_key
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.raw import raw_user
+from tests.gateway.test_catch_up import recover, unheard
 from tests.waiting import until, until_async
 from tests.world import User, World
 
@@ -107,6 +109,28 @@ async def test_a_late_message_takes_it_back(make_world: MakeWorld) -> None:
         await until(lambda: BOB not in world.gateway.hub)
         await world.redis.delete(session_key(BOB), queue_key(BOB))
         assert await brought(await world.login(BOB), 1) == [late]
+
+
+@pytest.mark.gen_test
+async def test_what_is_queued_late_and_unheard_is_brought_all_the_same(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a retry, which stands below what was pushed; else it would hold the watermark for good."""
+    async with make_world(rate_limit=0) as world:
+        other = await world.add_node()
+        alice, bob = await world.login(1001, node=other), await world.login(BOB)
+        await alice.chat(BOB, "first")
+        first = await bob.expect("chat")
+        await unheard(monkeypatch, alice, BOB, ["second"])
+        recover(world.gateway)
+        second = await bob.expect("chat", msgId="second")
+        await watermark_is(world, second["id"] + 1)
+        await world.redis.rpush(queue_key(BOB), json.dumps(first))
+        await world.redis.set(watermark_key(BOB), first["id"])
+        recover(world.gateway)
+        await bob.expect("chat", msgId=first["msgId"])
+        await watermark_is(world, second["id"] + 1)
+        assert await world.redis.llen(queue_key(BOB)) == 0
 
 
 async def acked(world: World, client: User, ids: Sequence[int]) -> None:

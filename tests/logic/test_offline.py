@@ -56,3 +56,22 @@ async def test_a_pull_that_is_refused_as_busy_does_not_stand_in_the_way_of_the_n
     tested.pull(alice.client, OfflinePull(limit=2))
     await until(lambda: not len(tasks))
     assert alice.delivered == ["m8"]
+
+
+@pytest.mark.gen_test
+async def test_what_is_queued_below_a_window_is_new_only_if_nothing_was_left_there() -> None:
+    alice, tasks, queue = Person(1), Tasks(), Queue()
+    tested = offline(queue, tasks)
+    queue.windows = [Window([queued(8), queued(9)], 1)]
+    tested.pull(alice.client, OfflinePull(limit=2))
+    await until(lambda: not len(tasks))
+    found = []
+    for late, older in ((6, 1), (6, 0), (5, 0)):
+        queue.windows = [Window([queued(late), queued(10 + late)], older)]
+        found.append([each.id for each in await tested.newer(alice.client) or []])
+    assert found == [[16], [16], [15]]
+    queue.windows = [Window([queued(6)], 0)]
+    tested.pull(alice.client, OfflinePull(limit=2))
+    await until(lambda: not len(tasks))
+    queue.windows = [Window([queued(5), queued(15)], 0)]
+    assert [each.id for each in await tested.newer(alice.client) or []] == [5, 15]
