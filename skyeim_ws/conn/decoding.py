@@ -1,12 +1,13 @@
 """How the `data` of a frame is decoded: strictly, else once more as lenient as clients expect.
 
 Clients were written against a decoder that finds a name whatever its case, and to which null, an
-empty text and zero are nothing at all. What is written as documented does not pay for that.
+empty text and zero are nothing at all. What is written as documented does not pay for that. Of what
+is refused the msgId is read all the same: the answer has to name the message.
 """
 
 import re
 from collections.abc import Mapping
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -21,6 +22,12 @@ _ENVELOPE = {name: name for name in ("type", "data", TRACEPARENT)}
 _NOTHING = (b"null", b'""', b"0")
 _FIELD = re.compile(r"at `\$\.([^`]+)`|field `([^`]+)`")
 """Where an error of msgspec names a field of ours; what it says else is not for people."""
+
+_SHOWN = 64
+"""Characters of a msgId that an answer repeats, as many as a valid one may have."""
+
+_SEND_TYPE = re.compile(r'"type"\s*+:\s*+"(chat|group_chat)"')
+_SEND_MSG_ID = re.compile(r'"msgId"\s*+:\s*+"([A-Za-z0-9_.:-]{1,64})"')
 
 
 class Decoding(Generic[Payload]):
@@ -71,6 +78,32 @@ def fault(error: Exception) -> Phrase:
     """Return what was wrong with a payload: which field, if the error names one."""
     named = _FIELD.search(str(error))
     return Text.FIELD(name=named[1] or named[2]) if named else Text.INVALID()
+
+
+def salvage_send(text: str) -> tuple[str, str | None]:
+    """Return type and msgId of a message that is no JSON; "" and None if they cannot be read.
+
+    A program that has cut a text in the middle of an emoji writes half a character. It must be told
+    which message that was, or it sends it again for ever.
+    """
+    kind, msg_id = _SEND_TYPE.search(text), _SEND_MSG_ID.search(text)
+    return (kind[1], msg_id[1]) if kind and msg_id else ("", None)
+
+
+def salvage_msg_id(data: msgspec.Raw) -> str | None:
+    """Return the msgId of a payload that failed validation, as the client wrote it, cut.
+
+    It need not be valid: a client matches the answer by it all the same. None if it is no text.
+    """
+    try:
+        value: Any = msgspec.json.decode(data)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    if not isinstance(value, dict):
+        return None
+    named = [name for name in value if name.lower() == "msgid"]
+    msg_id = value.get("msgId", value[named[0]] if named else None)
+    return msg_id[:_SHOWN] if isinstance(msg_id, str) and msg_id else None
 
 
 def _exact(found: Mapping[str, msgspec.Raw], names: Mapping[str, str]) -> dict[str, msgspec.Raw]:

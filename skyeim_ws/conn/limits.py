@@ -1,21 +1,19 @@
-"""The bounds of one connection."""
+"""The bounds of one connection; `config.web_socket` has their defaults."""
 
 from dataclasses import dataclass
-
-from skyeim_ws.contract.names import LONGEST_FRAME
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """Times in seconds, sizes in frames or bytes, rates in frames per second."""
 
-    ping_interval: float = 54
-    pong_timeout: float = 60
-    confirm_interval: float = 0.5
-    close_timeout: float = 5
-    max_message_size: int = LONGEST_FRAME
-    send_queue_size: int = 256
-    send_queue_bytes: int = 1048576
-    ledger_size: int = 1024
-    rate_limit: float = 200
-    rate_burst: float = 400
+    ping_interval: float
+    pong_timeout: float
+    confirm_interval: float
+    close_timeout: float
+    max_message_size: int
+    send_queue_size: int
+    send_queue_bytes: int
+    ledger_size: int
+    rate_limit: float
+    rate_burst: float

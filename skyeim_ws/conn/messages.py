@@ -1,10 +1,9 @@
 """The envelope and the payloads of the wire: decode, validate, encode."""
 
-import re
 import time
 import uuid
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -297,39 +296,6 @@ def error_frame(
             msg_id=UNSET if msg_id is None else msg_id,
         ),
     )
-
-
-_SHOWN = 64
-"""Characters of a msgId that an answer repeats, as many as a valid one may have."""
-
-_SEND_TYPE = re.compile(r'"type"\s*+:\s*+"(chat|group_chat)"')
-_SEND_MSG_ID = re.compile(r'"msgId"\s*+:\s*+"([A-Za-z0-9_.:-]{1,64})"')
-
-
-def salvage_send(text: str) -> tuple[str, str | None]:
-    """Return type and msgId of a message that is no JSON; "" and None if they cannot be read.
-
-    A program that has cut a text in the middle of an emoji writes half a character. It must be told
-    which message that was, or it sends it again for ever.
-    """
-    kind, msg_id = _SEND_TYPE.search(text), _SEND_MSG_ID.search(text)
-    return (kind[1], msg_id[1]) if kind and msg_id else ("", None)
-
-
-def salvage_msg_id(data: msgspec.Raw) -> str | None:
-    """Return the msgId of a payload that failed validation, as the client wrote it, cut.
-
-    It need not be valid: a client matches the answer by it all the same. None if it is no text.
-    """
-    try:
-        value: Any = msgspec.json.decode(data)
-    except (msgspec.DecodeError, RecursionError):
-        return None
-    if not isinstance(value, dict):
-        return None
-    named = [name for name in value if name.lower() == "msgid"]
-    msg_id = value.get("msgId", value[named[0]] if named else None)
-    return msg_id[:_SHOWN] if isinstance(msg_id, str) and msg_id else None
 
 
 def new_conn_id() -> str:

@@ -1,4 +1,4 @@
-"""One strict reading of numbers for everything that comes in a URL."""
+"""One strict reading of numbers for everything that comes in a URL or a token."""
 
 import re
 

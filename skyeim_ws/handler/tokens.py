@@ -1,6 +1,5 @@
 """Access tokens: JSON Web Tokens signed with HS256, made for the CLI, checked at the handshake."""
 
-import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,17 +9,17 @@ import jwt
 
 from skyeim_ws.contract.codes import Reason
 from skyeim_ws.contract.texts import Phrase, Text
+from skyeim_ws.handler.numbers import MAX_INT64, parse_number
 from skyeim_ws.logic.ports import Refused
 
 ALGORITHM = "HS256"
 ACCESS, REFRESH = 0, 1
-MAX_USER_ID = 2**63 - 1
+MAX_USER_ID = MAX_INT64
 MAX_TIME = 2**53
 """Unix seconds that are exact also as a float; far beyond any year that means something."""
 
 MAX_TOKEN_CHARACTERS = 4096
 
-_DECIMAL = re.compile(r"[0-9]{1,19}", re.ASCII)
 _OPTIONS: Any = {
     "require": ["exp"],
     **dict.fromkeys(["verify_exp", "verify_nbf", "verify_iat"], True),
@@ -110,16 +109,16 @@ def _claims(token: str, secrets: Sequence[str]) -> Mapping[str, Any]:
 
 
 def _user_id(claim: object) -> int:
-    if isinstance(claim, str) and _DECIMAL.fullmatch(claim):
-        claim = int(claim)
+    if isinstance(claim, str):
+        claim = parse_number(claim, 1)
     if type(claim) is not int or not 0 < claim <= MAX_USER_ID:
         raise TokenError(Text.TOKEN_NO_USER())
     return claim
 
 
 def _expiry(claim: object) -> int:
-    if isinstance(claim, str) and _DECIMAL.fullmatch(claim):
-        claim = int(claim)
+    if isinstance(claim, str):
+        claim = parse_number(claim, 1)
     if type(claim) not in (int, float) or not 0 < claim <= MAX_TIME:  # type: ignore[operator]
         raise TokenError(Text.TOKEN_MALFORMED())
     return int(claim)  # type: ignore[call-overload, no-any-return]

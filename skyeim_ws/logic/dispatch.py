@@ -6,8 +6,14 @@ from typing import Any, NamedTuple
 import msgspec
 
 from skyeim_ws.conn.client import Client
-from skyeim_ws.conn.decoding import Decoding, EnvelopeDecoding, fault
-from skyeim_ws.conn.messages import Error, Inbound, frame, salvage_msg_id, salvage_send
+from skyeim_ws.conn.decoding import (
+    Decoding,
+    EnvelopeDecoding,
+    fault,
+    salvage_msg_id,
+    salvage_send,
+)
+from skyeim_ws.conn.messages import Error, Inbound, frame
 from skyeim_ws.conn.rate import Verdict
 from skyeim_ws.contract.codes import UNKNOWN_TYPE, Reason
 from skyeim_ws.contract.spans import Kind, Tracer, within

@@ -10,14 +10,15 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
+from skyeim_ws.config.web_socket import WebSocketConf
 from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.context import ClientContext
 from skyeim_ws.conn.flusher import Flusher
 from skyeim_ws.conn.framing import Opcode, encode
 from skyeim_ws.conn.ledger import Delivery
-from skyeim_ws.conn.limits import Limits
 from skyeim_ws.conn.poller import Poller
 from skyeim_ws.conn.stats import Stats
+from skyeim_ws.gateway import settings
 from tests.waiting import until
 
 _MIB = 1024 * 1024
@@ -57,7 +58,7 @@ async def echo_servers() -> AsyncIterator[tuple[str, str]]:
     loop = asyncio.get_running_loop()
     stats = Stats()
     # What the suite sends is more, and faster, than any client of a chat may.
-    limits = Limits(
+    conf = WebSocketConf(
         max_message_size=16 * _MIB,
         send_queue_size=100_000,
         send_queue_bytes=64 * _MIB,
@@ -67,6 +68,7 @@ async def echo_servers() -> AsyncIterator[tuple[str, str]]:
         pong_timeout=7_200,
     )
     flusher = Flusher(loop.call_soon, stats)
+    limits = settings.limits(conf)
     context = ClientContext(Echo(), flusher, Poller(flusher), limits, stats, loop.time)
     application = Application([(r"/ws", Anybody, {"context": context})])
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

@@ -12,14 +12,15 @@ from tornado.iostream import IOStream
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
+from skyeim_ws.config.web_socket import WebSocketConf
 from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.context import ClientContext
 from skyeim_ws.conn.flusher import Flusher
 from skyeim_ws.conn.hub import Hub
 from skyeim_ws.conn.ledger import Delivery
-from skyeim_ws.conn.limits import Limits
 from skyeim_ws.conn.poller import Poller
 from skyeim_ws.conn.stats import Stats
+from skyeim_ws.gateway import settings
 from skyeim_ws.logic.session_state import Session
 from tests.gateway.raw import RawUser
 from tests.waiting import until
@@ -211,7 +212,7 @@ async def endpoint(
         events=notes,
         flusher=flusher,
         poller=Poller(flusher),
-        limits=Limits(**limits),
+        limits=settings.limits(WebSocketConf(**limits)),
         stats=stats,
         clock=clock or loop.time,
     )

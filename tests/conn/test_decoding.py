@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skyeim_ws.conn.decoding import Decoding, EnvelopeDecoding
+from skyeim_ws.conn.decoding import Decoding, EnvelopeDecoding, salvage_msg_id
 from skyeim_ws.conn.messages import (
     Chat,
     Envelope,
@@ -116,3 +116,21 @@ def test_what_is_written_as_documented_is_decoded_once() -> None:
     assert Decoding(Chat).strict(full) == Chat(to_user_id=1002, content="hi", msg_id="m-1")
     text = '{"type":"chat","data":{}}'
     assert EnvelopeDecoding().strict(text) == Envelope("chat", msgspec.Raw(b"{}"))
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ('{"msgId":"a-1","content":5}', "a-1"),
+        ('{"msgId":"not ok"}', "not ok"),
+        ('{"msgId":""}', None),
+        (f'{{"msgId":"{"消" * 65}"}}', "消" * 64),
+        ('{"msgId":5}', None),
+        ('{"MSGID":"a-1","content":5}', "a-1"),
+        ('{"MSGID":"a-1","msgId":"not ok"}', "not ok"),
+        ("[]", None),
+        ("null", None),
+    ],
+)
+def test_the_msg_id_of_a_broken_payload_is_answered_as_written(data: str, expected: str) -> None:
+    assert salvage_msg_id(msgspec.Raw(data.encode())) == expected

@@ -8,15 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websockets.frames import Opcode
 
+from skyeim_ws.config.web_socket import WebSocketConf
 from skyeim_ws.conn import heartbeat as heartbeats
 from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.framing import Opcode as Sent
 from skyeim_ws.conn.framing import encode
 from skyeim_ws.conn.heartbeat import Heartbeat, tick_seconds
-from skyeim_ws.conn.limits import Limits
 from skyeim_ws.conn.state import State
 from skyeim_ws.contract.codes import CloseCode
 from skyeim_ws.contract.texts import Text
+from skyeim_ws.gateway import settings
 from skyeim_ws.logic.cancellation import cancel_and_wait
 from tests.conn.endpoint import TOKEN_SECONDS, Clock, delivery, endpoint
 from tests.gateway.raw import RawUser
@@ -264,6 +265,6 @@ async def test_a_running_heartbeat_sweeps_by_itself() -> None:
 def test_a_tick_is_short_enough_for_every_time_limit(
     ping: float, pong: float, confirm: float
 ) -> None:
-    limits = Limits(ping_interval=ping, pong_timeout=pong, confirm_interval=confirm)
-    tick = tick_seconds(limits)
+    conf = WebSocketConf(ping_interval=ping, pong_timeout=pong, confirm_interval=confirm)
+    tick = tick_seconds(settings.limits(conf))
     assert 0 < tick <= min(1, ping / 4, pong / 4, confirm)

@@ -26,7 +26,6 @@ from skyeim_ws.conn.messages import (
     error_frame,
     frame,
     new_msg_id,
-    salvage_msg_id,
 )
 from skyeim_ws.contract.codes import ERROR_CODES, Reason
 from skyeim_ws.contract.texts import Language, explanation
@@ -102,24 +101,6 @@ def test_every_reason_has_a_code_and_a_text() -> None:
             error = payload(error_frame(reason, language))["data"]
             message = explanation(reason).spoken(language)
             assert error == {"code": ERROR_CODES[reason], "message": message}
-
-
-@pytest.mark.parametrize(
-    ("data", "expected"),
-    [
-        ('{"msgId":"a-1","content":5}', "a-1"),
-        ('{"msgId":"not ok"}', "not ok"),
-        ('{"msgId":""}', None),
-        (f'{{"msgId":"{"消" * 65}"}}', "消" * 64),
-        ('{"msgId":5}', None),
-        ('{"MSGID":"a-1","content":5}', "a-1"),
-        ('{"MSGID":"a-1","msgId":"not ok"}', "not ok"),
-        ("[]", None),
-        ("null", None),
-    ],
-)
-def test_the_msg_id_of_a_broken_payload_is_answered_as_written(data: str, expected: str) -> None:
-    assert salvage_msg_id(msgspec.Raw(data.encode())) == expected
 
 
 def test_new_msg_ids_are_time_ordered_uuids() -> None:
