@@ -1,32 +1,34 @@
-"""JSON answers and the bearer's token, for everything that is asked over HTTP."""
+"""The handlers that all calls over HTTP derive from: JSON, pages of other origins, users."""
 
 import asyncio
-import math
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
-import msgspec
 import structlog
 from tornado.concurrent import Future
-from tornado.httputil import HTTPServerRequest
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from skyeim_ws.conn.tornado_private import stream_of
 from skyeim_ws.contract.codes import ERROR_CODES, Reason
-from skyeim_ws.contract.spans import SPAN, TRACEPARENT, Kind, Span, end_span
-from skyeim_ws.contract.texts import Language, Phrase, Text
+from skyeim_ws.contract.spans import end_span
+from skyeim_ws.contract.texts import Phrase, Text
+from skyeim_ws.handler.answers import (
+    allowed_methods,
+    answer,
+    answer_error,
+    answer_limited,
+    fail,
+)
+from skyeim_ws.handler.bearer import authenticate
 from skyeim_ws.handler.body import has_body
 from skyeim_ws.handler.cors import CrossOrigin, preflight
 from skyeim_ws.handler.gate import gate_of
-from skyeim_ws.handler.language import preferred
 from skyeim_ws.handler.numbers import MAX_INT64, parse_number
-from skyeim_ws.handler.tokens import Identity, TokenError, verify
+from skyeim_ws.handler.spans import trace
 from skyeim_ws.logic.ports import Refused, Unavailable
 
 log = structlog.get_logger()
-
-BEARER = "bearer"
 
 MAX_BODY_BYTES = 1048576
 
@@ -42,118 +44,6 @@ HTTP_STATUS: dict[Reason, HTTPStatus] = {
     Reason.BUSY: HTTPStatus.SERVICE_UNAVAILABLE,
     Reason.RPC_ERROR: HTTPStatus.SERVICE_UNAVAILABLE,
 }
-
-_STATUS_TEXTS: dict[int, Text] = {
-    HTTPStatus.BAD_REQUEST: Text.BAD_REQUEST,
-    HTTPStatus.METHOD_NOT_ALLOWED: Text.METHOD,
-    HTTPStatus.INTERNAL_SERVER_ERROR: Text.INTERNAL_ERROR,
-}
-
-
-def offered_subprotocols(request: HTTPServerRequest) -> list[str]:
-    """Return what the client offers in Sec-WebSocket-Protocol."""
-    header = request.headers.get("Sec-WebSocket-Protocol", "")
-    return [part.strip() for part in header.split(",") if part.strip()]
-
-
-def bearer_token(request: HTTPServerRequest) -> str:
-    """Return the token from the query, the Authorization header or the subprotocols; else ""."""
-    if query := request.query_arguments.get("token"):
-        return query[-1].decode("utf-8", "replace")
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() == BEARER:
-        return token.strip()
-    match offered_subprotocols(request):
-        case [first, token, *_] if first.lower() == BEARER:
-            return token
-    return ""
-
-
-def answer(handler: RequestHandler, status: int, body: dict[str, Any]) -> None:
-    """Finish a request with a JSON body."""
-    handler.set_status(status)
-    handler.set_header("Content-Type", "application/json; charset=utf-8")
-    handler.set_header("Cache-Control", "no-store")
-    handler.finish(msgspec.json.encode(body))
-
-
-def language_of(handler: RequestHandler) -> Language:
-    """Return the language that the caller prefers, else the one that is configured."""
-    return preferred(handler.request.headers.get("Accept-Language", ""), gate_of(handler).language)
-
-
-def notes(handler: RequestHandler) -> dict[str, object]:
-    """Return what the log's line of this request says beside the usual; it may be added to."""
-    found: dict[str, object] = vars(handler).setdefault("notes", {})
-    return found
-
-
-def fail(handler: RequestHandler, status: int, code: int, phrase: Phrase) -> None:
-    """Finish a request with an error that its caller can read."""
-    notes(handler).setdefault("reason", str(phrase))
-    message = phrase.spoken(language_of(handler))
-    answer(handler, status, {"code": code, "message": message})
-
-
-def authenticate(handler: RequestHandler, secrets: Sequence[str]) -> Identity | None:
-    """Return the bearer of the request's token, or answer it with 401."""
-    try:
-        identity = verify(bearer_token(handler.request), secrets)
-    except TokenError as error:
-        notes(handler)["reason"] = str(error)
-        handler.set_header("WWW-Authenticate", "Bearer")
-        fail(handler, HTTPStatus.UNAUTHORIZED, 401, error.phrase)
-        return None
-    notes(handler)["user"] = identity.user_id
-    gate_of(handler).known(handler.request)
-    return identity
-
-
-def answer_limited(handler: RequestHandler, code: int, phrase: Phrase, wait: float) -> None:
-    """Answer who comes too often with 429, and say when to come again; `wait` in seconds."""
-    notes(handler)["reason"] = str(phrase)
-    handler.set_header("Retry-After", str(math.ceil(wait)))
-    message = phrase.spoken(language_of(handler))
-    body = {"code": code, "message": message, "retry_after_ms": math.ceil(1000 * wait)}
-    answer(handler, HTTPStatus.TOO_MANY_REQUESTS, body)
-
-
-def begin_span(handler: RequestHandler, name: str) -> Span | None:
-    """Begin the span of a request in its caller's trace, or in a new one if it is its turn.
-
-    It is that of the running task, which has to be the request's own.
-    """
-    tracer, request = gate_of(handler).stats.tracer, handler.request
-    caller = request.headers.get(TRACEPARENT, "")
-    if not caller and (query := request.query_arguments.get(TRACEPARENT)):
-        caller = query[-1].decode("ascii", "replace")
-    span = tracer.begin(name, Kind.SERVER, caller) if caller or tracer.sampler else None
-    if span is not None:
-        SPAN.set(span)
-    return span
-
-
-def trace(handler: RequestHandler, name: str) -> None:
-    """Begin the span of a request, and name it in the answer, as go-zero does."""
-    if (span := begin_span(handler, name)) is not None:
-        handler.set_header(TRACEPARENT, span.traceparent)
-
-
-def allowed_methods(handler: RequestHandler) -> list[str]:
-    """Return the methods that a handler implements."""
-    kind = type(handler)
-    return [
-        name
-        for name in kind.SUPPORTED_METHODS
-        if getattr(kind, name.lower()) is not getattr(RequestHandler, name.lower())
-    ]
-
-
-def answer_error(handler: RequestHandler, status: int) -> None:
-    """Answer what no method of ours has answered; a 405 says which methods there are."""
-    if status == HTTPStatus.METHOD_NOT_ALLOWED:
-        handler.set_header("Allow", ", ".join(allowed_methods(handler)))
-    fail(handler, status, status, _STATUS_TEXTS.get(status, Text.REQUEST_FAILED)())
 
 
 @stream_request_body

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
-from skyeim_ws.handler.base import CrossOriginHandler, answer
+from skyeim_ws.handler.answers import answer
+from skyeim_ws.handler.base import CrossOriginHandler
 
 FAILED = "task_ended"
 """The reason with which a node is about to end; with any other it goes on."""

@@ -12,7 +12,8 @@ from tornado.web import Application, RequestHandler
 from skyeim_ws.conn.fields import MAX_USER_AGENT
 from skyeim_ws.contract.texts import Text
 from skyeim_ws.contract.timing import duration
-from skyeim_ws.handler.base import JsonHandler, notes
+from skyeim_ws.handler.answers import notes
+from skyeim_ws.handler.base import JsonHandler
 from skyeim_ws.handler.gate import Gate, gate_of
 
 log = structlog.get_logger()

@@ -17,7 +17,7 @@ from tornado.httputil import HTTPServerRequest
 from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.context import ClientContext
 from skyeim_ws.conn.tornado_private import accept_value
-from skyeim_ws.handler.base import offered_subprotocols
+from skyeim_ws.handler.bearer import offered_subprotocols
 from skyeim_ws.handler.http_application import MAX_HEAD_BYTES, SOCKET_PATH, HttpApplication
 from skyeim_ws.handler.ws_handler import Admission, WSHandler
 

@@ -12,10 +12,12 @@ from msgspec import Meta
 from skyeim_ws.conn.messages import GroupId, UserId
 from skyeim_ws.contract.codes import ERROR_CODES, Reason
 from skyeim_ws.contract.texts import Text
-from skyeim_ws.handler.base import JsonHandler, answer, trace
+from skyeim_ws.handler.answers import answer
+from skyeim_ws.handler.base import JsonHandler
 from skyeim_ws.handler.body import MalformedBodyError, compact, decode
 from skyeim_ws.handler.gate import gate_of
 from skyeim_ws.handler.remote import is_forwarded, is_from_browser, is_loopback
+from skyeim_ws.handler.spans import trace
 from skyeim_ws.logic.events import EventPublisher
 
 log = structlog.get_logger()

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from skyeim_ws.contract.names import DEMO_NAMES
 from skyeim_ws.contract.texts import Text
-from skyeim_ws.handler.base import JsonHandler, answer
+from skyeim_ws.handler.answers import answer
+from skyeim_ws.handler.base import JsonHandler
 from skyeim_ws.handler.tokens import issue
 
 ROOT = Path(__file__).parent.parent / "web"

@@ -15,21 +15,18 @@ from skyeim_ws.conn.context import ClientContext
 from skyeim_ws.conn.messages import new_conn_id
 from skyeim_ws.contract.spans import SPAN, end_span
 from skyeim_ws.contract.texts import Text
-from skyeim_ws.handler.base import (
-    BEARER,
+from skyeim_ws.handler.answers import (
     allowed_methods,
     answer_error,
     answer_limited,
-    authenticate,
-    bearer_token,
-    begin_span,
     fail,
     language_of,
-    trace,
 )
+from skyeim_ws.handler.bearer import BEARER, authenticate, bearer_token
 from skyeim_ws.handler.cors import CrossOrigin
 from skyeim_ws.handler.gate import gate_of
 from skyeim_ws.handler.numbers import parse_number
+from skyeim_ws.handler.spans import begin_span, trace
 from skyeim_ws.handler.tokens import Identity, TokenError, verify
 from skyeim_ws.handler.upgrade import Refusal, refusal
 from skyeim_ws.logic.session_state import Session
