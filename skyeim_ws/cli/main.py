@@ -134,19 +134,13 @@ def _chat(arguments: argparse.Namespace) -> int:
         token, url = arguments.token, DEFAULT_URL
     else:
         config = load(arguments.file, env=arguments.env).config
-        secret, url = config.auth.access_secret, _own_url(config)
+        secret, url = config.auth.access_secret, config.local_url("ws") + "/ws"
 
         def token(_: bool) -> str:
             return tokens.issue(secret, arguments.user, ttl=CHAT_TOKEN_SECONDS)
 
     chat = chat_client.run_in_terminal(arguments.url or url, arguments.user, target, token)
     return asyncio.run(chat)
-
-
-def _own_url(config: Config) -> str:
-    host = "127.0.0.1" if config.host in ("0.0.0.0", "::") else config.host  # noqa: S104
-    host = f"[{host}]" if ":" in host else host
-    return f"{'wss' if config.cert_file else 'ws'}://{host}:{config.port}/ws"
 
 
 def _load_with_warnings(arguments: argparse.Namespace) -> Config:

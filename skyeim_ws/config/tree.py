@@ -170,6 +170,17 @@ class Config:
     services: ServicesConf = ServicesConf()
 
     @property
+    def local_host(self) -> str:
+        """The host by which this machine reaches the gateway, as it stands in a URL."""
+        everywhere = self.host in ("", "0.0.0.0", "::")  # noqa: S104 - recognized, not bound
+        host = "127.0.0.1" if everywhere else self.host
+        return f"[{host}]" if ":" in host else host
+
+    def local_url(self, scheme: Literal["http", "ws"]) -> str:
+        """Return where this machine reaches the gateway, over TLS if that is on."""
+        return f"{scheme}{'s' if self.cert_file else ''}://{self.local_host}:{self.port}"
+
+    @property
     def rpcs(self) -> dict[str, RpcConf | None]:
         """How the services are reached, by the keys of their sections."""
         return {

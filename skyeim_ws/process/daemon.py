@@ -6,16 +6,13 @@ import secrets
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import structlog
 
-from skyeim_ws.config.errors import ConfigError
-from skyeim_ws.config.redis import RedisConf
 from skyeim_ws.config.tree import Config, EmbeddedConf
 from skyeim_ws.discovery.announce import Announcement, announcing, reached_at
 from skyeim_ws.gateway.app import gateway
@@ -26,29 +23,22 @@ from skyeim_ws.gateway.probe import redis_reached
 from skyeim_ws.logic.ports import Unavailable
 from skyeim_ws.ops import systemd
 from skyeim_ws.ops.logs import configure
-from skyeim_ws.process import signals, valkey, workers
+from skyeim_ws.process import signals, workers
 from skyeim_ws.process.children import Child, ChildError
 from skyeim_ws.process.descriptors import raise_limit
-from skyeim_ws.process.embedded import (
-    STOP_GRACE,
-    backends,
-    services_address,
-    services_announcements,
-    services_command,
-    services_environment,
-)
+from skyeim_ws.process.embedded import STOP_GRACE, backends
 from skyeim_ws.process.garbage import look_seldom
 from skyeim_ws.process.listening import (
     StartError,
     adopted,
     bound,
     inherited,
-    local_host,
     port_of,
     push_url,
     reserved,
 )
 from skyeim_ws.process.reload import reloader, reread_file
+from skyeim_ws.process.services import become_services
 from skyeim_ws.process.valkey import EmbeddedError
 from skyeim_ws.process.welcome import welcome
 
@@ -118,44 +108,14 @@ def work(told: workers.Assignment) -> int:
 
 
 def run_services(config: Config) -> int:
-    """Run the business services alone, at the endpoints that the gateway would call.
+    """Run the business services alone, in this process.
 
-    Without endpoints they listen where a gateway with the same data folder looks for its own, and
-    hold that folder. Returns only if they cannot be started, with the exit code, or raises
-    ConfigError.
+    Returns only if they cannot be started, with the exit code, or raises ConfigError.
     """
     try:
-        _become_services(config)
+        become_services(config)
     except (EmbeddedError, OSError) as error:
         return _failed(error)
-
-
-def _become_services(config: Config) -> NoReturn:
-    for name, section in config.rpcs.items():
-        if section is not None and not section.endpoints:
-            problem = "is not set: the services listen there"
-            raise ConfigError(config.path, problem, field=f"{name}.Endpoints")
-    addresses = tuple(
-        dict.fromkeys(e for rpc in config.rpcs.values() if rpc for e in rpc.endpoints)
-    )
-    data_dir = Path((config.embedded or EmbeddedConf()).data_dir)
-    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    redis = config.redis or RedisConf(host=str(valkey.runtime_dir(data_dir) / valkey.SOCKET_NAME))
-    pushed_to = (
-        f"{'https' if config.cert_file else 'http'}://{local_host(config.host)}:{config.port}"
-    )
-    with ExitStack() as stack:
-        if not addresses:
-            addresses = (services_address(data_dir),)
-            lock = stack.enter_context(valkey.locked(data_dir))
-            os.set_inheritable(lock, True)
-        command = services_command(addresses, pushed_to, demo=False, conf=config.services)
-        if config.cert_file:
-            command += ["--push-cert-file", str(Path(config.cert_file).absolute())]
-        announced = services_announcements(config)
-        environment = os.environ | services_environment(config, redis, announced)
-        # This process becomes the services: nothing is left to do here, and a signal reaches them.
-        os.execve(command[0], command, environment)  # noqa: S606
 
 
 def _run(work: Coroutine[Any, Any, int]) -> int:
@@ -262,7 +222,7 @@ async def _start(
     # The services' pushes come over loopback; with TLS on, by a listener of their own, since no
     # certificate names 127.0.0.1.
     pushes = bound(stack, "127.0.0.1", 0) if config.cert_file else []
-    pushed_to = push_url(config.host, listeners, pushes)
+    pushed_to = push_url(config.local_host, listeners, pushes)
     where, children = await stack.enter_async_context(backends(config, pushed_to, demo=demo))
     running = await stack.enter_async_context(gateway(config, where, listeners, pushes))
     await _announce(stack, config, running.port)
@@ -300,7 +260,7 @@ async def _start_workers(
     given = inherited(stack, os.environ)
     shared = given or reserved(stack, config.host, config.port)
     pushes = reserved(stack, "127.0.0.1", 0) if config.cert_file else []
-    pushed_to = push_url(config.host, shared, pushes)
+    pushed_to = push_url(config.local_host, shared, pushes)
     where, children = await stack.enter_async_context(backends(config, pushed_to, demo=demo))
     if where.private_redis:
         await forget_everyone(config, where)

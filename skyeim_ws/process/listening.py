@@ -1,4 +1,4 @@
-"""The sockets on which a process listens, and the addresses by which this machine reaches them."""
+"""The sockets on which a process listens: bound, shared with workers, or inherited from systemd."""
 
 import os
 import socket
@@ -18,16 +18,14 @@ FIRST_INHERITED = 3
 CLIENTS = "clients"
 """How the sockets for clients are named in `skyeim-ws.socket`; others are not for this program."""
 
-_ANY_ADDRESS = ("", "0.0.0.0", "::")  # noqa: S104 - recognized here, not bound
-
 
 class StartError(Exception):
     """The process cannot do its work here; the text is for the person who started it."""
 
 
 def push_url(host: str, listeners: Sequence[socket.socket], pushes: Sequence[socket.socket]) -> str:
-    """Return where the services reach this machine's gateway."""
-    reached = "127.0.0.1" if pushes else local_host(host)
+    """Return where services on this machine bring their events; `host` is as in a URL."""
+    reached = "127.0.0.1" if pushes else host
     return f"http://{reached}:{port_of(pushes or listeners)}"
 
 
@@ -99,9 +97,3 @@ def _owned(
     for each in sockets:
         stack.callback(each.close)
     return sockets
-
-
-def local_host(host: str) -> str:
-    """Return the host by which this machine reaches a server that listens on `host`."""
-    host = "127.0.0.1" if host in _ANY_ADDRESS else host
-    return f"[{host}]" if ":" in host else host

@@ -7,19 +7,8 @@ from pathlib import Path
 from skyeim_ws.config.tree import Config
 from skyeim_ws.contract.names import DEMO_USERS
 from skyeim_ws.handler import tokens
-from skyeim_ws.process.listening import local_host
 
 _DEMO_TOKEN_SECONDS = 7 * 86400.0
-
-
-def gateway_url(config: Config) -> str:
-    """Return the address to connect to from this machine, as a WebSocket URL."""
-    return f"{'wss' if config.cert_file else 'ws'}://{local_host(config.host)}:{config.port}/ws"
-
-
-def page_url(config: Config) -> str:
-    """Return the address of the chat page on this machine."""
-    return f"{'https' if config.cert_file else 'http'}://{local_host(config.host)}:{config.port}/"
 
 
 def welcome(config: Config) -> str:
@@ -28,14 +17,15 @@ def welcome(config: Config) -> str:
     if Path(sys.argv[0]).name != "skyeim-ws":
         # Not just `python`: the new terminals have not activated this one's environment.
         program = f"{shlex.quote(sys.executable)} -m skyeim_ws"
-    url = gateway_url(config)
+    url = config.local_url("ws") + "/ws"
     secret = config.auth.access_secret
     users = "\n".join(
         f"  {user}  {tokens.issue(secret, user, ttl=_DEMO_TOKEN_SECONDS)}" for user in DEMO_USERS
     )
     folder = config.embedded.data_dir if config.embedded else ""
     chat = f"{program} chat -f {shlex.quote(config.path)} --url {url}"
-    page = f"Open {page_url(config)} in two browser windows to chat." if config.has_page else ""
+    page = config.local_url("http")
+    page = f"Open {page}/ in two browser windows to chat." if config.has_page else ""
     return f"""
 {page}
 

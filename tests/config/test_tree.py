@@ -12,7 +12,7 @@ from skyeim_ws.config.check import load, warnings
 from skyeim_ws.config.errors import ConfigError
 from skyeim_ws.config.redis import RedisConf
 from skyeim_ws.config.rpc import EtcdConf
-from skyeim_ws.config.tree import Config, EmbeddedConf
+from skyeim_ws.config.tree import Auth, Config, EmbeddedConf
 from skyeim_ws.config.web_socket import WebSocketConf
 from skyeim_ws.contract.names import LONGEST_FRAME
 
@@ -490,3 +490,17 @@ class TestSecrets:
             '"PushEvent.Secret"',
             '"PushEvent.Secret"',
         ]
+
+
+@pytest.mark.parametrize(
+    ("host", "cert", "url"),
+    [
+        ("0.0.0.0", "", "ws://127.0.0.1:7"),
+        ("::", "", "ws://127.0.0.1:7"),
+        ("::1", "", "ws://[::1]:7"),
+        ("chat.example.com", "cert.pem", "wss://chat.example.com:7"),
+    ],
+)
+def test_the_address_is_one_that_this_machine_reaches(host: str, cert: str, url: str) -> None:
+    config = Config(name="ws", host=host, port=7, cert_file=cert, auth=Auth(access_secret=SECRET))
+    assert config.local_url("ws") == url

@@ -127,20 +127,6 @@ def test_what_is_printed_can_be_typed(
     assert tokens.verify(token, [SECRET]).user_id == 1001
 
 
-@pytest.mark.parametrize(
-    ("host", "cert", "url"),
-    [
-        ("0.0.0.0", "", "ws://127.0.0.1:7/ws"),
-        ("::1", "", "ws://[::1]:7/ws"),
-        ("chat.example.com", "cert.pem", "wss://chat.example.com:7/ws"),
-    ],
-)
-def test_the_address_is_one_that_this_machine_reaches(
-    host: str, cert: str, url: str, config: Config
-) -> None:
-    assert welcome.gateway_url(replace(config, host=host, port=7, cert_file=cert)) == url
-
-
 @pytest.fixture
 def executed(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """Record what this process would have become."""
