@@ -28,7 +28,6 @@ from skyeim_ws.contract.pb.group_pb2_grpc import GroupStub
 from skyeim_ws.gateway.app import Gateway, gateway
 from skyeim_ws.handler import tokens
 from skyeim_ws.services.db import Database, open_database
-from skyeim_ws.services.demo import seed_demo
 from skyeim_ws.services.events import Events
 from skyeim_ws.services.server import serve_services
 from skyeim_ws.services.shared_redis import open_redis
@@ -36,6 +35,7 @@ from skyeim_ws.services.tables import group_members, groups
 from skyeim_ws.store.keys import session_key
 from skyeim_ws.store.sessions import CLEAN
 from tests.api.traffic import check_answer, check_received, check_sent
+from tests.databases import sqlite_file
 from tests.waiting import DEADLINE, until
 
 if TYPE_CHECKING:
@@ -283,9 +283,8 @@ async def world(
         result = World(stack, folder, config)
         result.port = listeners[0].getsockname()[1]
         stack.push_async_callback(_database_threads_ended)
-        result.database = await open_database(str(folder / "skyeim.db"))
+        result.database = await open_database(sqlite_file(folder / "skyeim.db", demo=True))
         stack.push_async_callback(result.database.close)
-        await seed_demo(result.database)
         await result.start_services()
         stack.push_async_callback(result.stop_services)
         # The client of a cluster has the same methods.

@@ -29,6 +29,7 @@ from skyeim_ws.services.tables import (
     group_members,
     groups,
 )
+from tests.databases import sqlite_file
 from tests.services.mariadb import MariaDB, find_server, running_mariadb
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def data_source_in(folder: Path) -> str:
     The modules `test_engines_*` name one, and so run the tests of other modules on it unchanged.
     """
     named = folder / "data_source"
-    return named.read_text() if named.exists() else str(folder / "im.db")
+    return named.read_text() if named.exists() else sqlite_file(folder / "im.db")
 
 
 async def start_services(
