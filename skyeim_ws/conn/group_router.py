@@ -5,7 +5,6 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Protocol
 
-import msgspec
 import structlog
 
 from skyeim_ws.conn import group_trace
@@ -13,6 +12,7 @@ from skyeim_ws.conn.hub import Hub
 from skyeim_ws.conn.messages import hint_frames
 from skyeim_ws.conn.seq_order import SeqOrder, Verdict
 from skyeim_ws.conn.stats import Stats
+from skyeim_ws.contract.group_frame import GroupFrame
 
 log = structlog.get_logger()
 
@@ -43,24 +43,6 @@ StoredFrom = Callable[[str, int, int], Awaitable[Sequence[tuple[int, int]] | Non
 
 Ascending, and not all if that is much; None if it is unknown.
 """
-
-
-class GroupFrame(msgspec.Struct, frozen=True):
-    """A frame for the members of a group."""
-
-    frame: bytes
-    sender_id: int = 0
-    """The sender, who gets no copy; 0 for an event of the services."""
-    seq: int = 0
-    """Its place among the group's messages; 0 for a frame that has none and waits for nothing."""
-    ephemeral: bool = False
-    """Whether it may be shed; such a frame is forwarded only if its sender is a member."""
-    except_ids: frozenset[int] = frozenset()
-    """Members who get no copy: they are told otherwise."""
-    id: int = 0
-    """The id of the message, which grows also where the counter of the group was set back."""
-    repeat: bool = False
-    """Whether its sender has sent it before, so that it may come again here."""
 
 
 class _Group:

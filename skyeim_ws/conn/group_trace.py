@@ -1,29 +1,12 @@
 """What the trace of a group message says: how many got it here, and how it is with chosen users."""
 
-from typing import Protocol
-
 from skyeim_ws.conn.hub import Hub
+from skyeim_ws.contract.group_frame import GroupFrame
 from skyeim_ws.contract.message_trace import MessageTrace, msg_id_of
 
 
-class Item(Protocol):
-    """A message of a group, as far as its trace goes."""
-
-    @property
-    def frame(self) -> bytes:
-        """The encoded frame."""
-
-    @property
-    def sender_id(self) -> int:
-        """Who has sent it."""
-
-    @property
-    def seq(self) -> int:
-        """Its place among the messages of the group; 0 for what is no message."""
-
-
 def handed_out(
-    trace: MessageTrace, hub: Hub, group_id: str, members: frozenset[int], item: Item
+    trace: MessageTrace, hub: Hub, group_id: str, members: frozenset[int], item: GroupFrame
 ) -> None:
     """Note a fan-out: one line for all members who are here, and one for each chosen user."""
     msg_id = msg_id_of(item.frame)
@@ -46,7 +29,7 @@ def handed_out(
             )
 
 
-def dropped(trace: MessageTrace, step: str, group_id: str, item: Item) -> None:
+def dropped(trace: MessageTrace, step: str, group_id: str, item: GroupFrame) -> None:
     """Note why the members who are here do not get a message; they fetch it by `seq`."""
     if item.seq:
         trace.note(step, msg_id_of(item.frame), item.sender_id, group=group_id, seq=item.seq)

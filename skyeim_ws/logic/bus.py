@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
+from skyeim_ws.contract.group_frame import GroupFrame
+
 
 class Bus(Protocol):
     """Tells other nodes; `store` implements it.
@@ -17,18 +19,7 @@ class Bus(Protocol):
     def ack(self, user_id: int, msg_ids: Sequence[str], status: str) -> None:
         """Tell a sender on another node that its messages are `delivered` or `read`."""
 
-    def to_group(
-        self,
-        group_id: str,
-        frame: bytes,
-        *,
-        sender_id: int,
-        seq: int,
-        ephemeral: bool,
-        except_ids: frozenset[int] = frozenset(),
-        message_id: int = 0,
-        repeat: bool = False,
-    ) -> None:
+    def to_group(self, group_id: str, item: GroupFrame) -> None:
         """Send a frame to the members of a group who are on other nodes."""
 
     def hear_groups(self, group_ids: Iterable[str]) -> None:
@@ -80,18 +71,7 @@ class BusEvents(Protocol):
     def acked(self, user_id: int, msg_ids: Sequence[str], status: str) -> None:
         """Tell the sender of messages that their receiver has them or has read them."""
 
-    def group(
-        self,
-        group_id: str,
-        frame: bytes,
-        *,
-        sender_id: int,
-        seq: int,
-        ephemeral: bool,
-        except_ids: frozenset[int] = frozenset(),
-        message_id: int = 0,
-        repeat: bool = False,
-    ) -> None:
+    def group(self, group_id: str, item: GroupFrame) -> None:
         """Send a frame to the members of a group who are here."""
 
     def groups_heard(self, group_ids: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from skyeim_ws.conn.client import Client
-from skyeim_ws.conn.group_router import GroupFrame, GroupRouter
+from skyeim_ws.conn.group_router import GroupRouter
 from skyeim_ws.conn.hub import Hub
 from skyeim_ws.conn.ledger import Delivery
 from skyeim_ws.conn.messages import (
@@ -24,6 +24,7 @@ from skyeim_ws.conn.messages import (
 )
 from skyeim_ws.conn.state import State
 from skyeim_ws.contract.codes import CloseCode, Reason
+from skyeim_ws.contract.group_frame import GroupFrame
 from skyeim_ws.contract.message_trace import MessageTrace
 from skyeim_ws.contract.spans import SPAN
 from skyeim_ws.contract.texts import Text

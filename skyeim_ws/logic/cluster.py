@@ -8,9 +8,10 @@ import structlog
 
 from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.ending import Successor
-from skyeim_ws.conn.group_router import GroupFrame, GroupRouter
+from skyeim_ws.conn.group_router import GroupRouter
 from skyeim_ws.conn.hub import Hub
 from skyeim_ws.conn.state import State
+from skyeim_ws.contract.group_frame import GroupFrame
 from skyeim_ws.logic.acks import Acks
 from skyeim_ws.logic.announcer import Announcer
 from skyeim_ws.logic.arrivals import Arrivals
@@ -96,22 +97,10 @@ class Cluster:
         """Tell the sender of messages that their receiver has them or has read them."""
         self._acks.told(user_id, msg_ids, status)
 
-    def group(
-        self,
-        group_id: str,
-        frame: bytes,
-        *,
-        sender_id: int,
-        seq: int,
-        ephemeral: bool,
-        except_ids: frozenset[int] = frozenset(),
-        message_id: int = 0,
-        repeat: bool = False,
-    ) -> None:
+    def group(self, group_id: str, item: GroupFrame) -> None:
         """Send a frame to the members of a group who are here."""
-        item = GroupFrame(frame, sender_id, seq, ephemeral, except_ids, message_id, repeat)
-        if not self._router.publish(group_id, item) and not ephemeral:
-            log.warning("group_frame_dropped", group=group_id, seq=seq)
+        if not self._router.publish(group_id, item) and not item.ephemeral:
+            log.warning("group_frame_dropped", group=group_id, seq=item.seq)
 
     def groups_heard(self, group_ids: Sequence[str]) -> None:
         """Note that what others send to these groups is heard from now on."""

@@ -1,7 +1,7 @@
 """Business events that the services push to users and groups, passed on untouched."""
 
-from skyeim_ws.conn.group_router import GroupFrame
 from skyeim_ws.conn.messages import raw_frame
+from skyeim_ws.contract.group_frame import GroupFrame
 from skyeim_ws.logic.friends import FriendCache
 from skyeim_ws.logic.user_router import UserRouter
 

@@ -3,9 +3,9 @@
 from msgspec import UNSET
 
 from skyeim_ws.conn.client import Client
-from skyeim_ws.conn.group_router import GroupFrame
 from skyeim_ws.conn.messages import Typing, TypingNotice, frame
 from skyeim_ws.conn.stats import Stats
+from skyeim_ws.contract.group_frame import GroupFrame
 from skyeim_ws.logic.friends import FriendCache
 from skyeim_ws.logic.ports import Members
 from skyeim_ws.logic.requests import Requests

@@ -1,7 +1,8 @@
 """Frames to users and groups, on whichever node they are."""
 
-from skyeim_ws.conn.group_router import GroupFrame, GroupRouter
+from skyeim_ws.conn.group_router import GroupRouter
 from skyeim_ws.conn.hub import Hub
+from skyeim_ws.contract.group_frame import GroupFrame
 from skyeim_ws.logic.bus import Bus
 
 
@@ -40,22 +41,10 @@ class UserRouter:
         """Send a frame to a group; False if its queue here is full, then nobody gets it."""
         if not self._router.publish(group_id, item):
             return False
-        self._tell_others(group_id, item)
+        self._bus.to_group(group_id, item)
         return True
 
     def route(self, group_id: str, item: GroupFrame) -> None:
         """Send a stored message to its group; its place in the queue here was reserved."""
         self._router.route(group_id, item)
-        self._tell_others(group_id, item)
-
-    def _tell_others(self, group_id: str, item: GroupFrame) -> None:
-        self._bus.to_group(
-            group_id,
-            item.frame,
-            sender_id=item.sender_id,
-            seq=item.seq,
-            ephemeral=item.ephemeral,
-            except_ids=item.except_ids,
-            message_id=item.id,
-            repeat=item.repeat,
-        )
+        self._bus.to_group(group_id, item)

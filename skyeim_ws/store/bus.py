@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 import structlog
 
+from skyeim_ws.contract.group_frame import GroupFrame
 from skyeim_ws.contract.names import BROADCAST
 from skyeim_ws.logic.bus import BusEvents
 from skyeim_ws.store import scripts
@@ -97,31 +98,20 @@ class RedisBus:
         """Tell a sender on another node that its messages are `delivered` or `read`."""
         self._publish_to(user_id, AckMessage(user_id, list(msg_ids), status))
 
-    def to_group(
-        self,
-        group_id: str,
-        frame: bytes,
-        *,
-        sender_id: int,
-        seq: int,
-        ephemeral: bool,
-        except_ids: frozenset[int] = frozenset(),
-        message_id: int = 0,
-        repeat: bool = False,
-    ) -> None:
+    def to_group(self, group_id: str, item: GroupFrame) -> None:
         """Send a frame to the members of a group who are on other nodes: once, not per member."""
         message = GroupMessage(
             self._node,
             group_id,
-            frame,
-            sender_id,
-            seq,
-            ephemeral,
-            list(except_ids),
-            message_id,
-            repeat,
+            item.frame,
+            item.sender_id,
+            item.seq,
+            item.ephemeral,
+            list(item.except_ids),
+            item.id,
+            item.repeat,
         )
-        if seq or ephemeral:
+        if item.seq or item.ephemeral:
             channel = group_channel(group_id)
             self._pipeline.publish((self._publish_to_group, channel, encode(message)))
         else:
@@ -229,16 +219,19 @@ class RedisBus:
             case FrameMessage() if message.origin != self._node:
                 events.frame(message.user_ids, message.frame, ephemeral=message.ephemeral)
             case GroupMessage() if message.origin != self._node:
-                events.group(
-                    message.group_id,
-                    message.frame,
-                    sender_id=message.sender_id,
-                    seq=message.seq,
-                    ephemeral=message.ephemeral,
-                    except_ids=frozenset(message.except_ids),
-                    message_id=message.message_id,
-                    repeat=message.repeat,
-                )
+                events.group(message.group_id, _frame_of(message))
+
+
+def _frame_of(message: GroupMessage) -> GroupFrame:
+    return GroupFrame(
+        message.frame,
+        message.sender_id,
+        message.seq,
+        message.ephemeral,
+        frozenset(message.except_ids),
+        message.message_id,
+        message.repeat,
+    )
 
 
 def _group_ids(channels: Iterable[str]) -> list[str]:

@@ -8,10 +8,11 @@ import pytest
 
 from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.flusher import Flusher
-from skyeim_ws.conn.group_router import GroupFrame, GroupRouter
+from skyeim_ws.conn.group_router import GroupRouter
 from skyeim_ws.conn.hub import Hub
 from skyeim_ws.conn.messages import hint_frames
 from skyeim_ws.conn.stats import Stats
+from skyeim_ws.contract.group_frame import GroupFrame
 from tests.waiting import until
 
 PAGE = 5

@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import func, select
 
 from skyeim_ws.conn.messages import GroupMessage, frame
+from skyeim_ws.contract.group_frame import GroupFrame
 from skyeim_ws.contract.pb import group_pb2 as pb
 from skyeim_ws.services.tables import messages
 from skyeim_ws.store import member_fills
@@ -281,7 +282,7 @@ async def test_a_seq_that_nobody_has_stored_silences_no_group(make_world: MakeWo
             ),
         )
         other = await world.add_node()
-        other.bus.to_group("g_demo", forged, sender_id=1003, seq=10**9, ephemeral=False)
+        other.bus.to_group("g_demo", GroupFrame(forged, sender_id=1003, seq=10**9))
         await until(lambda: world.gateway.stats.group_seqs_refused == 1)
         for content in ("two", "three"):
             await alice.send("group_chat", groupId="g_demo", content=content)

@@ -9,6 +9,7 @@ import pytest
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
+from skyeim_ws.contract.group_frame import GroupFrame
 from skyeim_ws.contract.names import BROADCAST
 from skyeim_ws.logic.cancellation import cancel_and_wait
 from skyeim_ws.store import listener as listener_module
@@ -35,22 +36,8 @@ class Heard:
     def acked(self, user_id: int, msg_ids: Sequence[str], status: str) -> None:
         self.messages.append(("acked", user_id, list(msg_ids), status))
 
-    def group(
-        self,
-        group_id: str,
-        frame: bytes,
-        *,
-        sender_id: int,
-        seq: int,
-        ephemeral: bool,
-        except_ids: frozenset[int] = frozenset(),
-        message_id: int = 0,
-        repeat: bool = False,
-    ) -> None:
-        place = (seq, message_id, repeat)
-        self.messages.append(
-            ("group", group_id, frame, sender_id, place, ephemeral, set(except_ids))
-        )
+    def group(self, group_id: str, item: GroupFrame) -> None:
+        self.messages.append(("group", group_id, item))
 
     def kicked(self, user_id: int, conn_id: str, node: str, successor: tuple[str, str]) -> None:
         self.messages.append(("kicked", user_id, conn_id, node, *successor))
@@ -118,12 +105,13 @@ async def test_what_is_said_to_others_arrives_once_and_not_at_oneself(server: Se
         east.bus.to_user(1, b"typing", ephemeral=True)
         east.bus.to_user(2, b"to nobody")
         east.bus.ack(1, ["m-1", "m-2"], "delivered")
-        east.bus.to_group(
-            "g", b"group", sender_id=9, seq=3, ephemeral=False, message_id=33, repeat=True
-        )
-        east.bus.to_group("nobody here", b"group", sender_id=9, seq=3, ephemeral=False)
-        but = frozenset({4, 5})
-        east.bus.to_group("g", b"event", sender_id=0, seq=0, ephemeral=False, except_ids=but)
+        message = GroupFrame(b"group", sender_id=9, seq=3, id=33, repeat=True)
+        event = GroupFrame(b"event", except_ids=frozenset({4, 5}))
+        typing = GroupFrame(b"typing", sender_id=9, ephemeral=True)
+        east.bus.to_group("g", message)
+        east.bus.to_group("nobody here", message)
+        east.bus.to_group("g", event)
+        east.bus.to_group("g", typing)
         east.bus.catch_up(1)
         assert await east.bus.kick("west", 1, "c1", ("c2", "10.0.0.2"))
         east.bus.handed_over("west", 1)
@@ -134,8 +122,9 @@ async def test_what_is_said_to_others_arrives_once_and_not_at_oneself(server: Se
             ("frame", [1], b"one", False),
             ("frame", [1], b"typing", True),
             ("acked", 1, ["m-1", "m-2"], "delivered"),
-            ("group", "g", b"group", 9, (3, 33, True), False, set()),
-            ("group", "g", b"event", 0, (0, 0, False), False, {4, 5}),
+            ("group", "g", message),
+            ("group", "g", event),
+            ("group", "g", typing),
             ("node_died", 1),
             ("kicked", 1, "c1", "east", "c2", "10.0.0.2"),
             ("handed_over", 1),
