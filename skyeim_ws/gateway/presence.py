@@ -74,6 +74,7 @@ def presence_keeping(
             registry=store.registry,
             presence=store.presence,
             node_sessions=store.lease,
+            watermarks=store.watermarks,
             on_left=announcer.left,
         ),
         introductions,

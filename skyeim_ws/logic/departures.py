@@ -11,6 +11,7 @@ import structlog
 from skyeim_ws.conn.hub import Hub
 from skyeim_ws.logic.cancellation import cancel_and_wait
 from skyeim_ws.logic.ports import NodeSessions, Presence, SessionRegistry, Unavailable
+from skyeim_ws.logic.watermarks import Mark, WatermarkStore
 
 log = structlog.get_logger()
 
@@ -30,6 +31,8 @@ class Departure:
     group_ids: tuple[str, ...]
     replaced: bool
     """Whether the user is elsewhere: then only the note of this node is to go."""
+    confirmed: Mark | None = None
+    """How far the user has confirmed all, if that is not written yet."""
 
 
 class Departures:
@@ -47,12 +50,14 @@ class Departures:
         registry: SessionRegistry,
         presence: Presence,
         node_sessions: NodeSessions,
+        watermarks: WatermarkStore,
         on_left: Callable[[Sequence[int], Sequence[int]], None],
     ) -> None:
         self._hub = hub
         self._registry = registry
         self._presence = presence
         self._node_sessions = node_sessions
+        self._watermarks = watermarks
         self._on_left = on_left
         self._left: dict[int, Departure] = {}
         self._wake = asyncio.Event()
@@ -84,13 +89,13 @@ class Departures:
         self._empty.clear()
         self._wake.set()
 
-    def returned(self, user_id: int) -> tuple[str, ...]:
-        """Undo nothing for a user who is here again; return in which groups the user still stands.
+    def returned(self, user_id: int) -> Departure | None:
+        """Undo nothing for a user who is here again; return what was to be undone.
 
-        Else it would stay in them if it left before this login had found its groups.
+        The user still stands in its groups, and would stay there if it left before this login had
+        found them.
         """
-        departure = self._left.pop(user_id, None)
-        return () if departure is None else departure.group_ids
+        return self._left.pop(user_id, None)
 
     async def _run(self) -> None:
         while True:
@@ -106,6 +111,8 @@ class Departures:
     async def _undo(self, some: dict[int, Departure]) -> None:
         # What stands behind these calls in the one queue to Redis comes later for it too. So it is
         # enough to look before each who is here again.
+        if marks := [mark for user in self._away(some) if (mark := some[user].confirmed)]:
+            await self._watermarks.advance(marks)
         # Also of those whose place was taken: they have put back what they had in their hands.
         ending = self._away(some)
         free = await self._registry.release([(user, some[user].conn_id) for user in ending])

@@ -117,7 +117,9 @@ class Sessions:
         previous = self._hub.register(client)
         self._catch_up.pause(client, Wait.LOGIN)
         if previous is None:
-            session_of(client).group_ids = self._departures.returned(client.user_id)
+            if (departure := self._departures.returned(client.user_id)) is not None:
+                session_of(client).group_ids = departure.group_ids
+                self._watermarks.go_on(client, departure.confirmed)
         else:
             session_of(client).group_ids = session_of(previous).group_ids
             self.kick(previous, Successor(client.conn_id, client.remote))
@@ -137,14 +139,18 @@ class Sessions:
     def ended(self, client: Client, undelivered: list[Delivery]) -> None:
         """Take the client out of the hub, put back what it held, and have the rest undone."""
         was_current = self._hub.unregister(client)
+        confirmed = self._watermarks.last(client, undelivered)
         undelivered += self._catch_up.forget(client)
         # First of all: should this node die before the rest, the session still tells of it.
         self._delivery.return_undelivered(client.user_id, undelivered)
         if was_current:
             session = session_of(client)
             self._departures.add(
-                client.user_id, Departure(client.conn_id, session.group_ids, session.replaced)
+                client.user_id,
+                Departure(client.conn_id, session.group_ids, session.replaced, confirmed),
             )
+        elif (successor := self._hub.get(client.user_id)) is not None:
+            self._watermarks.go_on(successor, confirmed)
 
     def kick(self, client: Client, successor: Successor = NOBODY) -> None:
         """End a connection whose place a newer login has taken: `successor`, if it is known."""

@@ -10,6 +10,7 @@ import structlog
 
 from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.hub import Hub
+from skyeim_ws.conn.ledger import Delivery
 from skyeim_ws.logic.catch_up import CatchUp
 from skyeim_ws.logic.ports import Unavailable
 from skyeim_ws.logic.session_state import session_of
@@ -69,6 +70,25 @@ class Watermarks:
         session.confirmed = max(session.confirmed, message_id)
         self._due.add(client)
 
+    def last(self, client: Client, undelivered: Sequence[Delivery]) -> Mark | None:
+        """Return what is still to be written of a client that has gone; None if that is nothing.
+
+        Its later sessions may confirm nothing, and one of them may not end in order.
+        """
+        self._due.discard(client)
+        session = session_of(client)
+        if not session.confirmed or self._catch_up.is_under_way(client):
+            return None
+        below = min([session.confirmed + 1, *(delivery.id for delivery in undelivered)])
+        return (
+            Mark(client.user_id, client.conn_id, below, "") if below > session.watermark else None
+        )
+
+    def go_on(self, client: Client, left: Mark | None) -> None:
+        """Write for a client what is left of the one before it, which was here as well."""
+        if left is not None:
+            self.confirmed(client, left.below - 1)
+
     async def write(self) -> None:
         """Write what is due; raises Unavailable."""
         due = {client for client in self._due if self._hub.get(client.user_id) is client}
@@ -89,7 +109,7 @@ class Watermarks:
                     session_of(client).watermark = watermark
 
     async def run(self) -> None:
-        """Write what is due, for good; a session that ends in order needs no watermark."""
+        """Write what is due, for good; at the end of a session `last` says what is left."""
         while True:
             await asyncio.sleep(_SECONDS)
             try:

@@ -75,6 +75,24 @@ async def test_after_a_death_a_catch_up_begins_at_what_is_unconfirmed(
 
 
 @pytest.mark.gen_test
+async def test_a_session_that_ends_at_once_leaves_what_it_has_confirmed(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next one may confirm nothing, and die."""
+    monkeypatch.setattr("skyeim_ws.logic.watermarks._SECONDS", 60)
+    async with make_world(rate_limit=0) as world:
+        alice, bob = await world.login(1001), await world.login(BOB)
+        ids = await wrote(alice, 3)
+        await brought(bob, 3)
+        client = world.gateway.hub.get(BOB)
+        assert client is not None
+        await until(lambda: not len(client.ledger))
+        await dies(world, bob)
+        assert await stored(world, watermark_key(BOB)) == b"%d" % (ids[-1] + 1)
+        assert await brought(await world.login(BOB), 0) == []
+
+
+@pytest.mark.gen_test
 async def test_it_stays_before_what_waits_in_the_queue(make_world: MakeWorld) -> None:
     async with make_world(rate_limit=0, offline_push_limit=5) as world:
         alice = await world.login(1001)

@@ -66,7 +66,10 @@ class Outside:
             ),
             announcer=announcer,
             departures=cast(
-                Any, SimpleNamespace(add=self.left, returned=lambda _: self.groups_left)
+                Any,
+                SimpleNamespace(
+                    add=self.left, returned=lambda _: Departure("c", self.groups_left, False)
+                ),
             ),
             offline=OfflineMessages(queue=Queue(), requests=port, push_limit=20, max_bytes=1_000),
             delivery=cast(
@@ -84,7 +87,14 @@ class Outside:
                     forget=lambda _client: [live(7)],
                 ),
             ),
-            watermarks=cast(Any, SimpleNamespace(confirmed=self.note("confirmed"))),
+            watermarks=cast(
+                Any,
+                SimpleNamespace(
+                    confirmed=self.note("confirmed"),
+                    last=lambda *_: None,
+                    go_on=lambda *_: None,
+                ),
+            ),
             tasks=self.tasks,
             receive=lambda _client, _text: None,
             server_name="here",

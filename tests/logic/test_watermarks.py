@@ -98,6 +98,28 @@ async def test_while_older_messages_are_brought_it_follows_them() -> None:
 
 
 @pytest.mark.gen_test
+async def test_what_is_left_at_the_end_stops_before_what_is_undelivered() -> None:
+    outside = Outside()
+    outside.bob.session.known_watermark(5)
+    client = outside.bob.client
+    assert outside.watermarks.last(client, []) is None
+    outside.confirm(7)
+    assert outside.watermarks.last(client, [live(6), live(9)]) == mark(6)
+    assert outside.watermarks.last(client, [live(4)]) is None
+    left = outside.watermarks.last(client, [])
+    assert left == mark(8)
+    outside.under_way = True
+    assert outside.watermarks.last(client, []) is None
+    assert len(outside.watermarks) == 0
+    outside.under_way = False
+    successor = outside.people[BOB] = Person(BOB)
+    outside.watermarks.go_on(successor.client, left)
+    outside.watermarks.go_on(successor.client, None)
+    await outside.watermarks.write()
+    assert outside.written == [mark(8)]
+
+
+@pytest.mark.gen_test
 async def test_what_is_known_already_is_not_written_nor_for_whom_is_gone() -> None:
     outside = Outside()
     outside.bob.session.known_watermark(100)
