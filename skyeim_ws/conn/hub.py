@@ -63,7 +63,7 @@ class Hub:
         return True
 
     def fan_out(self, user_ids: Set[int], frame: bytes, sender_id: int = 0) -> int:
-        """Queue one frame for all of the users who are here, but not for its sender."""
+        """Queue a frame for all of the users who are here, but its sender; return how many."""
         here = self._here(user_ids, sender_id)
         for client in here:
             client.send(frame)
@@ -79,12 +79,10 @@ class Hub:
         receivers = self._receivers(group_id, members)
         self._flusher.fan_out(group_id, receivers, frame, seq, sender_id)
 
-    def offer(self, user_ids: Set[int], frame: bytes, sender_id: int = 0) -> int:
-        """Queue a frame that may be shed."""
-        here = self._here(user_ids, sender_id)
-        for client in here:
+    def offer(self, user_ids: Set[int], frame: bytes, sender_id: int = 0) -> None:
+        """Queue a frame that may be shed, likewise."""
+        for client in self._here(user_ids, sender_id):
             client.offer(frame)
-        return len(here)
 
     def _receivers(self, group_id: str, members: Set[int]) -> list[Receiver]:
         found = self._found.get(group_id)

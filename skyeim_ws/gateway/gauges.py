@@ -50,6 +50,7 @@ class Gauges:
             "group_channels": len(self.grouped.channels),
             "group_channels_heard": self.grouped.channels.heard,
             "group_channels_beyond": self.grouped.channels.beyond,
+            "group_channels_doubtful": self.grouped.channels.doubtful,
             "member_look_ups_under_way": self.grouped.members.look_ups,
             "memberships_remembered": self.grouped.members.seats,
             "memberships_unknown": len(self.grouped.memberships),

@@ -37,6 +37,6 @@ class Archive(Protocol):
     ) -> tuple[list[Conversation], bool]:
         """Return conversations, newest first, and whether there are more.
 
-        Their last messages have ids below `before_id`, if that is not 0. None, if no server can
-        tell.
+        Their last messages have ids below `before_id`, if that is not 0. There are none where no
+        server can tell.
         """

@@ -117,6 +117,7 @@ GATEWAY = (
     _gauge("group_channels", "groups that have members here, or had some lately"),
     _gauge("group_channels_heard", "those of them that the node hears from the others"),
     _gauge("group_channels_beyond", "those that it does not, beyond MaxGroupChannels"),
+    _gauge("group_channels_doubtful", "those that are still to be compared with what is stored"),
     _gauge("group_frames_queued", "frames that wait in all groups"),
     _gauge("member_look_ups_under_way", "groups whose members are being looked up"),
     _seconds("member_look_up", "until the members of a group were found", "slow_members"),

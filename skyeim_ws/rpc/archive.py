@@ -52,8 +52,8 @@ class ArchiveClient:
     ) -> tuple[list[Conversation], bool]:
         """Return conversations, newest first, and whether there are more.
 
-        Their last messages have ids below `before_id`, if that is not 0. None, if no server can
-        tell.
+        Their last messages have ids below `before_id`, if that is not 0. There are none where no
+        server can tell.
         """
         answer = await self._service.ask_optional(
             lambda stub: stub.GetConversations,

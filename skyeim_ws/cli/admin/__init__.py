@@ -1,1 +1,1 @@
-"""The commands for operators: friends, groups and messages, over the services' calls."""
+"""The commands for operators: over the services' calls, and over the Redis of the gateways."""

@@ -102,11 +102,7 @@ def tls_of(config: Config, service: ServiceName) -> ClientTls | None:
 
 
 def _section(config: Config, service: ServiceName) -> RpcConf | None:
-    return {
-        "message": config.message_rpc,
-        "friend": config.friend_rpc,
-        "group": config.group_rpc,
-    }[service]
+    return config.rpcs[f"{service.capitalize()}Rpc"]
 
 
 @asynccontextmanager
