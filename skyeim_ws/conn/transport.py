@@ -7,7 +7,6 @@ memory and a third of the time.
 
 import select
 import socket
-import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
@@ -19,10 +18,7 @@ from skyeim_ws.conn.tcp_info import Traffic, is_open, traffic
 from skyeim_ws.conn.tornado_private import take_socket
 
 READ_BYTES = 16384
-"""What is read at a time: a peer that always has data waiting must not starve the others.
-
-No less than a record of TLS has: what OpenSSL kept of one would be seen by no epoll.
-"""
+"""What is read at a time: a peer that always has data waiting must not starve the others."""
 
 _UNSENT_BYTES = 16_384
 """What the kernel takes beyond what it has sent. Its buffer would hold megabytes for a slow reader,
@@ -49,10 +45,7 @@ class TransportEvents(Protocol):
         """Note that the connection is gone."""
 
 
-_NOTHING_YET = (BlockingIOError, InterruptedError, ssl.SSLWantReadError)
-_NO_ROOM = (BlockingIOError, InterruptedError, ssl.SSLWantWriteError)
-"""What TLS wants the other way round, to answer a change of keys while the peer takes nothing, is
-not waited for: such a connection is lost."""
+_NOT_NOW = (BlockingIOError, InterruptedError)
 
 
 def adopt_socket(
@@ -66,7 +59,7 @@ def adopt_socket(
 class Transport:
     """Reads when it is told to; writes at once what the kernel takes, and keeps the rest.
 
-    The socket is plain or of `ssl`; None if it was gone before.
+    The socket is plain or a `TlsSocket`; None if it was gone before.
     """
 
     __slots__ = ("_events", "_poller", "_reading", "_socket", "_waiting", "traffic")
@@ -123,7 +116,7 @@ class Transport:
             return False
         try:
             sent = self._socket.send(data)
-        except _NO_ROOM:
+        except _NOT_NOW:
             sent = 0
         except OSError:
             self._lose()
@@ -138,8 +131,7 @@ class Transport:
         """Tell the peer that nothing follows, and go on reading; nothing may wait."""
         if self._socket is not None:
             with suppress(OSError):  # gone: `lost` follows
-                # Of TCP alone: the method of TLS would end the reading too.
-                socket.socket.shutdown(self._socket, socket.SHUT_WR)
+                self._socket.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
         """Close at once; what waits is dropped."""
@@ -174,7 +166,7 @@ class Transport:
             return
         try:
             data = self._socket.recv(READ_BYTES)
-        except _NOTHING_YET:
+        except _NOT_NOW:
             return
         except OSError:
             data = b""
@@ -188,7 +180,7 @@ class Transport:
             return
         try:
             sent = self._socket.send(self._waiting)
-        except _NO_ROOM:
+        except _NOT_NOW:
             return
         except OSError:
             self._lose()

@@ -13,10 +13,11 @@ import msgspec
 import structlog
 from tornado.concurrent import Future
 from tornado.ioloop import IOLoop
-from tornado.iostream import IOStream, SSLIOStream, UnsatisfiableReadError
+from tornado.iostream import IOStream, UnsatisfiableReadError
 from tornado.netutil import bind_sockets
 
 from skyeim_ws.conn.stats import Stats
+from skyeim_ws.conn.tls import TlsSocket
 from skyeim_ws.contract.texts import Phrase, Text
 from skyeim_ws.handler.base import MAX_BODY_BYTES
 from skyeim_ws.handler.http_application import MAX_HEAD_BYTES
@@ -88,10 +89,6 @@ class _TellingStream(IOStream):
                 while len(self.socket.recv(65536)) == 65536:
                     pass
         super().close(exc_info)
-
-
-class _TellingTLSStream(_TellingStream, SSLIOStream):
-    """The same with TLS."""
 
 
 Take = Callable[[socket.socket, Any], None]
@@ -190,7 +187,5 @@ class Listener:
             stream.close()
 
     def _stream(self, connection: socket.socket) -> IOStream:
-        if self.tls is None:
-            return _TellingStream(connection, max_buffer_size=MAX_BUFFER_BYTES)
-        secured = self.tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
-        return _TellingTLSStream(secured, max_buffer_size=MAX_BUFFER_BYTES)
+        own = connection if self.tls is None else TlsSocket(connection, self.tls)
+        return _TellingStream(own, max_buffer_size=MAX_BUFFER_BYTES)

@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 
 from tornado.httpserver import HTTPServer
@@ -19,6 +19,7 @@ from skyeim_ws.conn.ledger import Delivery
 from skyeim_ws.conn.poller import Poller
 from skyeim_ws.conn.stats import Stats
 from skyeim_ws.gateway import settings
+from tests.conn.endpoint import serve_tls
 from tests.waiting import until
 
 _MIB = 1024 * 1024
@@ -74,15 +75,20 @@ async def echo_servers() -> AsyncIterator[tuple[str, str]]:
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(CERTIFICATE, _TLS / "localhost-key.pem")
     urls, servers = [], []
+    stack = ExitStack()
     for scheme, options in (("ws", None), ("wss", tls)):
         listeners = bind_sockets(0, "127.0.0.1")
-        server = HTTPServer(application, ssl_options=options)
-        server.add_sockets(listeners)
+        server = HTTPServer(application)
+        if options is None:
+            server.add_sockets(listeners)
+        else:
+            serve_tls(stack, server, listeners, options)
         servers.append(server)
         urls.append(f"{scheme}://127.0.0.1:{listeners[0].getsockname()[1]}/ws")
     try:
         yield urls[0], urls[1]
     finally:
+        stack.close()
         for server in servers:
             server.stop()
             await server.close_all_connections()

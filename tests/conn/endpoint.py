@@ -4,12 +4,12 @@ import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from typing import Any, cast
 
 from tornado.httpserver import HTTPServer
 from tornado.iostream import IOStream
-from tornado.netutil import bind_sockets
+from tornado.netutil import add_accept_handler, bind_sockets
 from tornado.web import Application
 
 from skyeim_ws.config.web_socket import WebSocketConf
@@ -20,6 +20,7 @@ from skyeim_ws.conn.hub import Hub
 from skyeim_ws.conn.ledger import Delivery
 from skyeim_ws.conn.poller import Poller
 from skyeim_ws.conn.stats import Stats
+from skyeim_ws.conn.tls import TlsSocket
 from skyeim_ws.gateway import settings
 from skyeim_ws.logic.session_state import Session
 from tests.gateway.raw import RawUser
@@ -124,10 +125,12 @@ class Endpoint:
         listeners = bind_sockets(0, "127.0.0.1")
         self._port = listeners[0].getsockname()[1]
         server = HTTPServer(
-            Application([(r"/ws", Admitted, {"context": context, "counted": counted})]),
-            ssl_options=tls,
+            Application([(r"/ws", Admitted, {"context": context, "counted": counted})])
         )
-        server.add_sockets(listeners)
+        if tls is None:
+            server.add_sockets(listeners)
+        else:
+            serve_tls(stack, server, listeners, tls)
         stack.push_async_callback(server.close_all_connections)
         stack.callback(server.stop)
 
@@ -182,6 +185,22 @@ class Endpoint:
         connection.setblocking(False)
         await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", self._port))
         return connection
+
+
+def serve_tls(
+    stack: ExitStack | AsyncExitStack,
+    server: HTTPServer,
+    listeners: list[socket.socket],
+    tls: ssl.SSLContext,
+) -> None:
+    """Have a server take connections over TLS, as the gateway makes them."""
+
+    def accepted(connection: socket.socket, address: Any) -> None:
+        server.handle_stream(IOStream(TlsSocket(connection, tls)), address)
+
+    for listener in listeners:
+        stack.callback(listener.close)
+        stack.callback(add_accept_handler(listener, accepted))
 
 
 def _upgrade(user_id: int) -> bytes:

@@ -1,16 +1,22 @@
 """Connections over TLS pass through the same code as plain ones, in pieces of any size."""
 
 import asyncio
+import select
+import socket
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 from websockets.frames import Opcode
 
 from skyeim_ws.conn import framing
+from skyeim_ws.conn.tls import TlsSocket
 from skyeim_ws.contract.codes import CloseCode
 from tests.conn.endpoint import endpoint
-from tests.waiting import until
+from tests.conn.openssl import change_keys
+from tests.waiting import DEADLINE, until
 
 FILES = Path(__file__).parent.parent / "gateway" / "tls"
 CERTIFICATE, KEY = FILES / "localhost-cert.pem", FILES / "localhost-key.pem"
@@ -84,3 +90,77 @@ async def test_reading_that_pauses_goes_on() -> None:
         user.send_frame(Opcode.TEXT, b"two")
         client.set_reading(on=True)
         await until(lambda: running.notes.received_texts == ["one", "two"])
+
+
+@contextmanager
+def secured_pair() -> Iterator[tuple[TlsSocket, ssl.SSLObject, socket.socket, ssl.MemoryBIO]]:
+    """Return both ends of a connection after its handshake: ours, and a client in three parts."""
+    server, trust = secured()
+    left, right = socket.socketpair()
+    right.settimeout(DEADLINE)
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = trust.wrap_bio(incoming, outgoing, server_hostname="localhost")
+    with TlsSocket(left, server) as own, right:
+        for _ in range(2):
+            with suppress(ssl.SSLWantReadError):
+                client.do_handshake()
+            right.sendall(outgoing.read())
+            with pytest.raises(BlockingIOError):
+                own.recv()
+            incoming.write(right.recv(65_536))
+        yield own, client, right, outgoing
+
+
+def test_a_peer_that_only_changes_its_keys_is_cut_off() -> None:
+    with secured_pair() as (own, client, right, outgoing):
+        change_keys(client, 2_000, both=False)
+        right.send(outgoing.read())
+        reads = 0
+        with pytest.raises(ConnectionAbortedError):  # noqa: PT012 - how many, is what counts
+            while True:
+                reads += 1
+                with suppress(BlockingIOError):
+                    own.recv()
+        assert reads == 2
+
+
+def test_keys_may_change_between_messages() -> None:
+    with secured_pair() as (own, client, right, outgoing):
+        for number in range(200):
+            change_keys(client, 10, both=True)
+            client.write(b"%d" % number)
+            right.sendall(outgoing.read())
+            assert own.recv() == b"%d" % number
+
+
+def test_a_peer_that_takes_no_answers_to_its_changes_is_cut_off() -> None:
+    with secured_pair() as (own, client, right, outgoing):
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
+        with pytest.raises(ConnectionAbortedError):  # noqa: PT012 - it takes a while
+            for _ in range(100):
+                change_keys(client, 100, both=True)
+                client.write(b"on and on")
+                right.sendall(outgoing.read())
+                assert own.recv() == b"on and on"
+
+
+def test_what_came_before_the_end_is_not_lost() -> None:
+    with secured_pair() as (own, client, right, outgoing):
+        client.write(b"last words")
+        with suppress(ssl.SSLWantReadError):
+            client.unwrap()
+        right.sendall(outgoing.read())
+        assert own.recv() == b"last words"
+        assert select.select([own], [], [], 0)[0] == [own]
+        assert own.recv() == b""
+
+
+def test_what_is_no_tls_is_an_error() -> None:
+    server, _ = secured()
+    left, right = socket.socketpair()
+    with TlsSocket(left, server) as own, right:
+        right.settimeout(DEADLINE)
+        right.sendall(b"\x16\x03\x01\x00\x05no TLS")
+        with pytest.raises(ssl.SSLError):
+            own.recv()
+        assert right.recv(2) == b"\x15\x03"  # an alert

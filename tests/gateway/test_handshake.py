@@ -23,6 +23,7 @@ from skyeim_ws.config.tree import Auth
 from skyeim_ws.conn.state import State
 from skyeim_ws.handler import tokens
 from skyeim_ws.ops import log_lines
+from tests.conn.openssl import change_keys
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.raw import raw_user
 from tests.waiting import DEADLINE, until
@@ -353,21 +354,22 @@ async def test_a_handshake_in_pieces_gets_the_same_answer(make_world: MakeWorld)
         assert at_once[0] == "http/1.1 400 bad request"
 
 
+def upgrade(world: World, trust: ssl.SSLContext) -> ssl.SSLSocket:
+    """Return a connection of a user over TLS; this blocks."""
+    plain = socket.create_connection(("127.0.0.1", world.port))
+    secured = trust.wrap_socket(plain, server_hostname="localhost")
+    secured.sendall(handshake(world, 1001))
+    assert secured.recv(4_096).startswith(b"HTTP/1.1 101 ")
+    return secured
+
+
 @pytest.mark.gen_test
 async def test_a_connection_that_breaks_its_tls_is_gone_at_once(make_world: MakeWorld) -> None:
     certificate = TLS / "localhost-cert.pem"
     files = {"cert_file": str(certificate), "key_file": str(TLS / "localhost-key.pem")}
     trust = ssl.create_default_context(cafile=str(certificate))
     async with make_world(settings=files) as world:
-
-        def upgrade() -> ssl.SSLSocket:
-            plain = socket.create_connection(("127.0.0.1", world.port))
-            secured = trust.wrap_socket(plain, server_hostname="localhost")
-            secured.sendall(handshake(world, 1001))
-            assert secured.recv(4_096).startswith(b"HTTP/1.1 101 ")
-            return secured
-
-        secured = await asyncio.to_thread(upgrade)
+        secured = await asyncio.to_thread(upgrade, world, trust)
         await until(lambda: 1001 in world.gateway.hub)
         client = world.gateway.hub.get(1001)
         await until(lambda: client is not None and client.state is State.OPEN)
@@ -376,4 +378,17 @@ async def test_a_connection_that_breaks_its_tls_is_gone_at_once(make_world: Make
             secured.send(Frame(Opcode.PING, b"").serialize(mask=True))
             raw.send(b"\x17\x03\x03\x00\x08no TLS!!")
             await until(lambda: 1001 not in world.gateway.hub)
+        secured.close()
+
+
+@pytest.mark.gen_test
+async def test_a_client_that_only_changes_its_keys_is_cut_off(make_world: MakeWorld) -> None:
+    certificate = TLS / "localhost-cert.pem"
+    files = {"cert_file": str(certificate), "key_file": str(TLS / "localhost-key.pem")}
+    trust = ssl.create_default_context(cafile=str(certificate))
+    async with make_world(settings=files) as world:
+        secured = await asyncio.to_thread(upgrade, world, trust)
+        await until(lambda: 1001 in world.gateway.hub)
+        change_keys(secured, 2_000, both=False)
+        await until(lambda: 1001 not in world.gateway.hub)
         secured.close()
