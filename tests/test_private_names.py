@@ -18,6 +18,7 @@ from tests.test_imports import MODULES, ROOT, imports, parsed
 PRIVATE = {
     "skyeim_ws.conn.tornado_private": "tornado",
     "skyeim_ws.rpc.grpc_private": "grpc",
+    "skyeim_ws.store.redis_private": "redis",
 }
 """A module -> the library whose private names it may use."""
 

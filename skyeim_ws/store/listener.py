@@ -5,13 +5,15 @@ import math
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
-from typing import NamedTuple, Protocol
+from time import monotonic
+from typing import Any, NamedTuple, Protocol
 
 from redis.asyncio.connection import AbstractConnection
 from redis.crc import key_slot
-from redis.exceptions import AskError, ClusterDownError, ResponseError
+from redis.exceptions import AskError, ClusterDownError
 
 from skyeim_ws.logic.cancellation import cancel_and_wait
+from skyeim_ws.store.replies import Replies
 
 PROBE_INTERVAL = 3.0
 """Seconds of silence after which the node publishes to itself."""
@@ -100,62 +102,60 @@ class Listener:
         if what it publishes is not heard, the subscription is dead. One that is left at a server
         which is no longer a master may live on, so it ends when `moves` grows.
         """
+        lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        replies: Replies | None = None
         tasks: list[asyncio.Task[None]] = []
         try:
             await self._connection.connect()  # type: ignore[no-untyped-call]
-            # Its silence is watched by one timer; the library would take one for each message.
-            self._connection.socket_timeout = None
+            replies = Replies(self._connection, self._heard, lost.set_exception)
             self.connected = True
             tasks = [
                 asyncio.create_task(each)
-                for each in (self._read(), self._write(), self._watch(probe, moves))
+                for each in (self._write(replies), self._watch(probe, moves))
             ]
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
+            done, _ = await asyncio.wait([lost, *tasks], return_when=asyncio.FIRST_COMPLETED)
+            for each in done:
+                each.result()
         finally:
             self.connected = False
+            if replies is not None:
+                replies.close()
+            lost.cancel()
             await cancel_and_wait(*tasks)
             await self._connection.disconnect(nowait=True)
 
-    async def _read(self) -> None:
-        clock = asyncio.get_running_loop().time
-        while True:
-            try:
-                reply = await self._connection.read_response()
-            except ResponseError as refusal:
-                self._refused(refusal)
-                continue
-            self._heard_at = clock()
-            kind, channel = reply[0], reply[1]
-            if kind in (b"message", b"smessage"):
-                self._hearer.message(channel, reply[2])
-            else:
-                self._confirmed(kind, channel.decode())
+    def _heard(self, reply: Any) -> None:
+        if isinstance(reply, Exception):
+            self._refused(reply)
+            return
+        self._heard_at = monotonic()
+        kind, channel = reply[0], reply[1]
+        if kind in (b"message", b"smessage"):
+            self._hearer.message(channel, reply[2])
+        else:
+            self._confirmed(kind, channel.decode())
 
-    async def _write(self) -> None:
+    async def _write(self, replies: Replies) -> None:
         self._due.set()
         while True:
             await self._due.wait()
             self._due.clear()
             if not self._asked and (commands := self._change()):
-                packed = self._connection.pack_commands(commands)
-                await self._connection.send_packed_command(packed, check_health=False)
+                replies.write(b"".join(self._connection.pack_commands(commands)))
 
     async def _watch(self, probe: Callable[[str], None], moves: Callable[[], int]) -> None:
-        clock = asyncio.get_running_loop().time
-        self._heard_at = clock()
+        self._heard_at = monotonic()
         probed_at = -math.inf
         began = moves()
         while True:
             probing = probed_at > self._heard_at
             until = probed_at + PROBE_PATIENCE if probing else self._heard_at + PROBE_INTERVAL
-            if (left := until - clock()) > 0:
+            if (left := until - monotonic()) > 0:
                 await asyncio.sleep(left)
             elif probing:
                 raise TimeoutError("the subscription is dead")
             else:
-                probed_at = clock()
+                probed_at = monotonic()
                 for channel in islice(self._active, 1):
                     probe(channel)
             if moves() != began:
@@ -194,7 +194,7 @@ class Listener:
         if not self._asked:
             self._settled()
 
-    def _refused(self, refusal: ResponseError) -> None:
+    def _refused(self, refusal: Exception) -> None:
         if not (self._asked and isinstance(refusal, AskError | ClusterDownError)):
             raise refusal
         # A MovedError is an AskError. It stands for the whole command, whose channels share a slot.

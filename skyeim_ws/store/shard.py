@@ -12,6 +12,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
 from skyeim_ws.store.read_only import is_demoted
+from skyeim_ws.store.replies import Replies
 
 log = structlog.get_logger()
 
@@ -48,7 +49,12 @@ class Shard:
         pool = redis.connection_pool
         self._connection: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]
         self._connection.socket_timeout = None
+        self._replies: Replies | None = None
         self._turn = asyncio.Lock()
+        # Of the write under way: how many answers it will have, and those that have come.
+        self._due = 0
+        self._answers: list[Any] = []
+        self._answered: asyncio.Future[list[Any]] | None = None
 
     async def send(self, commands: Sequence[Command], *, durable: bool) -> list[Any]:
         """Send in one write; return the answers, an exception for each command that was refused.
@@ -66,33 +72,53 @@ class Shard:
 
     async def aclose(self) -> None:
         """Close the connection; whoever made the client closes that."""
-        await self._connection.disconnect()
+        await self._hang_up()
 
     async def _exchange(self, commands: Sequence[Command]) -> list[Any]:
-        connection = self._connection
         async with self._turn:
             try:
-                if not connection.is_connected:
-                    await connection.connect()  # type: ignore[no-untyped-call]
-                packed = b"".join([_pack(command) for command in commands])
-                await connection.send_packed_command(packed, check_health=False)
-                answers = [await self._answer() for _ in commands]
+                replies = self._replies or await self._connect()
+                if replies.fault is not None:
+                    raise replies.fault
+                self._due, self._answers = len(commands), []
+                waiter: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+                self._answered = waiter
+                replies.write(b"".join([_pack(command) for command in commands]))
+                answers = await waiter
                 if self._demoted:
                     # The address may lead to another server by now; this one would refuse for ever.
                     self._demoted = False
-                    await connection.disconnect(nowait=True)
+                    await self._hang_up()
                 return answers
             except BaseException:
                 # Also when the caller has no time left: its answer would be taken for the next.
-                await connection.disconnect(nowait=True)
+                await self._hang_up()
                 raise
 
-    async def _answer(self) -> Any:
-        try:
-            return await self._connection.read_response()
-        except ResponseError as refusal:
-            self._demoted |= is_demoted(refusal)
-            return refusal
+    async def _connect(self) -> Replies:
+        await self._connection.connect()  # type: ignore[no-untyped-call]
+        self._replies = Replies(self._connection, self._heard, self._lost)
+        return self._replies
+
+    async def _hang_up(self) -> None:
+        if self._replies is not None:
+            self._replies.close()
+            self._replies = None
+        await self._connection.disconnect(nowait=True)
+
+    def _heard(self, answer: Any) -> None:
+        if isinstance(answer, Exception):
+            if not isinstance(answer, ResponseError):
+                raise answer
+            self._demoted |= is_demoted(answer)
+        self._answers.append(answer)
+        waiter = self._answered
+        if waiter is not None and len(self._answers) == self._due and not waiter.done():
+            waiter.set_result(self._answers)
+
+    def _lost(self, fault: Exception) -> None:
+        if self._answered is not None and not self._answered.done():
+            self._answered.set_exception(fault)
 
     def _replicated_to(self, replicas: int | Exception) -> None:
         if isinstance(replicas, Exception):

@@ -55,6 +55,9 @@ CROWD_WRITES, CROWD_LOOK_UPS = 90, 16
 LONE_CALLS = 270
 """Of functions of the package, for one message alone, our services included; 240 now."""
 
+GROUP_CALLS = 260
+"""Likewise for one message alone to a group of three; 234 now."""
+
 HELD_BYTES = 2_200
 """In Python objects, for a connection that says nothing; 1,700 now."""
 
@@ -248,6 +251,27 @@ async def test_a_lone_message_waits_for_nothing_but_the_storage_and_its_receiver
             "send": 3,  # `sent`, the message with its ping, `delivered`
             "poll": 2,
         }
+
+
+@pytest.mark.gen_test
+async def test_a_lone_message_to_a_group_takes_a_bounded_number_of_our_calls(
+    make_world: MakeWorld,
+) -> None:
+    """What Redis is told of it and what is heard of it included."""
+    async with make_world(rate_limit=0) as world:
+        alice, *others = [await world.login(user_id) for user_id in (1001, 1002, 1003)]
+
+        async def exchange(count: int) -> None:
+            for _ in range(count):
+                await alice.send("group_chat", groupId="g_demo", content="hello")
+                await alice.expect("ack", status="sent")
+                for each in others:
+                    await each.expect("group_chat")
+
+        await exchange(5)
+        with calls() as all_calls:
+            await exchange(20)
+        assert all_calls["python"] / 20 <= GROUP_CALLS
 
 
 @pytest.mark.gen_test
