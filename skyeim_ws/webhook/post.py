@@ -92,7 +92,7 @@ def asked(retry_after: str | None) -> float:
         return 0.0
     try:
         seconds = float(retry_after) if retry_after.isdecimal() else _until(retry_after)
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0.0
     return min(max(seconds, 0.0), _LONGEST_PAUSE)
 

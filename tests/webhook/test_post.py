@@ -81,7 +81,9 @@ async def test_what_may_be_taken_later_is_posted_again(status: int) -> None:
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [(None, 0), ("", 0), ("7", 7), ("-1", 0), ("soon", 0), ("1e9", 0), ("99999", 300)],
+    [(None, 0), ("", 0), ("7", 7), ("-1", 0), ("soon", 0), ("1e9", 0), ("99999", 300)]
+    + [(f"Wed, 21 Oct {year} 07:28:00 GMT", 0) for year in ("2015", "9" * 5, "9" * 11)]
+    + [("9" * 5_000, 300), ("Wed, 21 Oct 2015 07:28:00 +99999999999999", 0)],
 )
 def test_a_pause_that_is_asked_for_is_bounded(text: str | None, seconds: float) -> None:
     assert asked(text) == seconds
