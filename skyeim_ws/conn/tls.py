@@ -5,9 +5,14 @@ such as changes of keys. So one peer, who needs no token, could have the loop st
 with each megabyte that it sends.
 """
 
+import errno
 import socket
 import ssl
 from typing import Any
+
+import structlog
+
+log = structlog.get_logger()
 
 READ_BYTES = 16384
 """What is read at a time, at most."""
@@ -23,8 +28,8 @@ class TlsSocket(socket.socket):
     """The side of the server; takes the place of the socket, and is used without blocking.
 
     The handshake is part of reading. OSError says that the connection is of no use any more, but
-    for BlockingIOError; an SSLError is one. After `send` has raised the latter it wants the same
-    data again, perhaps with more behind it.
+    for BlockingIOError. After `send` has raised that one it wants the same data again, perhaps with
+    more behind it.
     """
 
     __slots__ = ("_barren", "_incoming", "_outgoing", "_shaken", "_taken", "_tls", "_unsent")
@@ -50,12 +55,14 @@ class TlsSocket(socket.socket):
         self._barren += len(came)
         try:
             data, ended = self._decrypted()
-        finally:  # an alert, where it has failed
-            self._flush()
+        except ssl.SSLError as error:
+            self._flush()  # an alert
+            raise self._failed(error.reason or "unknown") from None
+        self._flush()
         if data:
             self._barren = 0
         if self._barren > _MOST_BARREN or len(self._unsent) > _MOST_UNSENT:
-            raise ConnectionAbortedError("too many records of TLS itself")
+            raise self._failed("too many records of TLS itself")
         if not data and not ended:
             raise BlockingIOError
         if data and ended:  # the next read shall find it
@@ -94,6 +101,15 @@ class TlsSocket(socket.socket):
         except ssl.SSLWantReadError:
             pass
         return b"".join(parts), False
+
+    def _failed(self, why: str) -> ConnectionAbortedError:
+        """Log why the connection is of no use, and return what says so."""
+        try:
+            remote = self.getpeername()[0]
+        except (OSError, IndexError):  # it is gone, or has no address
+            remote = ""
+        log.warning("tls_failed", error=why, remote=remote)
+        return ConnectionAbortedError(errno.ECONNABORTED, why)
 
     def _flush(self) -> bool:
         """Send what TLS has for the peer; return whether nothing is left."""

@@ -33,6 +33,7 @@ LINES_PER_MINUTE = 60
 
 _ANYONE_CAUSES = frozenset(
     {"handshake_refused", "handshake_dropped", "call_refused", "push_refused", "request_failed"}
+    | {"tls_failed"}
 )
 _SLOW = "slow_"
 _STDOUT, _STDERR = 1, 2
@@ -153,7 +154,7 @@ class _LineLimiter:
         return event
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Look at a line of Tornado, which says what went wrong with requests and TLS."""
+        """Look at a line of Tornado, which says what went wrong with requests."""
         if not record.name.startswith(_TORNADO):
             return True
         self._tell()

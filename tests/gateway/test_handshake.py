@@ -392,3 +392,20 @@ async def test_a_client_that_only_changes_its_keys_is_cut_off(make_world: MakeWo
         change_keys(secured, 2_000, both=False)
         await until(lambda: 1001 not in world.gateway.hub)
         secured.close()
+
+
+@pytest.mark.gen_test
+async def test_what_is_no_tls_is_told_in_a_line_of_the_log(make_world: MakeWorld) -> None:
+    certificate = TLS / "localhost-cert.pem"
+    files = {"cert_file": str(certificate), "key_file": str(TLS / "localhost-key.pem")}
+    async with make_world(settings=files) as world:
+        with capture_logs() as logs:
+            reader, writer = await asyncio.open_connection("127.0.0.1", world.port)
+            writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            async with asyncio.timeout(DEADLINE):
+                assert await reader.read() == b""
+            writer.close()
+            await writer.wait_closed()
+        told = [line for line in logs if line["log_level"] in ("warning", "error")]
+        expected = {"event": "tls_failed", "error": "HTTP_REQUEST", "remote": "127.0.0.1"}
+        assert told == [expected | {"log_level": "warning"}]
