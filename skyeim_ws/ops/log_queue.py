@@ -31,7 +31,8 @@ class QueuedHandler(logging.Handler):
         self._waiting: queue.Queue[logging.LogRecord | None] = queue.Queue(size)
         sink.handleError = self._not_written  # type: ignore[method-assign]
         # A daemon: the end of the process must not wait for a reader.
-        threading.Thread(target=self._write, name="log", daemon=True).start()
+        self._thread = threading.Thread(target=self._write, name="log", daemon=True)
+        self._thread.start()
 
     @property
     def waiting(self) -> int:
@@ -55,15 +56,15 @@ class QueuedHandler(logging.Handler):
             self._told = self.dropped
             _log.warning("log_lines_dropped", count=lost)
 
-    def flush(self) -> None:
-        """Wait until all is written, but not for long."""
-        deadline = time.monotonic() + FLUSH_SECONDS
-        while self.waiting and time.monotonic() < deadline:
-            time.sleep(_PAUSE)
-
     def close(self) -> None:
-        """Write what is left, if somebody reads, and end the thread."""
-        self.flush()
+        """Write what is left, if somebody reads, and end the thread.
+
+        `logging` closes each handler again at the end of the process, also one that a reload has
+        replaced: it has nothing to wait for.
+        """
+        deadline = time.monotonic() + FLUSH_SECONDS
+        while self.waiting and self._thread.is_alive() and time.monotonic() < deadline:
+            time.sleep(_PAUSE)
         if not self.waiting:
             self._waiting.put_nowait(None)
         super().close()

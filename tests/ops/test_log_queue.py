@@ -1,15 +1,18 @@
 """A log that nobody reads stops nobody, and what was lost is counted and said."""
 
 import contextlib
+import io
 import json
 import logging
 import os
 import threading
 
+import pytest
 import structlog
 
+from skyeim_ws.ops import log_queue
 from skyeim_ws.ops.log_queue import QueuedHandler
-from tests.waiting import wait_for
+from tests.waiting import DEADLINE, wait_for
 
 LINES, SIZE = 5_000, 100
 
@@ -44,6 +47,17 @@ def test_a_pipe_that_nobody_reads_stops_nobody() -> None:
     assert {entry["event"] for entry in said} == {"log_lines_dropped"}
     assert sum(entry["count"] for entry in said) == handler.dropped
     assert len(entries) - len(said) == LINES + 1 - handler.dropped
+
+
+def test_what_has_ended_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end of a process closes also the handlers that reloads have replaced."""
+    monkeypatch.setattr(log_queue, "FLUSH_SECONDS", 100 * DEADLINE)
+    handler = QueuedHandler(logging.StreamHandler(io.StringIO()), SIZE)
+    for _ in range(3):
+        closing = threading.Thread(target=logging.shutdown, args=[[lambda: handler]], daemon=True)
+        closing.start()
+        closing.join(DEADLINE)
+        assert not closing.is_alive()
 
 
 def test_what_cannot_be_written_is_counted() -> None:

@@ -74,6 +74,7 @@ async def test_they_end_neither_gateway_nor_workers_nor_services(folder: Path) -
         assert not program.events("child_died")
         program.process.send_signal(signal.SIGTERM)
         assert await program.exit_code() == 0
+        assert not program.events("child_killed")
 
 
 @pytest.mark.gen_test
