@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from skyeim_ws.discovery import names
 from skyeim_ws.discovery.names import Name, fixed, name_of, resolved
+from tests.discovery.following import following
 from tests.waiting import until
 
 
@@ -63,21 +64,10 @@ def resolver(monkeypatch: pytest.MonkeyPatch) -> Resolver:
     return Resolver(monkeypatch)
 
 
-@asynccontextmanager
-async def given(source: AsyncIterator[Sequence[str]]) -> AsyncIterator[list[dict[str, str]]]:
-    found: list[dict[str, str]] = []
-
-    async def follow() -> None:
-        async for addresses in resolved(source):
-            found.append(addresses)
-
-    task = asyncio.create_task(follow())
-    try:
-        yield found
-    finally:
-        task.cancel()
-        await asyncio.wait({task})
-        assert task.cancelled()
+def given(
+    source: AsyncIterator[Sequence[str]],
+) -> AbstractAsyncContextManager[list[dict[str, str]]]:
+    return following(resolved(source))
 
 
 @pytest.mark.gen_test

@@ -18,6 +18,7 @@ from skyeim_ws.discovery import etcd as etcd_module
 from skyeim_ws.discovery.etcd import EtcdFailed, connect
 from skyeim_ws.discovery.watch import read_once, watched
 from tests.discovery.etcd_server import PASSWORD, needs_etcd, running_etcd
+from tests.discovery.following import following
 from tests.waiting import until
 
 pytestmark = needs_etcd
@@ -29,8 +30,8 @@ CERTIFICATE = (TLS / "localhost-cert.pem", TLS / "localhost-key.pem")
 class Watching:
     """What has been given so far."""
 
-    def __init__(self) -> None:
-        self.given: list[list[str]] = []
+    def __init__(self, given: list[list[str]]) -> None:
+        self.given = given
 
     @property
     def last(self) -> list[str] | None:
@@ -42,19 +43,8 @@ class Watching:
 
 @asynccontextmanager
 async def watching(conf: EtcdConf) -> AsyncIterator[Watching]:
-    found = Watching()
-
-    async def follow() -> None:
-        async for addresses in watched(conf):
-            found.given.append(addresses)
-
-    task = asyncio.create_task(follow())
-    try:
-        yield found
-    finally:
-        task.cancel()
-        await asyncio.wait({task})
-        assert task.cancelled()
+    async with following(watched(conf)) as given:
+        yield Watching(given)
 
 
 @pytest.mark.gen_test

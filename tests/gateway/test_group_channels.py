@@ -219,15 +219,21 @@ async def test_after_an_outage_of_the_subscription_members_are_told_what_they_la
         assert hints == []
 
 
+async def apart(world: World) -> tuple[User, User, Gateway]:
+    """Have 1001, alone in `g_two`, say something there; return it, 1003, and the node of 1003."""
+    await world.add_group("g_two", 1001)
+    other = await world.add_node()
+    alice, carol = await world.login(1001), await world.login(1003, node=other)
+    await say(alice, "g_two")
+    return alice, carol, other
+
+
 @pytest.mark.gen_test
 async def test_who_is_invited_on_a_node_that_does_not_hear_the_group_hears_it_then(
     make_world: MakeWorld,
 ) -> None:
     async with make_world() as world:
-        await world.add_group("g_two", 1001)
-        other = await world.add_node()
-        alice, carol = await world.login(1001), await world.login(1003, node=other)
-        await say(alice, "g_two")
+        alice, carol, _ = await apart(world)
         await world.invite("g_two", 1001, 1003)
         await carol.expect("inviteMember", groupId="g_two")
         await heard_by(world, 2, "g_two")
@@ -245,10 +251,7 @@ async def test_a_member_of_whom_no_event_tells_is_found_in_the_shared_set(
     make_world: MakeWorld,
 ) -> None:
     async with make_world() as world:
-        await world.add_group("g_two", 1001)
-        other = await world.add_node()
-        alice, carol = await world.login(1001), await world.login(1003, node=other)
-        await say(alice, "g_two")
+        alice, carol, _ = await apart(world)
         await add_member(world, "g_two", 1003)
         await world.redis.sadd(key("g_two"), 1003)
         await heard_by(world, 2, "g_two")
@@ -262,10 +265,7 @@ async def test_a_member_who_came_while_changes_were_not_told_is_found(
     make_world: MakeWorld,
 ) -> None:
     async with make_world() as world:
-        await world.add_group("g_two", 1001)
-        other = await world.add_node()
-        alice, carol = await world.login(1001), await world.login(1003, node=other)
-        await say(alice, "g_two")
+        _, carol, _ = await apart(world)
         await add_member(world, "g_two", 1003)
         await world.redis.client_kill_filter(_type="pubsub")
         await heard_by(world, 2, "g_two")
@@ -277,10 +277,7 @@ async def test_a_member_who_is_found_while_the_node_is_deaf_is_told_what_was_mis
     make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with make_world() as world:
-        await world.add_group("g_two", 1001)
-        other = await world.add_node()
-        alice, carol = await world.login(1001), await world.login(1003, node=other)
-        await say(alice, "g_two")
+        _, carol, other = await apart(world)
         await add_member(world, "g_two", 1003)
         deaf = Deaf(other, monkeypatch)
         await world.redis.client_kill_filter(_type="pubsub")
