@@ -19,7 +19,7 @@ from tests.long import examples
 from tests.waiting import until
 from tests.world import PUSH_SECRET, World
 
-AT_ONCE = 10
+AT_ONCE = 20
 """Requests of an example, each on a connection of its own: many of them wait for the time-out."""
 
 HEADERS = {
@@ -152,7 +152,7 @@ def test_any_request_gets_an_answer_that_is_no_fault_of_ours(hurried: Served) ->
     token = hurried.world.token(1001).encode()
     request = near_requests() | st.binary(max_size=200)
 
-    @settings(max_examples=examples(30))
+    @settings(max_examples=examples(15))
     @given(st.lists(request, min_size=AT_ONCE, max_size=AT_ONCE))
     @example(
         [
