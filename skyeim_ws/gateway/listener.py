@@ -32,6 +32,9 @@ _AT_ONCE = 128
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 
+_PIECE, _MOST_DROPPED = 65_536, 4_194_304
+"""Bytes that are read at a time, and in all, of what follows a head that is too large."""
+
 _TORNADO_REFUSES = b"HTTP/1.1 400 Bad Request\r\n\r\n"
 """What Tornado writes, and closes, where there is no request that a handler could answer."""
 
@@ -85,9 +88,11 @@ class _TellingStream(IOStream):
             with suppress(OSError):
                 self.socket.send(_TOO_LARGE)
                 # What was sent and not read would turn the end into a reset, which the answer
-                # may not survive. As much as is here by now, and no more.
-                while len(self.socket.recv(65536)) == 65536:
-                    pass
+                # may not survive. As much as is here by now; a peer that sends as fast as this
+                # reads must not hold up the others.
+                for _ in range(_MOST_DROPPED // _PIECE):
+                    if len(self.socket.recv(_PIECE)) < _PIECE:
+                        break
         super().close(exc_info)
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
-from tornado.iostream import IOStream
+from tornado.iostream import IOStream, UnsatisfiableReadError
 
 from skyeim_ws.conn.stats import Stats
 from skyeim_ws.gateway.listener import Listener, bind
+from skyeim_ws.handler.http_application import MAX_HEAD_BYTES
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.http_raw import ask, exchange
 from tests.gateway.raw import raw_user
@@ -134,6 +135,36 @@ async def test_a_head_that_is_too_large_gets_431_over_tls(make_world: MakeWorld)
             assert (await reader.readline()).startswith(b"HTTP/1.1 431 ")
         writer.close()
         await asyncio.gather(writer.wait_closed(), return_exceptions=True)
+
+
+class Endless(socket.socket):
+    """Has as much to read as is asked for, each time."""
+
+    read = 0
+
+    def recv(self, size: int, _flags: int = 0) -> bytes:
+        self.read += size
+        return bytes(size)
+
+
+@pytest.mark.gen_test
+async def test_who_never_stops_sending_its_head_is_left() -> None:
+    [listening] = bind("127.0.0.1", 0)
+    served: asyncio.Future[Endless] = asyncio.get_running_loop().create_future()
+
+    def serve(stream: IOStream, _: object) -> None:
+        stream.socket = endless = Endless(fileno=stream.socket.detach())
+        stream.close(UnsatisfiableReadError(f"delimiter not found within {MAX_HEAD_BYTES} bytes"))
+        served.set_result(endless)
+
+    listener = Listener(listening, serve, Stats())
+    reader, writer = await asyncio.open_connection(*listening.getsockname())
+    async with asyncio.timeout(DEADLINE):
+        assert (await served).read == 4_194_304
+        assert (await reader.readline()).startswith(b"HTTP/1.1 431 ")
+    writer.close()
+    await writer.wait_closed()
+    listener.close()
 
 
 @contextmanager
