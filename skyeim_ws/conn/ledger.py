@@ -35,6 +35,14 @@ class Delivery(msgspec.Struct, frozen=True):
         return self.state in (DeliveryState.QUEUED, DeliveryState.FETCHED)
 
 
+def merged(older: Delivery, newer: Delivery) -> Delivery:
+    """Return what stands for both deliveries of a message; the queue may have either."""
+    state, entry = older.state, older.queue_entry or newer.queue_entry
+    if not (older.safe and newer.safe):
+        state = DeliveryState.LIVE if entry is None else DeliveryState.QUEUEING
+    return replace(older, state=state, queue_entry=entry)
+
+
 class Ledger:
     """Unconfirmed deliveries in the order of writing.
 
@@ -96,19 +104,18 @@ class Ledger:
         return self._ping_covers is not None
 
     def add(self, delivery: Delivery) -> None:
-        """Remember a delivery; one with the same msg_id that is still unconfirmed stays."""
-        self._position += 1
-        self._entries.setdefault(delivery.msg_id, (self._position, delivery))
+        """Remember a delivery; one with the same msg_id that is still unconfirmed stands for it."""
+        if delivery.msg_id in self._entries:
+            self.merge(delivery)
+        else:
+            self._position += 1
+            self._entries[delivery.msg_id] = (self._position, delivery)
         self.wants_ping = self.pongs_confirm and self._ping_covers is None
 
     def merge(self, delivery: Delivery) -> None:
         """Let the unconfirmed delivery with the same msg_id stand for this one as well."""
         position, older = self._entries[delivery.msg_id]
-        state, entry = older.state, older.queue_entry or delivery.queue_entry
-        if not (older.safe and delivery.safe):
-            state = DeliveryState.LIVE if entry is None else DeliveryState.QUEUEING
-        both = replace(older, state=state, queue_entry=entry)
-        self._entries[delivery.msg_id] = (position, both)
+        self._entries[delivery.msg_id] = (position, merged(older, delivery))
 
     def next_ping(self) -> bytes:
         """Return the payload of a ping that covers everything added so far."""

@@ -12,7 +12,7 @@ from typing import TypeVar
 import structlog
 
 from skyeim_ws.conn.client import Client
-from skyeim_ws.conn.ledger import Delivery
+from skyeim_ws.conn.ledger import Delivery, merged
 from skyeim_ws.conn.state import State
 from skyeim_ws.logic.fetched import fetched
 from skyeim_ws.logic.offline import OfflineMessages
@@ -128,6 +128,9 @@ class CatchUp:
         if delivery.msg_id in client.ledger:
             client.ledger.merge(delivery)  # it was fetched, and is on its way
             return Hold.HELD
+        if (held := progress.held.get(delivery.msg_id)) is not None:
+            progress.held[delivery.msg_id] = merged(held, delivery)
+            return Hold.HELD
         if len(progress.held) < MAX_HELD:
             progress.held[delivery.msg_id] = delivery
             return Hold.HELD
@@ -219,7 +222,9 @@ class CatchUp:
         while held and client in self._under_way:
             delivery = held.popleft()
             del progress.held[delivery.msg_id]
-            if delivery.msg_id not in client.ledger:  # else it came with the window as well
+            if delivery.msg_id in client.ledger:  # it came with the window as well
+                client.ledger.merge(delivery)
+            else:
                 client.deliver(delivery)
         if self._under_way.pop(client, None) is not None:
             progress.set_step(Step.END)

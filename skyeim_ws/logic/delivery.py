@@ -12,6 +12,7 @@ from skyeim_ws.conn.state import State
 from skyeim_ws.conn.stats import Stats
 from skyeim_ws.logic.acks import Acks
 from skyeim_ws.logic.catch_up import CatchUp, Hold
+from skyeim_ws.logic.fetched import queued
 from skyeim_ws.logic.ports import NodeSessions, OfflineQueue
 from skyeim_ws.logic.session_state import session_of
 from skyeim_ws.logic.user_router import UserRouter
@@ -120,18 +121,10 @@ class PrivateDelivery:
             self._trace.note(step, message.msg_id, user_id, message.from_user_id)
         if client is None:
             self._queue.unheard(user_id, entry)
-        elif message.msg_id not in client.ledger:
-            self._hand_over(
-                client,
-                Delivery(
-                    data=message.raw,
-                    id=message.id,
-                    msg_id=message.msg_id,
-                    from_user_id=message.from_user_id,
-                    state=DeliveryState.QUEUED,
-                    queue_entry=message.stored,
-                ),
-            )
+        elif message.msg_id in client.ledger:
+            client.ledger.merge(queued(message))  # a retry: its entry leaves with the first one
+        else:
+            self._hand_over(client, queued(message))
 
     def return_undelivered(self, user_id: int, deliveries: Sequence[Delivery]) -> None:
         """Put back what a connection leaves unconfirmed, unless it is safe already."""

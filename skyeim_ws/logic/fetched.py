@@ -1,10 +1,22 @@
-"""The delivery of a message that comes from storage."""
+"""The delivery of a message that comes from storage, or from the queue."""
 
 from msgspec.structs import replace
 
 from skyeim_ws.conn.ledger import Delivery, DeliveryState
 from skyeim_ws.conn.messages import ChatMessage, encode_data
-from skyeim_ws.logic.ports import HistoryMessage
+from skyeim_ws.logic.ports import HistoryMessage, QueuedMessage
+
+
+def queued(entry: QueuedMessage) -> Delivery:
+    """Return the delivery of an entry of the queue, which leaves it when that is confirmed."""
+    return Delivery(
+        data=entry.raw,
+        id=entry.id,
+        msg_id=entry.msg_id,
+        from_user_id=entry.from_user_id,
+        state=DeliveryState.QUEUED,
+        queue_entry=entry.stored,
+    )
 
 
 def fetched(message: HistoryMessage, live: Delivery | None) -> Delivery:

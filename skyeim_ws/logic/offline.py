@@ -1,11 +1,12 @@
 """The offline queue as its owner sees it: a window on connecting, older ones on request."""
 
 from skyeim_ws.conn.client import Client
-from skyeim_ws.conn.ledger import Delivery, DeliveryState
+from skyeim_ws.conn.ledger import Delivery
 from skyeim_ws.conn.messages import MAX_OFFLINE_PULL, OfflinePull, OfflineSummary, frame
 from skyeim_ws.contract.codes import Reason
 from skyeim_ws.contract.texts import Text
 from skyeim_ws.logic.answers import refuse
+from skyeim_ws.logic.fetched import queued
 from skyeim_ws.logic.ports import OfflineQueue, Window
 from skyeim_ws.logic.requests import Requests
 from skyeim_ws.logic.session_state import session_of
@@ -49,6 +50,9 @@ class OfflineMessages:
         after = 0 if session.all_pushed else session.oldest_pushed or 0
         later = [entry for entry in window.entries if entry.id > after]
         new = [entry for entry in later if entry.msg_id not in client.ledger]
+        for entry in later:
+            if entry.msg_id in client.ledger:
+                client.ledger.merge(queued(entry))  # it may have been queued since it was written
         if len(new) >= MAX_OFFLINE_PULL:
             return None
         return self.take(client, Window(new, window.older + len(window.entries) - len(later)))
@@ -65,17 +69,7 @@ class OfflineMessages:
         if trace.on:
             for entry in window.entries:
                 trace.note("from_queue", entry.msg_id, client.user_id, entry.from_user_id)
-        return [
-            Delivery(
-                data=entry.raw,
-                id=entry.id,
-                msg_id=entry.msg_id,
-                from_user_id=entry.from_user_id,
-                state=DeliveryState.QUEUED,
-                queue_entry=entry.stored,
-            )
-            for entry in window.entries
-        ]
+        return [queued(entry) for entry in window.entries]
 
     def cut(self, window: Window) -> Window:
         """Return the newest part of a window that fits into the outbox, at least one entry."""

@@ -47,10 +47,12 @@ class LedgerMachine(RuleBasedStateMachine):
         self.states[number].add(state)
 
     @precondition(lambda self: self.written)
-    @rule(data=st.data())
-    def write_again(self, data: st.DataObject) -> None:
-        """A message that is written twice is confirmed, and returned, once."""
-        self.ledger.add(delivery(data.draw(st.sampled_from(self.written))))
+    @rule(data=st.data(), state=STATES)
+    def write_again(self, data: st.DataObject, state: DeliveryState) -> None:
+        """A message that is written twice is confirmed, and returned, once; else as merged."""
+        number = data.draw(st.sampled_from(self.written))
+        self.ledger.add(delivery(number, state))
+        self.states[number].add(state)
 
     @rule()
     def send_ping(self) -> None:

@@ -160,6 +160,24 @@ async def acked(world: World, client: User, ids: Sequence[int]) -> None:
 
 
 @pytest.mark.gen_test
+async def test_a_retry_that_is_queued_before_the_first_one_is_confirmed_leaves_with_it(
+    make_world: MakeWorld,
+) -> None:
+    """Else it would stay in the queue, and hold the watermark there."""
+    async with make_world(rate_limit=0) as world:
+        other = await world.add_node()
+        alice = await world.login(1001)
+        bob = await world.login(BOB, url=world.url(BOB, confirm="ack"))
+        first = await alice.chat(BOB, "x", msgId="first")
+        again = await world.login(1001, node=other)
+        assert (await again.chat(BOB, "x", msgId="first"))["id"] == first["id"]
+        second = await again.chat(BOB, "x")
+        await acked(world, bob, [first["id"], second["id"]])
+        await watermark_is(world, second["id"] + 1)
+        assert await world.redis.llen(queue_key(BOB)) == 0
+
+
+@pytest.mark.gen_test
 async def test_a_death_amid_a_catch_up_costs_what_was_confirmed_nothing(
     make_world: MakeWorld,
 ) -> None:

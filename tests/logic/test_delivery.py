@@ -162,3 +162,14 @@ def test_a_message_that_is_told_of_twice_is_written_once() -> None:
     for _ in range(2):
         outside.delivery.deliver_queued(BOB, queued(1).stored)
     assert outside.bob.delivered == ["m1"]
+
+
+def test_a_retry_that_is_told_of_leaves_the_queue_with_the_first_one() -> None:
+    outside = Outside()
+    outside.bob.ledger.add(live(1, ALICE))
+    outside.delivery.deliver_queued(BOB, queued(1).stored)
+    confirmed = outside.bob.ledger.confirm("m1")
+    assert confirmed is not None
+    outside.delivery.confirm(BOB, [confirmed])
+    assert outside.queue.calls == [("remove", BOB, queued(1).stored)]
+    assert outside.bob.delivered == []
