@@ -4,6 +4,9 @@ from collections.abc import Sequence
 
 from skyeim_ws.store.pipeline import Pipeline
 
+_DIGITS = 18
+"""What has more is no count of messages, and fits into no frame: somebody has set it by hand."""
+
 
 class RedisCounters:
     """`group_channels.SeqCounters`."""
@@ -19,5 +22,5 @@ class RedisCounters:
         return {
             group_id: int(count)
             for group_id, count in zip(group_ids, found, strict=True)
-            if isinstance(count, bytes) and count.isdigit()
+            if isinstance(count, bytes) and count.isdigit() and len(count) <= _DIGITS
         }
