@@ -16,7 +16,7 @@ log = structlog.get_logger()
 _MAX_TICK = 1.0
 """Seconds; how late a ping or a timeout may be noticed."""
 
-_AT_ONCE, _PAUSE = 250, 0.02
+_AT_ONCE, _PAUSE = 50, 0.005
 """Connections of one sweep, and seconds until the next one if there are more: 100,000 of them are
 pinged evenly, not in a burst each second, before which everybody else would wait."""
 
