@@ -77,6 +77,17 @@ def decode(stored: bytes) -> QueuedMessage | None:
 
 
 @dataclass(frozen=True, slots=True)
+class _Note:
+    """What is to be called for a user; those for the same one are equal."""
+
+    take: Callable[[int], None]
+    user_id: int
+
+    def __call__(self) -> None:
+        self.take(self.user_id)
+
+
+@dataclass(frozen=True, slots=True)
 class Choice:
     """The result of a look at the head of a queue."""
 
@@ -134,7 +145,7 @@ class RedisOfflineQueue:
 
     def push(self, user_id: int, entries: Sequence[bytes]) -> None:
         """Add messages, each in its place. A bounded buffer holds them while Redis is away."""
-        note = partial(self._not_queued, user_id)
+        note = _Note(self._not_queued, user_id)
         for start in range(0, len(entries), _PUSHED):
             self._pipeline.submit(
                 self._queued(user_id, b"", entries[start : start + _PUSHED]),
@@ -154,7 +165,7 @@ class RedisOfflineQueue:
         else:
             told = done and (lambda outcome: done(isinstance(outcome, list)))
         # Where nobody else is told that it is lost: its sender has been told that it is kept.
-        note = partial(self._not_queued, user_id)
+        note = _Note(self._not_queued, user_id)
         self._pipeline.submit(
             self._queued(user_id, encode(PrivateMessage(user_id, entry)), [entry]),
             done=told,

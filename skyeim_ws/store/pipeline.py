@@ -317,7 +317,10 @@ class Pipeline:
         if self.healthy:
             self.healthy = False
             log.warning("redis_lost", error=text(error))
-            self._put_back(self._taken.take_back())
+            again, notes = self._taken.take_back()
+            self._put_back(again)
+            for note in notes:
+                asyncio.get_running_loop().call_soon(note)
         self._demoted |= is_demoted(error)
         # No operation has a timer, since Redis mostly takes it in time.
         late = asyncio.get_running_loop().time() - self._timeout
