@@ -75,6 +75,8 @@ class Shard:
         await self._hang_up()
 
     async def _exchange(self, commands: Sequence[Command]) -> list[Any]:
+        if not commands:  # of calls that ask for nothing
+            return []
         async with self._turn:
             try:
                 replies = self._replies or await self._connect()

@@ -13,7 +13,7 @@ from redis.exceptions import InvalidResponse, ResponseError
 
 from skyeim_ws.store.replies import Replies
 from skyeim_ws.store.shard import Shard
-from tests.store.servers import Server, connected
+from tests.store.servers import Server, connected, pipelined
 from tests.waiting import until
 
 
@@ -98,3 +98,10 @@ async def test_a_shard_says_that_its_idle_connection_was_lost(server: Server) ->
         finally:
             await shard.aclose()
             await redis.aclose()
+
+
+@pytest.mark.gen_test
+async def test_who_asks_for_nothing_gets_nothing_at_once(server: Server) -> None:
+    async with pipelined(server) as pipeline:
+        assert await pipeline.call_each() == []
+        assert pipeline.healthy
