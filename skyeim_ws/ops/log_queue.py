@@ -56,15 +56,19 @@ class QueuedHandler(logging.Handler):
             self._told = self.dropped
             _log.warning("log_lines_dropped", count=lost)
 
-    def close(self) -> None:
-        """Write what is left, if somebody reads, and end the thread.
+    def flush(self) -> None:
+        """Wait until all is written, but not for long.
 
-        `logging` closes each handler again at the end of the process, also one that a reload has
-        replaced: it has nothing to wait for.
+        `logging` asks for it at the end of the process, also of one that a reload has replaced:
+        that has ended, and there is nothing to wait for.
         """
         deadline = time.monotonic() + FLUSH_SECONDS
         while self.waiting and self._thread.is_alive() and time.monotonic() < deadline:
             time.sleep(_PAUSE)
+
+    def close(self) -> None:
+        """Write what is left, if somebody reads, and end the thread."""
+        self.flush()
         if not self.waiting:
             self._waiting.put_nowait(None)
         super().close()

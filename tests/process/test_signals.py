@@ -124,6 +124,7 @@ async def test_a_reload_takes_what_may_change_and_names_what_needs_a_restart(
                 for worker in range(workers):
                     which: dict[str, Any] = {"process": f"worker-{worker}"} if workers > 1 else {}
                     assert (await program.event("reloaded", **which))["changed"] == taken
+                await program.event("restart_needed")
                 needed = program.events("restart_needed")
                 assert [each["keys"] for each in needed] == [["Name", "WebSocket.PingInterval"]]
                 # Who is there stays, as does an open port.

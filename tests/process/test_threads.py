@@ -7,7 +7,7 @@ from time import monotonic
 
 import pytest
 
-from tests.process.conftest import running, skyeim, user
+from tests.process.conftest import CONFIG, running, skyeim, user
 
 MESSAGES = 50
 
@@ -28,6 +28,8 @@ def wakes(pid: int) -> int:
 
 @pytest.mark.gen_test
 async def test_a_lone_message_wakes_no_other_thread_of_the_gateway(folder: Path) -> None:
+    # Else the next `delivered` waits for half a second.
+    (folder / "ws.yaml").write_text(f"{CONFIG}\nWebSocket: {{ConfirmInterval: 0.01}}\n")
     async with running(folder, *skyeim("demo")) as program:
         port, pid = await program.port(), program.process.pid
         async with user(port, 1001) as alice, user(port, 1002) as bob:
