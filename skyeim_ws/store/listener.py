@@ -120,7 +120,8 @@ class Listener:
             self.connected = False
             if replies is not None:
                 replies.close()
-            lost.cancel()
+            if not lost.cancel():
+                lost.exception()  # or it is logged, where something else was faster
             await cancel_and_wait(*tasks)
             await self._connection.disconnect(nowait=True)
 

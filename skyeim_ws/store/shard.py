@@ -121,6 +121,7 @@ class Shard:
     def _lost(self, fault: Exception) -> None:
         if self._answered is not None and not self._answered.done():
             self._answered.set_exception(fault)
+            self._answered.exception()  # or it is logged, if who waits is cancelled just now
 
     def _replicated_to(self, replicas: int | Exception) -> None:
         if isinstance(replicas, Exception):
