@@ -7,6 +7,8 @@ import os
 import socket
 import ssl
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -363,14 +365,21 @@ def upgrade(world: World, trust: ssl.SSLContext) -> ssl.SSLSocket:
     return secured
 
 
-@pytest.mark.gen_test
-async def test_a_connection_that_breaks_its_tls_is_gone_at_once(make_world: MakeWorld) -> None:
+@asynccontextmanager
+async def secured_user(make_world: MakeWorld) -> AsyncIterator[tuple[World, ssl.SSLSocket]]:
+    """Run a world over TLS, with user 1001 in it."""
     certificate = TLS / "localhost-cert.pem"
     files = {"cert_file": str(certificate), "key_file": str(TLS / "localhost-key.pem")}
     trust = ssl.create_default_context(cafile=str(certificate))
     async with make_world(settings=files) as world:
-        secured = await asyncio.to_thread(upgrade, world, trust)
-        await until(lambda: 1001 in world.gateway.hub)
+        with await asyncio.to_thread(upgrade, world, trust) as secured:
+            await until(lambda: 1001 in world.gateway.hub)
+            yield world, secured
+
+
+@pytest.mark.gen_test
+async def test_a_connection_that_breaks_its_tls_is_gone_at_once(make_world: MakeWorld) -> None:
+    async with secured_user(make_world) as (world, secured):
         client = world.gateway.hub.get(1001)
         await until(lambda: client is not None and client.state is State.OPEN)
         with socket.socket(fileno=os.dup(secured.fileno())) as raw:
@@ -378,20 +387,13 @@ async def test_a_connection_that_breaks_its_tls_is_gone_at_once(make_world: Make
             secured.send(Frame(Opcode.PING, b"").serialize(mask=True))
             raw.send(b"\x17\x03\x03\x00\x08no TLS!!")
             await until(lambda: 1001 not in world.gateway.hub)
-        secured.close()
 
 
 @pytest.mark.gen_test
 async def test_a_client_that_only_changes_its_keys_is_cut_off(make_world: MakeWorld) -> None:
-    certificate = TLS / "localhost-cert.pem"
-    files = {"cert_file": str(certificate), "key_file": str(TLS / "localhost-key.pem")}
-    trust = ssl.create_default_context(cafile=str(certificate))
-    async with make_world(settings=files) as world:
-        secured = await asyncio.to_thread(upgrade, world, trust)
-        await until(lambda: 1001 in world.gateway.hub)
+    async with secured_user(make_world) as (world, secured):
         change_keys(secured, 2_000, both=False)
         await until(lambda: 1001 not in world.gateway.hub)
-        secured.close()
 
 
 @pytest.mark.gen_test
