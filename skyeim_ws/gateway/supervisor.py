@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 
-from skyeim_ws.logic.cancellation import cancel_and_wait
+from skyeim_ws.contract.cancellation import cancel_and_wait
 
 log = structlog.get_logger()
 

@@ -8,9 +8,9 @@ import structlog
 
 from skyeim_ws.config.webhook import WebhookConf
 from skyeim_ws.conn.hub import Hub
+from skyeim_ws.contract.cancellation import cancel_and_wait
 from skyeim_ws.gateway.backends import Store
 from skyeim_ws.gateway.supervisor import Supervisor
-from skyeim_ws.logic.cancellation import cancel_and_wait
 from skyeim_ws.logic.chat import Sending
 from skyeim_ws.logic.ports import Members, Unavailable
 from skyeim_ws.store.notices import RedisNotices

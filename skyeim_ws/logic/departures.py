@@ -9,7 +9,7 @@ from itertools import islice
 import structlog
 
 from skyeim_ws.conn.hub import Hub
-from skyeim_ws.logic.cancellation import cancel_and_wait
+from skyeim_ws.contract.cancellation import cancel_and_wait
 from skyeim_ws.logic.ports import NodeSessions, Presence, SessionRegistry, Unavailable
 from skyeim_ws.logic.watermarks import Mark, WatermarkStore
 

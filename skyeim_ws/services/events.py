@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from skyeim_ws.contract.cancellation import cancel_and_wait
 from skyeim_ws.contract.redis_address import RedisAddress
 from skyeim_ws.services import outbox
 from skyeim_ws.services.counters import SeqCounters
@@ -34,7 +35,6 @@ TURN = 4.0
 """Seconds after which a turn at the outbox ends, well before its transaction would."""
 
 CLOSE_DEADLINE = 2.0
-CANCEL_AGAIN = 0.1
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 2.0
 
@@ -154,11 +154,7 @@ class Events:
                     await self._idle.wait()
             except TimeoutError:
                 log.warning("events_wait_for_restart", waiting=self._rows)
-            while not self._task.done():
-                # redis-py sends through asyncio.wait_for, which before Python 3.12 loses a
-                # cancellation that comes just as the send is done.
-                self._task.cancel()
-                await asyncio.wait({self._task}, timeout=CANCEL_AGAIN)
+            await cancel_and_wait(self._task)
             self._task = None
         if self._pusher is not None:
             self._pusher.close()

@@ -12,7 +12,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.crc import key_slot
 from redis.exceptions import AskError, ClusterDownError
 
-from skyeim_ws.logic.cancellation import cancel_and_wait
+from skyeim_ws.contract.cancellation import cancel_and_wait
 from skyeim_ws.store.replies import Replies
 
 PROBE_INTERVAL = 3.0

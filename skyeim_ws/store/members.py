@@ -9,9 +9,9 @@ from typing import Any
 
 import structlog
 
+from skyeim_ws.contract.cancellation import cancel_and_wait
 from skyeim_ws.contract.codes import Reason
 from skyeim_ws.contract.timing import Timings
-from skyeim_ws.logic.cancellation import cancel_and_wait
 from skyeim_ws.logic.ports import Refused, Unavailable
 from skyeim_ws.store.client import Client
 from skyeim_ws.store.member_fills import KEY_PREFIX, Load, MemberFills, key

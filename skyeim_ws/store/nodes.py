@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import structlog
 
-from skyeim_ws.logic.cancellation import cancel_and_wait
+from skyeim_ws.contract.cancellation import cancel_and_wait
 from skyeim_ws.logic.ports import Unavailable
 from skyeim_ws.store import scripts
 from skyeim_ws.store.keys import EPOCH_KEY, NODES_KEY

@@ -13,8 +13,8 @@ from typing import Any
 
 import structlog
 
+from skyeim_ws.contract.cancellation import cancel_and_wait
 from skyeim_ws.contract.timing import Timings
-from skyeim_ws.logic.cancellation import cancel_and_wait
 from skyeim_ws.logic.ports import Unavailable
 from skyeim_ws.store.client import Client, link
 from skyeim_ws.store.cluster import Cluster

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import structlog
 
-from skyeim_ws.logic.cancellation import cancel_and_wait
+from skyeim_ws.contract.cancellation import cancel_and_wait
 from skyeim_ws.store.cluster import Address, Cluster
 from skyeim_ws.store.listener import Listener
 from skyeim_ws.store.pipeline import Pipeline

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 
 import structlog
 
-from skyeim_ws.logic.cancellation import cancel_and_wait
+from skyeim_ws.contract.cancellation import cancel_and_wait
 from skyeim_ws.store.client import Client, dedicated
 from skyeim_ws.store.cluster import Cluster
 from skyeim_ws.store.listener import Listener

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import structlog
 
+from skyeim_ws.contract.cancellation import cancel_and_wait
 from skyeim_ws.contract.message_trace import Line, MessageTrace
-from skyeim_ws.logic.cancellation import cancel_and_wait
 from skyeim_ws.logic.ports import Unavailable
 from skyeim_ws.store.pipeline import Pipeline
 from skyeim_ws.store.shard import Command

@@ -15,10 +15,10 @@ from skyeim_ws.conn.framing import Opcode as Sent
 from skyeim_ws.conn.framing import encode
 from skyeim_ws.conn.heartbeat import Heartbeat, tick_seconds
 from skyeim_ws.conn.state import State
+from skyeim_ws.contract.cancellation import cancel_and_wait
 from skyeim_ws.contract.codes import CloseCode
 from skyeim_ws.contract.texts import Text
 from skyeim_ws.gateway import settings
-from skyeim_ws.logic.cancellation import cancel_and_wait
 from tests.conn.endpoint import TOKEN_SECONDS, Clock, delivery, endpoint
 from tests.gateway.raw import RawUser
 from tests.waiting import DEADLINE, until

@@ -9,8 +9,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from skyeim_ws.conn.heartbeat import Heartbeat
+from skyeim_ws.contract.cancellation import cancel_and_wait
 from skyeim_ws.gateway.supervisor import Supervisor
-from skyeim_ws.logic.cancellation import cancel_and_wait
 from skyeim_ws.ops.build import build
 from skyeim_ws.store import subscriptions
 from skyeim_ws.store.client import dedicated

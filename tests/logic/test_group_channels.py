@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from skyeim_ws.logic.cancellation import cancel_and_wait
+from skyeim_ws.contract.cancellation import cancel_and_wait
 from skyeim_ws.logic.group_channels import GroupChannels
 from skyeim_ws.logic.ports import Unavailable
 from tests.logic.fakes import People, Person

@@ -11,7 +11,7 @@ from grpc_health.v1.health import aio as health_aio  # type: ignore[attr-defined
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 
-from skyeim_ws.logic.cancellation import cancel_and_wait
+from skyeim_ws.contract.cancellation import cancel_and_wait
 from skyeim_ws.rpc import health
 from skyeim_ws.rpc.pool import Pool
 from tests.rpc.servers import serving

@@ -9,9 +9,9 @@ import pytest
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
+from skyeim_ws.contract.cancellation import cancel_and_wait
 from skyeim_ws.contract.group_frame import GroupFrame
 from skyeim_ws.contract.names import BROADCAST
-from skyeim_ws.logic.cancellation import cancel_and_wait
 from skyeim_ws.store import listener as listener_module
 from skyeim_ws.store.bus import RedisBus
 from skyeim_ws.store.keys import node_channel, session_key

@@ -10,8 +10,8 @@ import pytest
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
+from skyeim_ws.contract.cancellation import cancel_and_wait
 from skyeim_ws.contract.codes import Reason
-from skyeim_ws.logic.cancellation import cancel_and_wait
 from skyeim_ws.logic.outgoing import Outgoing, Stored
 from skyeim_ws.logic.ports import Members, Refused, Unavailable
 from skyeim_ws.store.notices import STREAM_KEY, TOGETHER, RedisNotices

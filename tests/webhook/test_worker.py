@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
-from skyeim_ws.logic.cancellation import cancel_and_wait
+from skyeim_ws.contract.cancellation import cancel_and_wait
 from skyeim_ws.store.keys import session_key
 from skyeim_ws.store.notices import HOLDER_KEY, STREAM_KEY, RedisNotices
 from skyeim_ws.store.offline import RedisOfflineQueue

@@ -1,14 +1,21 @@
 """The end of tasks that talk to Redis themselves."""
 
 import asyncio
+from collections.abc import Iterator
 from contextlib import aclosing
 
 import pytest
 
-from skyeim_ws.logic.cancellation import cancel_and_wait
+from skyeim_ws.contract.cancellation import cancel_and_wait
 from skyeim_ws.store.tracking import changes
-from tests.store.servers import Server, connected
+from tests.store.servers import Server, connected, running_server
 from tests.waiting import DEADLINE
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with running_server() as server:
+        yield server
 
 
 @pytest.mark.gen_test
