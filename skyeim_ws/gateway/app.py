@@ -144,7 +144,7 @@ async def gateway(
             hub=hub,
             queue=store.queue,
             node_sessions=store.lease,
-            user_router=user_router,
+            bus=store.bus,
             acks=acks,
             catch_up=catch_up,
             stats=stats,

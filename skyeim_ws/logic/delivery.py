@@ -11,11 +11,11 @@ from skyeim_ws.conn.ledger import Delivery, DeliveryState
 from skyeim_ws.conn.state import State
 from skyeim_ws.conn.stats import Stats
 from skyeim_ws.logic.acks import Acks
+from skyeim_ws.logic.bus import Bus
 from skyeim_ws.logic.catch_up import CatchUp, Hold
 from skyeim_ws.logic.fetched import queued
 from skyeim_ws.logic.ports import NodeSessions, OfflineQueue
 from skyeim_ws.logic.session_state import session_of
-from skyeim_ws.logic.user_router import UserRouter
 
 
 class PrivateDelivery:
@@ -27,7 +27,7 @@ class PrivateDelivery:
         hub: Hub,
         queue: OfflineQueue,
         node_sessions: NodeSessions,
-        user_router: UserRouter,
+        bus: Bus,
         acks: Acks,
         catch_up: CatchUp,
         stats: Stats,
@@ -35,7 +35,7 @@ class PrivateDelivery:
         self._acks = acks
         self._catch_up = catch_up
         self._hub = hub
-        self._user_router = user_router
+        self._bus = bus
         self._queue = queue
         self._node_sessions = node_sessions
         self._stats = stats
@@ -54,7 +54,7 @@ class PrivateDelivery:
             return False
         if message_id < session.proposed:
             return False
-        return not self._user_router.not_subscribed
+        return not self._bus.not_subscribed
 
     def deliver(self, client: Client, delivery: Delivery) -> None:
         """Deliver a stored message to its receiver, who was here just now."""
@@ -76,13 +76,13 @@ class PrivateDelivery:
         if self._trace.on:
             kept = self._traced(user_id, client, delivery, kept)
         self._queue.route(user_id, delivery.data, kept)
-        if client is not None and not self._user_router.not_subscribed:
+        if client is not None and not self._bus.not_subscribed:
             # So chat goes on between the users of a node that cannot reach Redis.
             state = DeliveryState.QUEUEING
             self._hand_over(client, replace(delivery, state=state, queue_entry=delivery.data))
 
     def _hand_over(self, client: Client, delivery: Delivery) -> None:
-        if self._user_router.redis_down and self._may_be_overtaken(client, delivery.from_user_id):
+        if self._bus.redis_down and self._may_be_overtaken(client, delivery.from_user_id):
             # It is unread in the Message service as well, and goes first.
             self.replay_unread(client)
         hold = self._catch_up.hold(client, delivery)

@@ -14,16 +14,6 @@ class UserRouter:
         self._router = router
         self._bus = bus
 
-    @property
-    def not_subscribed(self) -> bool:
-        """Whether this node does not hear the others, though Redis is there."""
-        return self._bus.not_subscribed
-
-    @property
-    def redis_down(self) -> bool:
-        """Whether Redis is away, and with it what other nodes tell."""
-        return self._bus.redis_down
-
     def send(self, user_id: int, frame: bytes) -> None:
         """Send a frame to a user, if the user is online."""
         if not self._hub.send_to_user(user_id, frame):

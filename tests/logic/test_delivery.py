@@ -26,7 +26,7 @@ class Outside:
         self.queue = Queue()
         self.hold = Hold.NOT_HELD
         self.fetched: list[int] = []
-        self.reach = SimpleNamespace(not_subscribed=False, redis_down=False)
+        self.bus = SimpleNamespace(not_subscribed=False, redis_down=False)
         self.node_sessions = SimpleNamespace(listed=True)
         hub = cast(Any, self.people)
         self.acks = Acks(hub, cast(Any, None), Timings())
@@ -38,7 +38,7 @@ class Outside:
             hub=hub,
             queue=self.queue,
             node_sessions=cast(Any, self.node_sessions),
-            user_router=cast(Any, self.reach),
+            bus=cast(Any, self.bus),
             acks=self.acks,
             catch_up=cast(Any, catch_up),
             stats=Stats(),
@@ -57,7 +57,7 @@ def test_a_message_is_safe_with_whom_the_others_would_find_here() -> None:
     assert safe(bob, 8)
     outside.node_sessions.listed = False
     assert not safe(bob, 8)
-    outside.node_sessions.listed, outside.reach.not_subscribed = True, True
+    outside.node_sessions.listed, outside.bus.not_subscribed = True, True
     assert not safe(bob, 8)
 
 
@@ -134,7 +134,7 @@ def test_what_cannot_be_held_back_is_queued_unless_it_is() -> None:
 
 def test_without_redis_what_is_unread_comes_first_and_once() -> None:
     outside = Outside()
-    outside.reach.redis_down, outside.bob.now = True, 100.0
+    outside.bus.redis_down, outside.bob.now = True, 100.0
     for number in (1, 2):
         outside.deliver(live(number, ALICE))
     assert outside.fetched == [BOB]
@@ -146,7 +146,7 @@ def test_without_redis_what_is_unread_comes_first_and_once() -> None:
 def test_without_redis_what_is_unread_comes_first_of_whoever_has_come_since() -> None:
     """The sender was on a node that has Redis, and may have written there."""
     outside = Outside()
-    outside.reach.redis_down, outside.bob.now = True, 100.0
+    outside.bus.redis_down, outside.bob.now = True, 100.0
     outside.deliver(live(1, ALICE))
     outside.alice.opened_at, outside.bob.now = 200.0, 201.0
     for number in (2, 3):
