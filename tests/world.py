@@ -192,10 +192,11 @@ class World:
             InviteMembersReq(group_id=group_id, inviter_id=inviter_id, member_ids=[user_id])
         )
 
-    async def add_node(self) -> Gateway:
-        """Start another gateway on the same Redis and services."""
+    async def add_node(self, **redis: Any) -> Gateway:
+        """Start another gateway on the same services and Redis; `redis` overrides that section."""
         listeners = bind_sockets(0, "127.0.0.1")
-        return await self._stack.enter_async_context(gateway(self.config, self.backends, listeners))
+        backends = replace(self.backends, redis=replace(self.backends.redis, **redis))
+        return await self._stack.enter_async_context(gateway(self.config, backends, listeners))
 
     def token(self, user_id: int, **options: Any) -> str:
         """Return a token of the user."""

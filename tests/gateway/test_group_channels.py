@@ -5,7 +5,6 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from redis.asyncio.connection import AbstractConnection
 from sqlalchemy import insert
 
 from skyeim_ws.gateway.app import Gateway
@@ -13,13 +12,12 @@ from skyeim_ws.logic import memberships, session
 from skyeim_ws.logic.session_state import session_of
 from skyeim_ws.rpc.groups import GroupClient
 from skyeim_ws.services.tables import group_members
-from skyeim_ws.store import subscriptions
 from skyeim_ws.store.bus import RedisBus
-from skyeim_ws.store.client import Client, dedicated
 from skyeim_ws.store.keys import group_channel
 from skyeim_ws.store.listener import Listener
 from skyeim_ws.store.member_fills import key
 from tests.gateway.conftest import MakeWorld, not_on_a_cluster
+from tests.gateway.deaf import add_node_with_user, deafness
 from tests.waiting import until, until_async
 from tests.world import User, World
 
@@ -44,20 +42,6 @@ async def heard_by(world: World, count: int, group_id: str = "g_demo") -> None:
         return await hearers(world, group_id) == count
 
     await until_async(so_many)
-
-
-class Deaf:
-    """Keeps one node from hearing anybody, until it is released."""
-
-    def __init__(self, node: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.released = asyncio.Event()
-        self._client = node.bus._subscriptions._client  # noqa: SLF001 - nothing else makes it deaf
-        monkeypatch.setattr(subscriptions, "dedicated", self._connect)
-
-    async def _connect(self, client: Client) -> AbstractConnection:
-        if client is self._client:
-            await self.released.wait()
-        return await dedicated(client)
 
 
 @pytest.mark.gen_test
@@ -194,22 +178,19 @@ async def test_a_node_leaves_a_group_some_time_after_its_last_member_and_comes_b
 
 @pytest.mark.gen_test
 async def test_after_an_outage_of_the_subscription_members_are_told_what_they_lack(
-    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+    make_world: MakeWorld,
 ) -> None:
     """Of the groups where anything came, and of no others."""
     async with make_world() as world:
         await world.add_group("g_quiet", 1001, 1002)
-        other = await world.add_node()
+        other = await add_node_with_user(world)
         alice, bob = await world.login(1001), await world.login(1002, node=other)
         for group_id in ("g_demo", "g_quiet"):
             await say(alice, group_id)
             await bob.expect("group_chat", groupId=group_id)
-        deaf = Deaf(other, monkeypatch)
-        await world.redis.client_kill_filter(_type="pubsub")
-        await until(lambda: not other.bus.ready.is_set())
-        await heard_by(world, 1)
-        assert [await say(alice) for _ in range(2)] == [2, 3]
-        deaf.released.set()
+        async with deafness(world, other):
+            await heard_by(world, 1)
+            assert [await say(alice) for _ in range(2)] == [2, 3]
         assert await bob.expect("group_behind") == {"groupId": "g_demo", "seq": 3}
         await say(alice)
         await bob.expect("group_chat", groupId="g_demo", seq=4)
@@ -222,7 +203,7 @@ async def test_after_an_outage_of_the_subscription_members_are_told_what_they_la
 async def apart(world: World) -> tuple[User, User, Gateway]:
     """Have 1001, alone in `g_two`, say something there; return it, 1003, and the node of 1003."""
     await world.add_group("g_two", 1001)
-    other = await world.add_node()
+    other = await add_node_with_user(world)
     alice, carol = await world.login(1001), await world.login(1003, node=other)
     await say(alice, "g_two")
     return alice, carol, other
@@ -274,17 +255,15 @@ async def test_a_member_who_came_while_changes_were_not_told_is_found(
 
 @pytest.mark.gen_test
 async def test_a_member_who_is_found_while_the_node_is_deaf_is_told_what_was_missed(
-    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+    make_world: MakeWorld,
 ) -> None:
     async with make_world() as world:
         _, carol, other = await apart(world)
         await add_member(world, "g_two", 1003)
-        deaf = Deaf(other, monkeypatch)
-        await world.redis.client_kill_filter(_type="pubsub")
         client = other.hub.get(1003)
         assert client is not None
-        await until(lambda: "g_two" in session_of(client).group_ids)
-        deaf.released.set()
+        async with deafness(world, other):
+            await until(lambda: "g_two" in session_of(client).group_ids)
         await carol.expect("group_behind", groupId="g_two", seq=1)
 
 

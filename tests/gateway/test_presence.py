@@ -8,7 +8,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
-from redis.asyncio.connection import AbstractConnection
 from sqlalchemy import delete, insert
 
 from skyeim_ws.cli.admin.calls import AdminError
@@ -16,11 +15,10 @@ from skyeim_ws.cli.admin.cluster import gateways
 from skyeim_ws.cli.admin.presence import repair
 from skyeim_ws.gateway.app import Gateway
 from skyeim_ws.services.tables import friends, group_members
-from skyeim_ws.store import subscriptions
 from skyeim_ws.store.announcements import TOLD_KEY
-from skyeim_ws.store.client import Client, dedicated
 from skyeim_ws.store.keys import NODES_KEY, session_key
 from tests.gateway.conftest import MakeWorld, not_on_a_cluster
+from tests.gateway.deaf import add_node_with_user, deafness
 from tests.gateway.raw import RawUser, raw_user
 from tests.gateway.test_social import online_becomes, users_online
 from tests.long import LONG
@@ -144,32 +142,20 @@ async def test_who_leaves_while_redis_loses_all_is_told_of_too(
 @not_on_a_cluster
 @pytest.mark.gen_test
 async def test_a_node_that_was_deaf_tells_its_users_what_it_has_missed(
-    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+    make_world: MakeWorld,
 ) -> None:
     async with make_world() as world:
-        other = await world.add_node()
-        alice, bob = await world.login(1001), await world.login(1002, node=other)
+        other = await add_node_with_user(world)
+        alice, bob = await world.login(1001, node=other), await world.login(1002)
         await alice.expect("online", userId=1002)
         # The notice goes while nobody hears it.
-        release = asyncio.Event()
-        deaf = world.gateway.bus._subscriptions._client  # noqa: SLF001 - nothing else makes it deaf
+        async with deafness(world, other):
+            await bob.connection.close()
 
-        async def late(client: Client) -> AbstractConnection:
-            if client is deaf:
-                await release.wait()
-            return await dedicated(client)
+            async def told() -> bool:
+                return not await world.redis.sismember(TOLD_KEY, "1002")
 
-        monkeypatch.setattr(subscriptions, "dedicated", late)
-        await world.redis.client_kill_filter(_type="pubsub")
-        await until(lambda: not world.gateway.bus.ready.is_set())
-        await until(other.bus.ready.is_set)
-        await bob.connection.close()
-
-        async def told() -> bool:
-            return not await world.redis.sismember(TOLD_KEY, "1002")
-
-        await until_async(told)
-        release.set()
+            await until_async(told)
         await alice.expect("offline", userId=1002)
 
 
