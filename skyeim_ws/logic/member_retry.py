@@ -14,6 +14,9 @@ log = structlog.get_logger()
 RETRY_DELAYS = (0.1, 0.5, 1.0)
 """Seconds between look-ups while they fail, give or take a half: groups shall not try in step."""
 
+NOBODY = 0
+"""The asker where no user stands behind a look-up."""
+
 _LOG_SECONDS = 10.0
 
 
@@ -38,8 +41,12 @@ class MemberRetry:
         return self._members.cached(group_id)
 
     async def find(self, group_id: str, asker_ids: Sequence[int]) -> frozenset[int] | None:
-        """Return the members; None if no asker may know them, or after the last of some tries."""
-        askers = list(asker_ids)
+        """Return the members; None if no asker may know them, or after the last of some tries.
+
+        Whoever has sent a stored message may have left the group since: then they are asked for in
+        nobody's name.
+        """
+        askers = list(dict.fromkeys((*asker_ids, NOBODY)))
         delays = iter(RETRY_DELAYS)
         while askers:
             try:

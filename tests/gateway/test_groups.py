@@ -4,7 +4,7 @@ import uuid
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from skyeim_ws.conn.messages import GroupMessage, frame
 from skyeim_ws.contract.group_frame import GroupFrame
@@ -288,3 +288,25 @@ async def test_a_seq_that_nobody_has_stored_silences_no_group(make_world: MakeWo
             await alice.send("group_chat", groupId="g_demo", content=content)
             await bob.expect("group_chat", content=content)
         assert "forged" not in [each["data"].get("content") for each in bob.skipped]
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("known", [True, False])
+async def test_the_last_words_of_who_leaves_reach_the_group(
+    make_world: MakeWorld, known: bool
+) -> None:
+    """The message is stored, and its sender no member any more when the members are looked up."""
+    async with make_world() as world:
+        other = await world.add_node()
+        alice, bob = await world.login(1001), await world.login(1002)
+        carol = await world.login(1003, node=other)
+        if known:
+            await cached(world, alice)
+        leaves = "DELETE FROM im_group_member WHERE user_id = NEW.from_user_id"
+        await world.execute(
+            text(f"CREATE TRIGGER leave AFTER INSERT ON im_message BEGIN {leaves}; END")
+        )
+        await world.redis.delete(MEMBERS_KEY)
+        await say(bob, "bye")
+        for member in (alice, carol):
+            await member.expect("group_chat", content="bye")

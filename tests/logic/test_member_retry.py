@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from skyeim_ws.contract.codes import Reason
-from skyeim_ws.logic.member_retry import RETRY_DELAYS, MemberRetry
+from skyeim_ws.logic.member_retry import NOBODY, RETRY_DELAYS, MemberRetry
 from skyeim_ws.logic.ports import Refused, Unavailable
 
 MEMBERS = frozenset({1, 2})
@@ -44,6 +44,15 @@ async def test_a_stranger_is_passed_over_at_once() -> None:
     cache = Cache(Refused(Reason.NOT_MEMBER), Refused(Reason.NOT_MEMBER))
     assert await cache.tested.find("g", [9, 8, 1]) == MEMBERS
     assert (cache.askers, cache.slept) == ([9, 8, 1], [])
+
+
+@pytest.mark.gen_test
+async def test_the_group_is_asked_for_in_nobody_s_name_when_the_senders_have_left() -> None:
+    cache = Cache(Refused(Reason.NOT_MEMBER))
+    assert await cache.tested.find("g", [9]) == MEMBERS
+    assert cache.askers == [9, NOBODY]
+    cache = Cache(Refused(Reason.NOT_MEMBER), Refused(Reason.NOT_MEMBER))
+    assert await cache.tested.find("g", [9]) is None
 
 
 @pytest.mark.gen_test
