@@ -9,6 +9,7 @@ from email.utils import parsedate_to_datetime
 from enum import Enum
 
 from tornado.httpclient import HTTPRequest
+from tornado.httputil import HTTPHeaders, parse_response_start_line
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
 _AGAIN = {408, 425, 429}
@@ -61,6 +62,8 @@ class Post:
     async def __call__(self, notices: Sequence[tuple[bytes, bytes]]) -> Answer:
         """Post notices; never raises for what the other side or the network does."""
         data, now = body(notices), int(time.time())
+        head: list[str] = []
+        why = ""
         request = HTTPRequest(
             self._url,
             method="POST",
@@ -73,17 +76,31 @@ class Post:
             connect_timeout=self._timeout,
             request_timeout=self._timeout,
             follow_redirects=False,
+            header_callback=head.append,
         )
         try:
-            response = await self._http.fetch(request, raise_error=False)
+            await self._http.fetch(request, raise_error=False)
         except Exception as error:  # a resolver, a socket, TLS, or what is no HTTP
-            return Answer(Verdict.LATER, type(error).__name__)
-        status = response.code
-        if 200 <= status < 300:
-            return Answer(Verdict.TAKEN)
-        if status < 500 and status not in _AGAIN:
-            return Answer(Verdict.REFUSED, f"HTTP {status}")
-        return Answer(Verdict.LATER, f"HTTP {status}", asked(response.headers.get("Retry-After")))
+            why = type(error).__name__
+        # A body that is too long, too slow or cut off changes nothing of what was said before it.
+        return read(head) or Answer(Verdict.LATER, why)
+
+
+def read(head: Sequence[str]) -> Answer | None:
+    """Return what the lines before a body say; None if there are none of a final answer."""
+    starts = [number for number, line in enumerate(head) if line.startswith("HTTP/")]
+    if not starts:
+        return None
+    first, *lines = head[starts[-1] :]
+    status = parse_response_start_line(first.strip()).code
+    if status < 200:
+        return None
+    if status < 300:
+        return Answer(Verdict.TAKEN)
+    if status < 500 and status not in _AGAIN:
+        return Answer(Verdict.REFUSED, f"HTTP {status}")
+    headers = HTTPHeaders.parse("".join(lines))
+    return Answer(Verdict.LATER, f"HTTP {status}", asked(headers.get("Retry-After")))
 
 
 def asked(retry_after: str | None) -> float:

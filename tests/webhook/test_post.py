@@ -1,5 +1,6 @@
 """One POST to a push service: what is signed, and what each answer means."""
 
+import asyncio
 import hashlib
 import hmac
 import json
@@ -104,6 +105,68 @@ async def test_a_service_that_is_away_or_silent_is_tried_again() -> None:
         post = Post(f"http://127.0.0.1:{silent.getsockname()[1]}/", SECRET, 0.1)
         assert await post(NOTICES) == Answer(Verdict.LATER, "HTTPTimeoutError")
         post.close()
+
+
+async def said(answer: bytes, *, then: bytes = b"", timeout: float = 5) -> Answer:
+    """Return what becomes of a POST that gets these bytes, and more of the others for ever."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await reader.readuntil(b'"missed"}]}')
+            writer.write(answer)
+            while then:
+                writer.write(then)
+                await writer.drain()
+                await asyncio.sleep(0.01)
+        except ConnectionError:  # it has heard enough
+            pass
+        finally:
+            writer.close()
+            await asyncio.gather(writer.wait_closed(), return_exceptions=True)
+            served.set()
+
+    served = asyncio.Event()
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        post = Post(f"http://127.0.0.1:{port}/", SECRET, timeout)
+        try:
+            return await post(NOTICES)
+        finally:
+            post.close()
+            await served.wait()
+
+
+BODIES: dict[str, dict[str, Any]] = {
+    "too long": {"answer": b"Content-Length: 1000000000\r\n\r\n", "then": b"x" * 65_536},
+    "without an end": {"answer": b"\r\n", "then": b"x" * 65_536},
+    "too slow": {"answer": b"Content-Length: 1000\r\n\r\n", "then": b"x", "timeout": 0.3},
+    "cut off": {"answer": b"Content-Length: 1000\r\n\r\nx"},
+    "no chunks": {"answer": b"Transfer-Encoding: chunked\r\n\r\nno size\r\n"},
+}
+
+
+@pytest.mark.parametrize("kind", BODIES)
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (b"200 OK", Answer(Verdict.TAKEN)),
+        (b"403 Forbidden", Answer(Verdict.REFUSED, "HTTP 403")),
+        (b"503 Busy\r\nRetry-After: 7", Answer(Verdict.LATER, "HTTP 503", 7)),
+    ],
+)
+@pytest.mark.gen_test
+async def test_the_status_counts_whatever_becomes_of_the_body(
+    kind: str, line: bytes, expected: Answer
+) -> None:
+    body = BODIES[kind]
+    assert await said(**body | {"answer": b"HTTP/1.1 %b\r\n" % line + body["answer"]}) == expected
+
+
+@pytest.mark.gen_test
+async def test_what_stands_before_an_answer_is_none() -> None:
+    early = b"HTTP/1.1 103 Early Hints\r\n\r\n"
+    assert await said(early + b"HTTP/1.1 204 No Content\r\n\r\n") == Answer(Verdict.TAKEN)
+    assert (await said(early)).verdict is Verdict.LATER
 
 
 @pytest.mark.gen_test
