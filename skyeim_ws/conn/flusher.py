@@ -174,7 +174,7 @@ class Flusher:
 
     def flush(self) -> None:
         """Do what was left for the end of the turn, and write what was collected."""
-        if self._works:
+        while self._works:  # one of them may leave more
             works, self._works = self._works, []
             for work in works:
                 work()

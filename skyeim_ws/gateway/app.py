@@ -120,7 +120,7 @@ async def gateway(
         hub = Hub(flusher)
         if where.private_redis:
             await forget_everyone(config, where)
-        store = open_store(stack, config, where, supervisor, stats)
+        store = open_store(stack, config, where, supervisor, stats=stats, flusher=flusher)
         services = open_services(config, where, supervisor, flusher, stats.timings)
         messages, groups, friends = services.messages, services.groups, services.friends
 

@@ -76,17 +76,25 @@ def open_store(
     config: Config,
     where: Backends,
     supervisor: Supervisor,
+    *,
     stats: Stats | None = None,
+    flusher: Flusher | None = None,
 ) -> Store:
     """Connect to Redis; at the end, what is still to be written gets a moment.
 
-    The subscription and the lease are not started here.
+    The subscription and the lease are not started here. What comes in a turn of the `flusher` is
+    written at its end.
     """
     ws = config.web_socket
     redis = connect(where.redis.address)
     stack.push_async_callback(redis.aclose)
     stats = stats or Stats()
-    pipeline = Pipeline(redis, buffer_size=ws.offline_buffer_size, timings=stats.timings)
+    pipeline = Pipeline(
+        redis,
+        buffer_size=ws.offline_buffer_size,
+        timings=stats.timings,
+        later=None if flusher is None else flusher.at_end,
+    )
     supervisor.keep("redis_pipeline", pipeline.start(), lambda: pipeline.close(_FLUSH_SECONDS))
     node = unique_node(config.name)
     traces = RedisTraces(pipeline, node, stats.trace, size=config.trace.size)

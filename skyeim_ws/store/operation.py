@@ -42,7 +42,8 @@ class Operation:
             self.expiry.cancel()
         if self.answer is not None and not self.answer.done():
             self.answer.set_result(answers)
-        self.report(answers)
+        if self.done is not None:
+            self.report(answers)
 
     def fail(self, why: str) -> None:
         """Say that Redis will never get this."""

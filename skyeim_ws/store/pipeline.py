@@ -1,14 +1,13 @@
 """The one ordered way to Redis: durable operations are kept and retried, calls are answered.
 
-All pass one queue and one task, so that whatever is asked later sees what was written earlier. What
-came in during one turn of the loop, or while the last write was under way, leaves in one write.
+All pass one queue, so that whatever is asked later sees what was written earlier. What came in
+during one turn of the loop, or while the last write was under way, leaves in one write.
 """
 
 import asyncio
 import math
 import random
-from collections import OrderedDict, deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -16,12 +15,14 @@ import structlog
 from skyeim_ws.contract.cancellation import cancel_and_wait
 from skyeim_ws.contract.timing import Timings
 from skyeim_ws.logic.ports import Unavailable
+from skyeim_ws.store.batch import Batch
 from skyeim_ws.store.client import Client, link
 from skyeim_ws.store.cluster import Cluster
 from skyeim_ws.store.operation import Operation, Outcome, text
-from skyeim_ws.store.read_only import is_demoted, is_denied, is_read_only, kind_of
+from skyeim_ws.store.read_only import is_demoted, kind_of
 from skyeim_ws.store.shard import Command
 from skyeim_ws.store.taken import Taken
+from skyeim_ws.store.waiting import Waiting
 
 log = structlog.get_logger()
 
@@ -40,14 +41,18 @@ DENIED_SECONDS = 30.0
 
 
 class Pipeline:
-    """The queue to Redis and the task that drains it; `start` it on a running loop.
+    """The queue to Redis; `start` it on a running loop.
+
+    A write leaves, and is answered, without a task, while all is well; the task does what has to
+    wait: to connect, to try again, all that goes to several servers. What `later` is given is
+    called at the end of a turn of the loop.
 
     `timeout` (seconds) bounds each write with its answers, and each call from the moment that it is
-    made; a durable operation that waits longer is told so. `dropped` counts durable operations that
-    found no room, `failed` operations that Redis has refused for good, `moves` how often it took
-    commands again after the server had said that it is no master. The callbacks of `on_recovered`
-    run each time that Redis takes commands again after an outage, those of `on_room` when there is
-    room again after operations were dropped, which may be without an outage.
+    made; a durable operation that waits longer is told so. `failed` counts operations that Redis
+    has refused for good, `moves` how often it took commands again after the server had said that it
+    is no master. The callbacks of `on_recovered` run each time that Redis takes commands again
+    after an outage, those of `on_room` when there is room again after operations were dropped,
+    which may be without an outage.
     """
 
     def __init__(
@@ -57,28 +62,33 @@ class Pipeline:
         buffer_size: int = BUFFER_SIZE,
         timeout: float = 2.0,
         timings: Timings | None = None,
+        later: Callable[[Callable[[], None]], object] | None = None,
     ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._later = self._loop.call_soon if later is None else later
         self._timings = timings or Timings()
         self.healthy = True
-        self.dropped = 0
         self.failed = 0
         self.moves = 0
         self.on_recovered: list[Callable[[], None]] = []
         self.on_room: list[Callable[[], None]] = []
         self.sharded = isinstance(client, Cluster)  # then a command has the keys of one slot
         self._link = link(client)
-        self._buffer_size = buffer_size
         self._timeout = timeout
-        self._durable: deque[Operation] = deque()
+        self._waiting = Waiting(buffer_size)
         self._taken = Taken(buffer_size)
-        self._calls: OrderedDict[int, Operation] = OrderedDict()
         self._number = 0
+        # Whether a write may begin: none is under way, and the task has nothing to do; whether
+        # `_begin` will be called; what is under way; and what the task is to look into.
+        self._free = False
+        self._due = False
+        self._batch: Batch | None = None
+        self._error: Exception | None = None
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
         self._away = False
-        self._overflowed = False
         self._denied_at = -math.inf
         self._demoted = False
 
@@ -91,17 +101,22 @@ class Pipeline:
     @property
     def access_refused(self) -> bool:
         """Whether Redis has lately refused a command because its user lacks the right."""
-        return asyncio.get_running_loop().time() - self._denied_at < DENIED_SECONDS
+        return self._loop.time() - self._denied_at < DENIED_SECONDS
 
     @property
     def waiting(self) -> int:
         """Return how many durable operations Redis has not taken yet, without those under way."""
-        return len(self._durable)
+        return len(self._waiting.durable)
+
+    @property
+    def dropped(self) -> int:
+        """Count the durable operations that found no room."""
+        return self._waiting.dropped
 
     @property
     def overflowed(self) -> bool:
         """Whether operations were dropped, and `on_room` is still to come."""
-        return self._overflowed
+        return self._waiting.overflowed
 
     def submit(
         self,
@@ -119,25 +134,25 @@ class Pipeline:
         All are called later, on the loop, never from here.
         """
         self._number += 1
-        now = 0.0 if done is None else asyncio.get_running_loop().time()
+        now = 0.0 if done is None else self._loop.time()
         operation = Operation(self._number, commands, None, True, done, now, dropped, forgotten)
         if self._closed:
-            self._drop([operation])
+            self._waiting.drop([operation])
             return
-        self._durable.append(operation)
-        self._trim()
-        self._wake.set()
+        self._waiting.add(operation)
+        self._go_on()
 
     def publish(self, *commands: Command) -> None:
         """Send something once, in order, that may get lost.
 
         Nothing is sent while Redis is away, or when too many calls wait.
         """
-        if self._closed or self._away or len(self._calls) >= MAX_CALLS:
+        calls = self._waiting.calls
+        if self._closed or self._away or len(calls) >= MAX_CALLS:
             return
         self._number += 1
-        self._calls[self._number] = Operation(self._number, commands)
-        self._wake.set()
+        calls[self._number] = Operation(self._number, commands)
+        self._go_on()
 
     def call(self, *commands: Command, timeout: float | None = None) -> asyncio.Future[list[Any]]:
         """Ask, once, and return a future of the answers, one for each command.
@@ -145,18 +160,16 @@ class Pipeline:
         The future raises Unavailable at its deadline, when the connection breaks under it, or
         when one of the commands is answered with an error.
         """
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[list[Any]] = loop.create_future()
-        if self._closed or len(self._calls) >= MAX_CALLS:
+        answer: asyncio.Future[list[Any]] = self._loop.create_future()
+        if self._closed or len(self._waiting.calls) >= MAX_CALLS:
             answer.set_exception(Unavailable("Redis is not reached, too many calls wait"))
             return answer
         self._number += 1
         call = Operation(self._number, commands, answer)
-        call.expiry = loop.call_later(
-            self._timeout if timeout is None else timeout, self._expire, call
-        )
-        self._calls[call.number] = call
-        self._wake.set()
+        timeout = self._timeout if timeout is None else timeout
+        call.expiry = self._loop.call_later(timeout, self._expire, call)
+        self._waiting.calls[call.number] = call
+        self._go_on()
         return answer
 
     def call_each(self, *commands: Command) -> asyncio.Future[list[Any]]:
@@ -166,41 +179,59 @@ class Pipeline:
         """
         answer = self.call(*commands)
         if not answer.done():
-            self._calls[self._number].each = True
+            self._waiting.calls[self._number].each = True
         return answer
 
     async def close(self, timeout: float) -> None:
         """Write what can be written within `timeout` seconds; what remains is counted and lost."""
         self._closed = True
-        self._wake.set()
+        if self._free:
+            self._leave_to_task()
         if self._task is not None:
             await asyncio.wait({self._task}, timeout=timeout)
             await cancel_and_wait(self._task)
         if self._timer is not None:
             self._timer.cancel()
-        for call in self._calls.values():
+        if self._batch is not None:
+            self._waiting.put_back(self._batch.operations)
+        for call in self._waiting.calls.values():
             call.fail("closed")
-        self._calls.clear()
-        if self._durable:
-            log.error("redis_unflushed", operations=len(self._durable))
-            self._drop(self._durable)
-            self._durable.clear()
+        self._waiting.calls.clear()
+        if durable := self._waiting.durable:
+            log.error("redis_unflushed", operations=len(durable))
+            self._waiting.drop(durable)
+            durable.clear()
         await self._link.aclose()
 
     def _ping_when_idle(self) -> None:
         # One timer for all: to wait with a time-out each time takes a fifth of what a write does.
+        if self._free:
+            self._leave_to_task()
+        self._timer = self._loop.call_later(PING_INTERVAL, self._ping_when_idle)
+
+    def _go_on(self) -> None:
+        """Write what waits at the end of this turn of the loop, unless a write is under way."""
+        if self._free and not self._due:
+            self._due = True
+            self._later(self._begin)
+
+    def _leave_to_task(self) -> None:
+        self._free = False
         self._wake.set()
-        self._timer = asyncio.get_running_loop().call_later(PING_INTERVAL, self._ping_when_idle)
 
     async def _run(self) -> None:
+        """Do what has to wait; else wait until there is such work."""
         backoff = BACKOFF_FIRST
-        while self._durable or self._calls or not self._closed:
-            error = await self._write(self._take())
+        while self._waiting or self._batch or self._error or not self._closed:
+            error, self._error = self._error, None
+            if error is None:
+                error = await self._write(self._batch or self._take())
             if error is None:
                 backoff = BACKOFF_FIRST
                 self._recovered()
-                self._wake.clear()
-                if not (self._durable or self._calls or self._closed):
+                if not (self._waiting or self._closed):
+                    self._wake.clear()
+                    self._free = True
                     await self._wake.wait()
             else:
                 self._lost(error)
@@ -208,130 +239,98 @@ class Pipeline:
                 await asyncio.sleep(backoff * random.uniform(0.75, 1.25))  # noqa: S311
                 backoff = min(backoff * 2, BACKOFF_LIMIT if self._away else REFUSED_LIMIT)
 
-    def _take(self) -> list[Operation]:
-        """Take the oldest operations of the two queues, in the order of their coming."""
-        batch: list[Operation] = []
-        while len(batch) < MAX_BATCH and (self._durable or self._calls):
-            call = next(iter(self._calls), None)
-            if self._durable and (call is None or self._durable[0].number < call):
-                batch.append(self._durable.popleft())
-                continue
-            _, operation = self._calls.popitem(last=False)
-            if operation.answer is None or not operation.answer.done():
-                batch.append(operation)
+    def _take(self) -> Batch:
+        self._batch = batch = Batch(self._waiting.take(MAX_BATCH), self._loop.time())
         return batch
 
-    async def _write(self, batch: list[Operation]) -> Exception | None:
+    def _begin(self) -> None:
+        """Write in this very turn of the loop, if that can be; else leave it to the task."""
+        self._due = False
+        if not self._free:
+            return
+        self._free = False
+        link, batch = self._link, self._take()
+        try:
+            if isinstance(link, Cluster) or not link.begin(
+                batch.commands, self._ended, batch.began + self._timeout, durable=batch.durable
+            ):
+                self._wake.set()
+        except Exception as fault:  # such as a command that cannot be sent
+            self._ended(fault)
+
+    def _ended(self, outcome: list[Any] | Exception) -> None:
+        """Pass on what became of a write that `_begin` has begun."""
+        try:
+            self._error = self._settle(outcome)
+        except Exception as fault:  # whatever it is, what comes behind this write must go on
+            self._error = fault
+        if self._error is not None or self._closed:
+            self._wake.set()
+            return
+        self._free = True
+        if self._waiting.overflowed:
+            self._recovered()
+        if self._waiting:
+            self._go_on()
+
+    async def _write(self, batch: Batch) -> Exception | None:
         """Write the batch and pass the answers on; return an error if Redis is lost."""
-        commands = [command for operation in batch for command in operation.commands]
-        durable = any(operation.durable or operation.each for operation in batch)
         # After a loss each write has a PING, since it may not reach the part that was lost.
-        ask = not batch or not self.healthy
+        ask = not batch.commands or not self.healthy
         if ask:
-            commands.append(("PING",))
-        failed, began = "", (loop := asyncio.get_running_loop()).time()
+            batch.commands.append(("PING",))
+        outcome: list[Any] | Exception
         try:
             async with asyncio.timeout(self._timeout):
-                answers = await self._link.send(commands, durable=durable)
+                outcome = await self._link.send(batch.commands, durable=batch.durable)
         except Exception as error:  # not RedisError alone: a transport that dies raises others
-            self._away, failed = True, kind_of(error)
-            self._put_back(batch)
-            return error
-        except asyncio.CancelledError:
-            self._put_back(batch)
-            raise
-        finally:
-            took, count = loop.time() - began, len(commands)
-            self._timings.note(
-                "slow_redis", took, "Pipeline", failed, commands=count, waiting=self.waiting
-            )
-        self._away = False
-        pong = answers.pop() if ask else None
-        refusal = self._dispatch(batch, answers)
+            outcome = error
+        pong = outcome.pop() if ask and isinstance(outcome, list) else None
+        refusal = self._settle(outcome)
         return pong if isinstance(pong, Exception) else refusal
 
-    def _dispatch(self, batch: list[Operation], answers: list[Any]) -> Exception | None:
-        refusal: Exception | None = None
-        again: list[Operation] = []
-        failures: list[tuple[str, Exception]] = []
-        position = 0
-        self._taken.trim(now := asyncio.get_running_loop().time())
-        for operation in batch:
-            own = answers[position : position + len(operation.commands)]
-            position += len(own)
-            errors = [answer for answer in own if isinstance(answer, Exception)]
-            refusals = [error for error in errors if is_read_only(error)]
-            if refusals:
-                refusal = refusal or refusals[0]
-                again.append(operation)
-            elif errors:
-                failures.append((str(operation.commands[own.index(errors[0])][0]), errors[0]))
-                if operation.each:
-                    operation.settle(own)
-                else:
-                    operation.fail(text(errors[0]))
-            else:
-                operation.settle(own)
-                if operation.forgotten is not None:
-                    self._taken.add(operation, now)
-        if again:
-            self._put_back(again)
-        if failures:
-            # One line for a whole write: a key of the wrong type would give one for each message.
-            self.failed += len(failures)
-            if any(is_denied(error) for _, error in failures):
-                self._denied_at = now
-            command, error = failures[0]
-            log.error(
-                "redis_command_failed", command=command, error=text(error), count=len(failures)
-            )
-        return refusal
-
-    def _put_back(self, batch: list[Operation]) -> None:
-        """Put durable operations back in their order; calls fail, they are sent once only."""
-        self._durable.extendleft(op for op in reversed(batch) if op.durable)
-        for operation in batch:
-            if not operation.durable:
-                operation.fail("Redis was lost")
-        self._trim()
+    def _settle(self, outcome: list[Any] | Exception) -> Exception | None:
+        """Pass on what became of the batch under way; return an error if Redis is lost."""
+        batch, self._batch = self._batch, None
+        assert batch is not None  # noqa: S101 - each is told once
+        now = self._loop.time()
+        self._away = isinstance(outcome, Exception)
+        failed = kind_of(outcome) if isinstance(outcome, Exception) else ""
+        count, waiting, took = len(batch.commands), len(self._waiting.durable), now - batch.began
+        self._timings.note("slow_redis", took, "Pipeline", failed, commands=count, waiting=waiting)
+        if isinstance(outcome, Exception):
+            self._waiting.put_back(batch.operations)
+            return outcome
+        self._taken.trim(now)
+        settled = batch.settle(outcome)
+        for operation in settled.taken:
+            self._taken.add(operation, now)
+        if settled.again:
+            self._waiting.put_back(settled.again)
+        self.failed += settled.failed
+        if settled.denied:
+            self._denied_at = now
+        return settled.refusal
 
     def _expire(self, call: Operation) -> None:
-        self._calls.pop(call.number, None)
+        self._waiting.calls.pop(call.number, None)
         call.fail("Redis did not answer in time")
-
-    def _trim(self) -> None:
-        excess = len(self._durable) - self._buffer_size
-        if excess > 0:
-            self._drop([self._durable.popleft() for _ in range(excess)])
-
-    def _drop(self, operations: Collection[Operation]) -> None:
-        self.dropped += len(operations)
-        for operation in operations:
-            operation.fail("too many operations wait for Redis")
-        if not self._overflowed:
-            # Once for each outage; the line of the recovery says how many they were.
-            self._overflowed = True
-            log.error("redis_operations_dropped", buffer_size=self._buffer_size)
 
     def _lost(self, error: Exception) -> None:
         if self.healthy:
             self.healthy = False
             log.warning("redis_lost", error=text(error))
             again, notes = self._taken.take_back()
-            self._put_back(again)
+            self._waiting.put_back(again)
             for note in notes:
-                asyncio.get_running_loop().call_soon(note)
+                self._loop.call_soon(note)
         self._demoted |= is_demoted(error)
         # No operation has a timer, since Redis mostly takes it in time.
-        late = asyncio.get_running_loop().time() - self._timeout
-        for operation in self._durable:
-            if operation.since > late:
-                break
-            operation.report(None)
+        self._waiting.report_late(self._loop.time() - self._timeout)
 
     def _recovered(self) -> None:
-        if self._overflowed:
-            self._overflowed = False
+        if self._waiting.overflowed:
+            self._waiting.overflowed = False
             for make_up in self.on_room:
                 make_up()
         if self.healthy:
@@ -339,7 +338,7 @@ class Pipeline:
         self.healthy = True
         self.moves += self._demoted
         self._demoted = False
-        log.info("redis_recovered", waiting=len(self._durable), dropped=self.dropped)
+        log.info("redis_recovered", waiting=self.waiting, dropped=self.dropped)
         for callback in self.on_recovered:
             try:
                 callback()

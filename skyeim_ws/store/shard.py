@@ -1,7 +1,9 @@
 """One Redis that takes writes, and whether its replicas keep up with it."""
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, cast
 
 import structlog
@@ -18,6 +20,9 @@ log = structlog.get_logger()
 
 Command = tuple[str | bytes | int, ...]
 """A Redis command: its name and arguments."""
+
+Done = Callable[[list[Any] | Exception], None]
+"""Is told the answers to a write, or why it is lost."""
 
 # In C; the library's own packing takes ten times as long. The type stub knows one argument only.
 _pack = cast(Callable[[Command], bytes], pack_command)
@@ -50,11 +55,16 @@ class Shard:
         self._connection: AbstractConnection = pool.make_connection()  # type: ignore[no-untyped-call]
         self._connection.socket_timeout = None
         self._replies: Replies | None = None
+        self._loop = asyncio.get_running_loop()
         self._turn = asyncio.Lock()
-        # Of the write under way: how many answers it will have, and those that have come.
+        # Of the write under way: how many answers it will have, those that have come, who is told.
         self._due = 0
         self._answers: list[Any] = []
-        self._answered: asyncio.Future[list[Any]] | None = None
+        self._done: Done | None = None
+        # Until when what `begin` has begun may take. One timer for all: one that is set and
+        # cancelled each time costs as much as the write.
+        self._deadline = math.inf
+        self._timer: asyncio.TimerHandle | None = None
 
     async def send(self, commands: Sequence[Command], *, durable: bool) -> list[Any]:
         """Send in one write; return the answers, an exception for each command that was refused.
@@ -70,8 +80,33 @@ class Shard:
         self._replicated_to(replicas)
         return answers
 
+    def begin(
+        self, commands: Sequence[Command], done: Done, deadline: float, *, durable: bool
+    ) -> bool:
+        """Send as `send` does, in this very turn of the loop; False if that cannot be.
+
+        `done` is called once, on the loop, never from inside, but not after `aclose`; at `deadline`
+        at the latest, a time of the loop.
+        """
+        replies = self._replies
+        if (
+            replies is None
+            or replies.fault is not None
+            or self._demoted
+            or (durable and self._replicated)
+            or not commands
+        ):
+            return False
+        self._write(replies, commands, done)
+        self._deadline = deadline
+        if self._timer is None:
+            self._timer = self._loop.call_at(deadline, self._look)
+        return True
+
     async def aclose(self) -> None:
         """Close the connection; whoever made the client closes that."""
+        if self._timer is not None:
+            self._timer.cancel()
         await self._hang_up()
 
     async def _exchange(self, commands: Sequence[Command]) -> list[Any]:
@@ -79,25 +114,29 @@ class Shard:
             return []
         async with self._turn:
             try:
-                replies = self._replies or await self._connect()
-                if replies.fault is not None:
-                    raise replies.fault
-                self._due, self._answers = len(commands), []
-                waiter: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
-                self._answered = waiter
-                replies.write(b"".join([_pack(command) for command in commands]))
-                answers = await waiter
                 if self._demoted:
                     # The address may lead to another server by now; this one would refuse for ever.
                     self._demoted = False
                     await self._hang_up()
-                return answers
+                replies = self._replies or await self._connect()
+                if replies.fault is not None:
+                    raise replies.fault
+                waiter: asyncio.Future[list[Any]] = self._loop.create_future()
+                self._write(replies, commands, partial(_tell, waiter))
+                return await waiter
             except BaseException:
                 # Also when the caller has no time left: its answer would be taken for the next.
                 await self._hang_up()
                 raise
 
+    def _write(self, replies: Replies, commands: Sequence[Command], done: Done) -> None:
+        data = b"".join([_pack(command) for command in commands])
+        self._due, self._answers, self._done = len(commands), [], done
+        self._deadline = math.inf
+        replies.write(data)
+
     async def _connect(self) -> Replies:
+        await self._hang_up()  # of what `begin` has lost
         await self._connection.connect()  # type: ignore[no-untyped-call]
         self._replies = Replies(self._connection, self._heard, self._lost)
         return self._replies
@@ -106,6 +145,7 @@ class Shard:
         if self._replies is not None:
             self._replies.close()
             self._replies = None
+        self._done = None
         await self._connection.disconnect(nowait=True)
 
     def _heard(self, answer: Any) -> None:
@@ -114,14 +154,27 @@ class Shard:
                 raise answer
             self._demoted |= is_demoted(answer)
         self._answers.append(answer)
-        waiter = self._answered
-        if waiter is not None and len(self._answers) == self._due and not waiter.done():
-            waiter.set_result(self._answers)
+        if len(self._answers) == self._due and self._done is not None:
+            done, self._done = self._done, None
+            done(self._answers)
+
+    def _look(self) -> None:
+        """Give up what is too late: its answers would be taken for those of the next write."""
+        self._timer = None
+        if self._done is None or self._deadline == math.inf:
+            return
+        if self._loop.time() < self._deadline:
+            self._timer = self._loop.call_at(self._deadline, self._look)
+            return
+        if self._replies is not None:
+            self._replies.close()
+        self._lost(TimeoutError())
 
     def _lost(self, fault: Exception) -> None:
-        if self._answered is not None and not self._answered.done():
-            self._answered.set_exception(fault)
-            self._answered.exception()  # or it is logged, if who waits is cancelled just now
+        """Tell who waits; if nobody does, the next write is told."""
+        if self._done is not None:
+            done, self._done, self._replies = self._done, None, None
+            done(fault)
 
     def _replicated_to(self, replicas: int | Exception) -> None:
         if isinstance(replicas, Exception):
@@ -132,3 +185,13 @@ class Shard:
         elif replicas > 0 and self._lagging:
             log.info("redis_replicas_keep_up")
         self._lagging = replicas == 0
+
+
+def _tell(waiter: asyncio.Future[list[Any]], outcome: list[Any] | Exception) -> None:
+    if waiter.done():
+        return
+    if isinstance(outcome, list):
+        waiter.set_result(outcome)
+    else:
+        waiter.set_exception(outcome)
+        waiter.exception()  # or it is logged, if who waits is cancelled just now

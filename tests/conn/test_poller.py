@@ -167,3 +167,6 @@ async def test_what_is_left_for_the_end_of_a_turn_comes_before_the_writing() -> 
         made.flusher.at_end(work)
         await until(lambda: len(notes) == 5)
         assert (notes[3:], made.callbacks) == (["worked", "written"], 1)
+        with made.flusher:
+            made.flusher.at_end(lambda: made.flusher.at_end(work))
+        assert (notes[5:], made.callbacks) == (["worked", "written"], 1)

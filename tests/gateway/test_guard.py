@@ -63,7 +63,7 @@ HELD_BYTES = 2_200
 
 PACKAGE = str(Path(conn.__file__).parent.parent)
 
-PATH_OF_A_MESSAGE = tuple(f"{PACKAGE}/{room}/" for room in ("conn", "logic", "rpc"))
+PATH_OF_A_MESSAGE = tuple(f"{PACKAGE}/{room}/" for room in ("conn", "logic", "rpc", "store"))
 
 LOOP_WORK = {"call_soon", "call_later", "call_at", "create_task", "create_future", "wait"}
 SYSTEM_CALLS = {"send", "recv", "poll"}
@@ -257,7 +257,7 @@ async def test_a_lone_message_waits_for_nothing_but_the_storage_and_its_receiver
 async def test_a_lone_message_to_a_group_takes_a_bounded_number_of_our_calls(
     make_world: MakeWorld,
 ) -> None:
-    """What Redis is told of it and what is heard of it included."""
+    """What Redis is told of it and what is heard of it included; no task waits for Redis."""
     async with make_world(rate_limit=0) as world:
         alice, *others = [await world.login(user_id) for user_id in (1001, 1002, 1003)]
 
@@ -272,6 +272,14 @@ async def test_a_lone_message_to_a_group_takes_a_bounded_number_of_our_calls(
         with calls() as all_calls:
             await exchange(20)
         assert all_calls["python"] / 20 <= GROUP_CALLS
+        with wakes() as counts:
+            await exchange(20)
+        each = {name: round(count / 20) for name, count in counts.items()}
+        assert {name: count for name, count in each.items() if count} == {
+            "recv": 1,
+            "send": 3,  # `sent`, and one to each of the others
+            "poll": 1,
+        }
 
 
 @pytest.mark.gen_test

@@ -223,9 +223,14 @@ async def test_a_frozen_server_is_a_lost_one(mortal: Server) -> None:
         await pipeline.call(("PING",), timeout=60)
         mortal.freeze()
         push(pipeline, 1)
+        late = pipeline.call(("ECHO", "late"), timeout=60)
         await until(lambda: not pipeline.healthy)
         mortal.thaw()
+        with pytest.raises(Unavailable):
+            await late
         await until(lambda: pipeline.healthy)
+        # What comes at last is not taken for the answer to the next.
+        assert await pipeline.call(("ECHO", "next")) == [b"next"]
         await until_async(lambda: numbers(client))
 
 
@@ -315,6 +320,22 @@ async def test_closing_flushes(server: Server) -> None:
         assert pipeline.dropped == 1
         with pytest.raises(Unavailable):
             await pipeline.call(("PING",))
+
+
+@pytest.mark.gen_test
+async def test_closing_counts_what_was_sent_and_not_answered(mortal: Server) -> None:
+    async with connected(mortal) as client:
+        pipeline = Pipeline(client)
+        pipeline.start()
+        await pipeline.call(("PING",))
+        mortal.freeze()
+        push(pipeline, 1)
+        await until(lambda: not pipeline.waiting)
+        with capture_logs() as logs:
+            await pipeline.close(0.05)
+        mortal.thaw()
+    [unflushed] = [entry for entry in logs if entry["event"] == "redis_unflushed"]
+    assert (unflushed["operations"], pipeline.dropped) == (1, 1)
 
 
 @pytest.mark.gen_test
