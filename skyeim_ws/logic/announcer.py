@@ -11,7 +11,8 @@ import structlog
 from skyeim_ws.conn.hub import Hub
 from skyeim_ws.conn.messages import UserStatus, frame, now_seconds
 from skyeim_ws.logic.friends import FriendCache
-from skyeim_ws.logic.ports import Refused, SessionRegistry, Unavailable
+from skyeim_ws.logic.ports import Refused, Unavailable
+from skyeim_ws.logic.shared_state import SessionRegistry
 
 log = structlog.get_logger()
 

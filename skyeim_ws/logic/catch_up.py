@@ -16,15 +16,10 @@ from skyeim_ws.conn.ledger import Delivery, merged
 from skyeim_ws.conn.state import State
 from skyeim_ws.logic.fetched import fetched
 from skyeim_ws.logic.offline import OfflineMessages
-from skyeim_ws.logic.ports import (
-    HistoryMessage,
-    Messages,
-    Refused,
-    SessionRegistry,
-    Unavailable,
-)
+from skyeim_ws.logic.ports import HistoryMessage, Messages, Refused, Unavailable
 from skyeim_ws.logic.progress import Progress, Step, Wait
 from skyeim_ws.logic.session_state import session_of
+from skyeim_ws.logic.shared_state import SessionRegistry
 from skyeim_ws.logic.tasks import Tasks
 
 log = structlog.get_logger()

@@ -20,16 +20,11 @@ from skyeim_ws.logic.catch_up import CatchUp
 from skyeim_ws.logic.delivery import PrivateDelivery
 from skyeim_ws.logic.group_channels import GroupChannels
 from skyeim_ws.logic.orders import Orders, execute
-from skyeim_ws.logic.ports import (
-    NodeSessions,
-    Presence,
-    Reclaimed,
-    SessionRegistry,
-    Unavailable,
-)
+from skyeim_ws.logic.ports import Unavailable
 from skyeim_ws.logic.progress import Wait
 from skyeim_ws.logic.session import Sessions
 from skyeim_ws.logic.session_state import session_of
+from skyeim_ws.logic.shared_state import NodeSessions, Presence, Reclaimed, SessionRegistry
 from skyeim_ws.logic.tasks import Tasks
 
 log = structlog.get_logger()

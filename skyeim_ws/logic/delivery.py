@@ -14,8 +14,8 @@ from skyeim_ws.logic.acks import Acks
 from skyeim_ws.logic.bus import Bus
 from skyeim_ws.logic.catch_up import CatchUp, Hold
 from skyeim_ws.logic.fetched import queued
-from skyeim_ws.logic.ports import NodeSessions, OfflineQueue
 from skyeim_ws.logic.session_state import session_of
+from skyeim_ws.logic.shared_state import NodeSessions, OfflineQueue
 
 
 class PrivateDelivery:

@@ -10,7 +10,8 @@ import structlog
 
 from skyeim_ws.conn.hub import Hub
 from skyeim_ws.contract.cancellation import cancel_and_wait
-from skyeim_ws.logic.ports import NodeSessions, Presence, SessionRegistry, Unavailable
+from skyeim_ws.logic.ports import Unavailable
+from skyeim_ws.logic.shared_state import NodeSessions, Presence, SessionRegistry
 from skyeim_ws.logic.watermarks import Mark, WatermarkStore
 
 log = structlog.get_logger()

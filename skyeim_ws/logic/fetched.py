@@ -4,7 +4,8 @@ from msgspec.structs import replace
 
 from skyeim_ws.conn.ledger import Delivery, DeliveryState
 from skyeim_ws.conn.messages import ChatMessage, encode_data
-from skyeim_ws.logic.ports import HistoryMessage, QueuedMessage
+from skyeim_ws.logic.ports import HistoryMessage
+from skyeim_ws.logic.shared_state import QueuedMessage
 
 
 def queued(entry: QueuedMessage) -> Delivery:

@@ -11,8 +11,9 @@ from skyeim_ws.conn.hub import Hub
 from skyeim_ws.contract.codes import CloseCode
 from skyeim_ws.contract.texts import Text
 from skyeim_ws.logic.announcer import Announcer
-from skyeim_ws.logic.ports import NodeSessions, Presence, Unavailable
+from skyeim_ws.logic.ports import Unavailable
 from skyeim_ws.logic.session_state import session_of
+from skyeim_ws.logic.shared_state import NodeSessions, Presence
 from skyeim_ws.logic.tasks import Tasks
 
 log = structlog.get_logger()

@@ -12,8 +12,9 @@ from skyeim_ws.conn.client import Client
 from skyeim_ws.conn.hub import Hub
 from skyeim_ws.conn.state import State
 from skyeim_ws.logic.group_channels import GroupChannels
-from skyeim_ws.logic.ports import Groups, NodeSessions, Presence, Refused, Unavailable
+from skyeim_ws.logic.ports import Groups, Refused, Unavailable
 from skyeim_ws.logic.session_state import session_of
+from skyeim_ws.logic.shared_state import NodeSessions, Presence
 from skyeim_ws.logic.tasks import Tasks
 
 log = structlog.get_logger()

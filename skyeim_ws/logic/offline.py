@@ -7,9 +7,9 @@ from skyeim_ws.contract.codes import Reason
 from skyeim_ws.contract.texts import Text
 from skyeim_ws.logic.answers import refuse
 from skyeim_ws.logic.fetched import queued
-from skyeim_ws.logic.ports import OfflineQueue, Window
 from skyeim_ws.logic.requests import Requests
 from skyeim_ws.logic.session_state import session_of
+from skyeim_ws.logic.shared_state import OfflineQueue, Window
 
 
 class OfflineMessages:

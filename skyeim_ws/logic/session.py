@@ -22,16 +22,10 @@ from skyeim_ws.logic.departures import Departure, Departures
 from skyeim_ws.logic.introductions import Introductions
 from skyeim_ws.logic.memberships import HEARD_SECONDS, Memberships
 from skyeim_ws.logic.offline import OfflineMessages, summary_frame
-from skyeim_ws.logic.ports import (
-    Claim,
-    NodeSessions,
-    Presence,
-    SessionRegistry,
-    Unavailable,
-    Window,
-)
+from skyeim_ws.logic.ports import Unavailable
 from skyeim_ws.logic.progress import Wait
 from skyeim_ws.logic.session_state import session_of
+from skyeim_ws.logic.shared_state import Claim, NodeSessions, Presence, SessionRegistry, Window
 from skyeim_ws.logic.slots import FIRST_RETURN, SHORTEST_SPREAD
 from skyeim_ws.logic.tasks import Tasks
 from skyeim_ws.logic.watermarks import Watermarks

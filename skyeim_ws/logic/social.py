@@ -10,8 +10,9 @@ from skyeim_ws.conn.messages import (
     now_seconds,
 )
 from skyeim_ws.logic.friends import FriendCache
-from skyeim_ws.logic.ports import Presence, Unavailable
+from skyeim_ws.logic.ports import Unavailable
 from skyeim_ws.logic.requests import Requests
+from skyeim_ws.logic.shared_state import Presence
 
 
 class Social:

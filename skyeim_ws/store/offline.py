@@ -7,7 +7,7 @@ from functools import partial
 import msgspec
 import structlog
 
-from skyeim_ws.logic.ports import QueuedMessage, Window
+from skyeim_ws.logic.shared_state import QueuedMessage, Window
 from skyeim_ws.store import scripts
 from skyeim_ws.store.keys import (
     NODE_PREFIX,
@@ -121,7 +121,7 @@ def choose(head: Sequence[bytes], length: int, before_id: int | None, limit: int
 
 
 class RedisOfflineQueue:
-    """`ports.OfflineQueue` in Redis; `size` in entries, `ttl` in seconds from the last push.
+    """`shared_state.OfflineQueue` in Redis; `size` in entries, `ttl` in seconds from the last push.
 
     `notices` are told of users who are away, if anybody wants to know.
     """

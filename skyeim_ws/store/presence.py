@@ -26,7 +26,7 @@ def group_key(group_id: str) -> str:
 
 
 class RedisPresence:
-    """`ports.Presence` in Redis."""
+    """`shared_state.Presence` in Redis."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
-from skyeim_ws.logic.ports import Claim, Reclaimed
+from skyeim_ws.logic.shared_state import Claim, Reclaimed
 from skyeim_ws.store import scripts
 from skyeim_ws.store.keys import (
     holders_key,
@@ -27,7 +27,7 @@ _HOLDERS_TTL = 3600
 
 
 class RedisSessions:
-    """`ports.SessionRegistry` for one node."""
+    """`shared_state.SessionRegistry` for one node."""
 
     def __init__(self, pipeline: Pipeline, queue: RedisOfflineQueue, node: str) -> None:
         self._pipeline = pipeline

@@ -8,7 +8,8 @@ from typing import NamedTuple, Protocol
 import structlog
 
 from skyeim_ws.logic.outgoing import Outgoing, Stored
-from skyeim_ws.logic.ports import Members, Presence, Refused, Unavailable
+from skyeim_ws.logic.ports import Members, Refused, Unavailable
+from skyeim_ws.logic.shared_state import Presence
 
 log = structlog.get_logger()
 

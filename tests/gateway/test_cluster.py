@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from skyeim_ws.logic.ports import Claim, Unavailable
+from skyeim_ws.logic.ports import Unavailable
+from skyeim_ws.logic.shared_state import Claim
 from skyeim_ws.store.sessions import RedisSessions
 from tests.gateway.conftest import MakeWorld, not_on_a_cluster
 from tests.store.servers import Server, running_server

@@ -14,8 +14,9 @@ from structlog.testing import capture_logs
 from skyeim_ws.config.rpc import RpcConf
 from skyeim_ws.conn.client import Client
 from skyeim_ws.contract.pb import group_pb2 as pb
-from skyeim_ws.logic.ports import Claim, Unavailable
+from skyeim_ws.logic.ports import Unavailable
 from skyeim_ws.logic.session_state import session_of
+from skyeim_ws.logic.shared_state import Claim
 from skyeim_ws.ops.build import build
 from skyeim_ws.process import valkey
 from skyeim_ws.store.keys import session_key

@@ -14,8 +14,8 @@ from skyeim_ws.conn.state import State
 from skyeim_ws.conn.stats import Stats
 from skyeim_ws.contract.codes import CloseCode
 from skyeim_ws.contract.texts import Language, Phrase
-from skyeim_ws.logic.ports import QueuedMessage, Window
 from skyeim_ws.logic.session_state import Session
+from skyeim_ws.logic.shared_state import QueuedMessage, Window
 
 
 class Person:
@@ -121,7 +121,7 @@ class People(dict[int, Person]):
 
 
 class Queue:
-    """`ports.OfflineQueue` that takes notes; a routed entry is answered when the test says so."""
+    """`shared_state.OfflineQueue` that takes notes; a test answers the entries that are routed."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []

@@ -5,8 +5,8 @@ import pytest
 from skyeim_ws.conn.messages import OfflinePull
 from skyeim_ws.contract.codes import ERROR_CODES, Reason
 from skyeim_ws.logic.offline import OfflineMessages
-from skyeim_ws.logic.ports import Window
 from skyeim_ws.logic.requests import Requests
+from skyeim_ws.logic.shared_state import Window
 from skyeim_ws.logic.tasks import Tasks
 from tests.logic.fakes import Person, Queue, queued
 from tests.waiting import until

@@ -15,8 +15,9 @@ from skyeim_ws.logic.departures import Departure
 from skyeim_ws.logic.introductions import Introductions
 from skyeim_ws.logic.memberships import Memberships
 from skyeim_ws.logic.offline import OfflineMessages
-from skyeim_ws.logic.ports import Claim, Unavailable, Window
+from skyeim_ws.logic.ports import Unavailable
 from skyeim_ws.logic.session import Sessions
+from skyeim_ws.logic.shared_state import Claim, Window
 from skyeim_ws.logic.tasks import Tasks
 from tests.logic.fakes import People, Person, Queue, live, queued
 from tests.waiting import until
