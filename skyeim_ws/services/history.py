@@ -166,13 +166,13 @@ def find(connection: Connection, msg_id: str) -> pb.MessageInfo | None:
 
 
 def count_unread(connection: Connection, user_id: int, peer_id: int) -> int:
-    """Return the number of all unread private messages to the user."""
+    """Return the number of unread private messages to the user, from anyone if `peer_id` is 0."""
     statement = select(func.count()).select_from(messages).where(unread_by(user_id, peer_id))
     return connection.execute(statement).scalar_one()
 
 
 def has_unread(connection: Connection, user_id: int, peer_id: int) -> bool:
-    """Tell whether there is any unread private message to the user."""
+    """Tell whether there is any unread private message to the user, likewise."""
     any_unread = select(literal(1)).where(unread_by(user_id, peer_id)).limit(1)
     return connection.execute(any_unread).first() is not None
 
@@ -224,8 +224,8 @@ def require_member(connection: Connection, group_id: str, user_id: int) -> None:
 
 def unread_by(user_id: int, peer_id: int) -> ColumnElement[bool]:
     """Tell private messages that the user has not read, from anyone if `peer_id` is 0."""
-    unread_by = and_(_m.to_user_id == user_id, _m.status == UNREAD, _m.chat_type == PRIVATE)
-    return and_(unread_by, _m.from_user_id == peer_id) if peer_id else unread_by
+    of_user = and_(_m.to_user_id == user_id, _m.status == UNREAD, _m.chat_type == PRIVATE)
+    return and_(of_user, _m.from_user_id == peer_id) if peer_id else of_user
 
 
 def _of_group(group_id: str) -> ColumnElement[bool]:

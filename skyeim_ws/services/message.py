@@ -195,9 +195,8 @@ class MessageService(MessageServicer):
         """Say who sent private messages to a user."""
         _require_users(request.user_id)
         if len(request.msg_ids) > MAX_MARKED:
-            raise invalid("msg_ids has more than 10000 entries")
-        named = partial(history.senders, user_id=request.user_id, msg_ids=list(request.msg_ids))
-        found = await self._database.run_read(named)
+            raise invalid(f"msg_ids has more than {MAX_MARKED} entries")
+        found = await self._read(history.senders, request.user_id, list(request.msg_ids))
         return pb.GetSendersResp(
             list=[pb.SenderInfo(msg_id=msg_id, from_user_id=sender) for msg_id, sender in found]
         )
@@ -207,9 +206,8 @@ class MessageService(MessageServicer):
     ) -> pb.GetNewestSeqsResp:
         """Return the last seq of groups, for gateways."""
         if len(request.group_ids) > MAX_GROUPS:
-            raise invalid("group_ids has more than 1000 entries")
-        named = partial(history.newest_seqs, group_ids=list(request.group_ids))
-        found = await self._database.run_read(named)
+            raise invalid(f"group_ids has more than {MAX_GROUPS} entries")
+        found = await self._read(history.newest_seqs, list(request.group_ids))
         return pb.GetNewestSeqsResp(
             list=[pb.NewestSeq(group_id=group_id, seq=seq) for group_id, seq in found.items()]
         )
@@ -240,7 +238,7 @@ class MessageService(MessageServicer):
         if request.peer_id <= 0 and not msg_ids:
             raise invalid("peer_id or msg_ids must be given")
         if len(msg_ids) > MAX_MARKED:
-            raise invalid("msg_ids has more than 10000 entries")
+            raise invalid(f"msg_ids has more than {MAX_MARKED} entries")
         user_id, peer_id = request.user_id, max(request.peer_id, 0)
         # Whoever has nothing to read, and asks all the same, keeps no writer waiting.
         if not await self._read(history.has_unread, user_id, peer_id):
@@ -255,7 +253,7 @@ class MessageService(MessageServicer):
         _require_users(request.user_id)
         keyword = request.keyword.strip()
         if not 1 <= len(keyword) <= MAX_KEYWORD:
-            raise invalid("keyword must have 1 to 256 characters")
+            raise invalid(f"keyword must have 1 to {MAX_KEYWORD} characters")
         infos = await self._read(history.search, request.user_id, keyword)
         return pb.SearchMessageResp(list=infos)
 
@@ -277,7 +275,7 @@ class MessageService(MessageServicer):
             self._events.reached(last_seqs)
         return outcomes
 
-    async def _read(self, query: Callable[..., _T], *arguments: int | str) -> _T:
+    async def _read(self, query: Callable[..., _T], *arguments: int | str | list[str]) -> _T:
         return await self._database.run_read(lambda connection: query(connection, *arguments))
 
     async def _read_group(
@@ -285,7 +283,7 @@ class MessageService(MessageServicer):
     ) -> _T:
         _require_users(user_id)
         if not 1 <= len(group_id) <= MAX_GROUP_ID:
-            raise invalid("group_id must have 1 to 64 characters")
+            raise invalid(f"group_id must have 1 to {MAX_GROUP_ID} characters")
 
         def work(connection: Connection) -> _T:
             history.require_member(connection, group_id, user_id)

@@ -1,12 +1,11 @@
 """Serves Message, Friend and Group over gRPC: `python -m skyeim_ws.services.server`."""
 
-import argparse
 import asyncio
 import ipaddress
-import json
 import os
 import signal
 import sys
+from argparse import Namespace
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import cast
@@ -19,7 +18,6 @@ from grpc_reflection.v1alpha import reflection as grpc_reflection
 from sqlalchemy.exc import SQLAlchemyError
 
 from skyeim_ws.contract.grpc_tls import server_credentials
-from skyeim_ws.contract.names import LOG_LEVELS
 from skyeim_ws.contract.pb.friend_pb2_grpc import add_FriendServicer_to_server
 from skyeim_ws.contract.pb.group_pb2_grpc import add_GroupServicer_to_server
 from skyeim_ws.contract.pb.message_pb2_grpc import add_MessageServicer_to_server
@@ -29,8 +27,8 @@ from skyeim_ws.contract.timing import Timings
 from skyeim_ws.discovery.announce import announcing, decode
 from skyeim_ws.ops import logs, minute, systemd, telemetry
 from skyeim_ws.ops.loop_watch import watching
-from skyeim_ws.ops.scrape import PATH
 from skyeim_ws.ops.stacks import log_stacks
+from skyeim_ws.services.arguments import parse
 from skyeim_ws.services.db import Database, DataSourceError, open_database
 from skyeim_ws.services.demo import seed_demo
 from skyeim_ws.services.errors import StatusInterceptor
@@ -101,9 +99,9 @@ async def serve_services(
     """Serve on all addresses inside the block; gives the addresses with their real ports.
 
     An address is `unix:/path` or `host:port`, which speaks TLS if `tls` is given; with
-    `reflection` clients may ask for the services. While the database takes no writes, health is
-    NOT_SERVING. On leaving, health turns to NOT_SERVING, new
-    calls are refused, and those under way get `grace` seconds. Raises ListenError.
+    `reflection` clients may ask for the services. Health is NOT_SERVING while the database takes no
+    writes, and on leaving: then new calls are refused, and those under way get `grace` seconds.
+    Raises ListenError.
     """
     server = grpc.aio.server(
         interceptors=[StatusInterceptor(timings, tracer)],
@@ -141,7 +139,7 @@ async def serve_services(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT; return the exit code."""
-    arguments = _parse(argv)
+    arguments = parse(argv)
     try:
         logs.configure(logs.decode(arguments.log), process=logs.SERVICES, dev=False)
     except OSError as error:
@@ -157,7 +155,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-async def _serve(arguments: argparse.Namespace) -> None:
+async def _serve(arguments: Namespace) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -174,9 +172,7 @@ async def _serve(arguments: argparse.Namespace) -> None:
                 told.cancel()
 
 
-async def _serve_until(
-    stop: asyncio.Event, arguments: argparse.Namespace, timings: Timings
-) -> None:
+async def _serve_until(stop: asyncio.Event, arguments: Namespace, timings: Timings) -> None:
     database = await open_database(arguments.data_source)
     try:
         if arguments.demo:
@@ -214,7 +210,7 @@ async def _serve_until(
         await database.close()
 
 
-def _shown(arguments: argparse.Namespace) -> Shown:
+def _shown(arguments: Namespace) -> Shown:
     return Shown(
         arguments.metrics_socket,
         arguments.metrics_host,
@@ -257,76 +253,12 @@ def _bind(server: grpc.aio.Server, address: str, tls: grpc.ServerCredentials | N
     return f"{address.rpartition(':')[0]}:{port}"
 
 
-def _tls(arguments: argparse.Namespace) -> grpc.ServerCredentials | None:
+def _tls(arguments: Namespace) -> grpc.ServerCredentials | None:
     if not arguments.cert_file:
         return None
     return server_credentials(
         arguments.cert_file, arguments.key_file, arguments.client_ca_file or ""
     )
-
-
-def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m skyeim_ws.services.server",
-        description="Serve the Message, Friend and Group services over gRPC.",
-        epilog="The -env options name an environment variable: whoever may list the processes of "
-        "this machine sees their arguments, so nothing with a password belongs there.",
-    )
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--data-source", metavar="S", help="SQLite file, URL or go-zero DSN")
-    source.add_argument("--data-source-env", metavar="NAME")
-    parser.add_argument(
-        "--listen",
-        metavar="ADDR",
-        action="append",
-        required=True,
-        help="unix:/path or host:port; may be repeated",
-    )
-    parser.add_argument(
-        "--redis-env", metavar="NAME", help="where the cached members of groups are, as JSON"
-    )
-    parser.add_argument("--push-url", metavar="URL", help="the gateway that hears of changes")
-    parser.add_argument("--push-secret-env", metavar="NAME")
-    parser.add_argument(
-        "--push-cert-file", metavar="FILE", help="the certificate that this gateway must show"
-    )
-    parser.add_argument("--cert-file", metavar="FILE", help="speak TLS, with this certificate")
-    parser.add_argument("--key-file", metavar="FILE")
-    parser.add_argument(
-        "--client-ca-file", metavar="FILE", help="serve only whom this has certified"
-    )
-    parser.add_argument("--announce-env", metavar="NAME", help="what is written to etcd, as JSON")
-    parser.add_argument(
-        "--metrics-socket", metavar="PATH", action="append", default=[], help="show metrics there"
-    )
-    parser.add_argument("--metrics-host", metavar="HOST", default="", help="and on this port")
-    parser.add_argument("--metrics-port", metavar="PORT", type=int, default=9101)
-    parser.add_argument("--metrics-path", metavar="PATH", default=PATH)
-    parser.add_argument("--demo", action="store_true", help="add three friends and a group")
-    parser.add_argument("--reflection", action="store_true", help="let clients list the services")
-    parser.add_argument(
-        "--log-env", metavar="NAME", help="where the log goes, as JSON, in place of the next two"
-    )
-    parser.add_argument("--telemetry-env", metavar="NAME", help="where spans go, as JSON")
-    parser.add_argument("--log-encoding", choices=("json", "plain"), default="json")
-    parser.add_argument("--log-level", choices=LOG_LEVELS, default="info")
-    arguments = parser.parse_args(argv)
-    if bool(arguments.cert_file) != bool(arguments.key_file):
-        parser.error("TLS needs --cert-file and --key-file")
-    if arguments.client_ca_file and not arguments.cert_file:
-        parser.error("--client-ca-file needs --cert-file")
-    for name in ("data_source", "redis", "push_secret", "announce", "log", "telemetry"):
-        variable = getattr(arguments, f"{name}_env")
-        if variable is None:
-            vars(arguments).setdefault(name, None)
-        elif variable in os.environ:
-            setattr(arguments, name, os.environ[variable])
-        else:
-            parser.error(f"the environment variable {variable} is not set")
-    said = {"encoding": arguments.log_encoding, "level": arguments.log_level}
-    arguments.log = arguments.log or json.dumps(said)
-    arguments.telemetry = telemetry.decode(arguments.telemetry or "null")
-    return arguments
 
 
 if __name__ == "__main__":
