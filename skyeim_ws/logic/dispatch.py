@@ -60,9 +60,7 @@ class Dispatcher:
             try:
                 envelope = self._envelope.lenient(text)
             except _BROKEN:
-                client.count_frame()
-                kind, msg_id = salvage_send(text)
-                refuse(client, kind, Reason.INVALID, Text.NOT_A_FRAME(), msg_id=msg_id)
+                _refuse_text(client, text)
                 return
         found = self._routes.get(envelope.type)
         if found is not None and found.acknowledges and client.acks_due:
@@ -74,10 +72,7 @@ class Dispatcher:
                 refuse(client, envelope.type, Reason.RATE_LIMITED, msg_id=msg_id)
             return
         if found is None:
-            client.context.stats.refusals["unknown_type"] += 1
-            phrase = Text.UNKNOWN_TYPE(kind=repr(envelope.type[:64]))
-            error = Error(code=UNKNOWN_TYPE, message=phrase.spoken(client.language))
-            client.send(frame("error", error))
+            _refuse_type(client, envelope.type)
             return
         data: Any = None
         if found.decoding is not None:
@@ -96,3 +91,15 @@ class Dispatcher:
                 found.handle(client, data)
             return
         found.handle(client, data)
+
+
+def _refuse_text(client: Client, text: str) -> None:
+    client.count_frame()
+    kind, msg_id = salvage_send(text)
+    refuse(client, kind, Reason.INVALID, Text.NOT_A_FRAME(), msg_id=msg_id)
+
+
+def _refuse_type(client: Client, kind: str) -> None:
+    client.context.stats.refusals["unknown_type"] += 1
+    phrase = Text.UNKNOWN_TYPE(kind=repr(kind[:64]))
+    client.send(frame("error", Error(code=UNKNOWN_TYPE, message=phrase.spoken(client.language))))

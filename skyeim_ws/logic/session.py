@@ -222,16 +222,7 @@ class Sessions:
         )
         frames = [frame("connected", connected)]
         if isinstance(claim, BaseException):
-            log.info("offline_window_replaced", user=client.user_id, conn=client.conn_id)
-            if client.state is State.CONNECTING:
-                # What the queue holds is unread in the Message service, which needs no Redis; and
-                # it must come before what is live. The queue is read when Redis is back.
-                client.start(frames, [])
-                self._memberships.connected(client)
-                self._delivery.replay_unread(client, session.resume_after)
-                self._catch_up.resume(client, Wait.LOGIN)
-            if self.on_claim_failed is not None and self._hub.get(client.user_id) is client:
-                self.on_claim_failed(client)
+            self._open_unclaimed(client, frames)
             return
         window, missed = claim.window, claim.missed
         if claim.conn_id and not claim.here:
@@ -239,6 +230,19 @@ class Sessions:
         # What is older the client asks for once it is connected; what is newer has to be heard.
         await asyncio.wait({finding}, timeout=HEARD_SECONDS)
         self._open(client, frames, missed, window)
+
+    def _open_unclaimed(self, client: Client, frames: list[bytes]) -> None:
+        """Open a session that Redis has not taken, with what is unread in place of the queue."""
+        log.info("offline_window_replaced", user=client.user_id, conn=client.conn_id)
+        if client.state is State.CONNECTING:
+            # What the queue holds is unread in the Message service, which needs no Redis; and it
+            # must come before what is live. The queue is read when Redis is back.
+            client.start(frames, [])
+            self._memberships.connected(client)
+            self._delivery.replay_unread(client, session_of(client).resume_after)
+            self._catch_up.resume(client, Wait.LOGIN)
+        if self.on_claim_failed is not None and self._hub.get(client.user_id) is client:
+            self.on_claim_failed(client)
 
     async def evict_remote(
         self, client: Client, node: str, conn_id: str, missed: str

@@ -63,6 +63,8 @@ class NodeLease:
         self._dead_after = dead_after
         self._renew = scripts.read("renew_lease")
         self._renewed = -math.inf
+        # Of the data of Redis in which this node is listed; empty before it is.
+        self._epoch = b""
         self._look = asyncio.Event()
         self.renewed = False
         self.others = 0
@@ -159,33 +161,12 @@ class NodeLease:
     ) -> None:
         loop = asyncio.get_running_loop()
         leases = Leases(pause=self._renew_seconds, dead_after=self._dead_after)
-        listed = False
-        epoch: bytes | None = None
         while True:
-            asked = loop.time()
             try:
-                if not listed and await self._may_not_join():
+                if not self._epoch and await self._may_not_join():
                     on_refused()
                     await asyncio.Event().wait()
-                [known, signs], _, _, now_epoch = await self._pipeline.call(
-                    ("EVAL", self._renew, 1, NODES_KEY, self._node),
-                    ("HSET", RECORDS_KEY, self._node, encode(self._record)),
-                    ("SET", EPOCH_KEY, uuid.uuid4().hex, "NX"),
-                    ("GET", EPOCH_KEY),
-                )
-                emptied = epoch not in (None, now_epoch)
-                if emptied:
-                    log.warning("redis_was_emptied", node=self._node)
-                elif listed and not known:
-                    log.warning("node_was_taken_for_dead", node=self._node)
-                if emptied or (listed and not known):
-                    on_lost()
-                epoch, listed = now_epoch, True
-                self._renewed = asked
-                self.renewed = True
-                others = dict(zip(signs[::2], signs[1::2], strict=True))
-                others.pop(self._node.encode(), None)
-                self.others = len(others)
+                others = await self._renew_lease(on_lost)
                 for node in leases.look(loop.time(), others):
                     self._begin_reaping(node.decode(), on_reaped)
             except Unavailable:
@@ -197,6 +178,27 @@ class NodeLease:
                 async with asyncio.timeout(self._renew_seconds):
                     await self._look.wait()
             self._look.clear()
+
+    async def _renew_lease(self, on_lost: Callable[[], None]) -> dict[bytes, bytes]:
+        """Give a sign of life; return those of the others, by node."""
+        asked = asyncio.get_running_loop().time()
+        [known, signs], _, _, epoch = await self._pipeline.call(
+            ("EVAL", self._renew, 1, NODES_KEY, self._node),
+            ("HSET", RECORDS_KEY, self._node, encode(self._record)),
+            ("SET", EPOCH_KEY, uuid.uuid4().hex, "NX"),
+            ("GET", EPOCH_KEY),
+        )
+        if self._epoch and self._epoch != epoch:
+            log.warning("redis_was_emptied", node=self._node)
+            on_lost()
+        elif self._epoch and not known:
+            log.warning("node_was_taken_for_dead", node=self._node)
+            on_lost()
+        self._epoch, self._renewed, self.renewed = epoch, asked, True
+        others = dict(zip(signs[::2], signs[1::2], strict=True))
+        others.pop(self._node.encode(), None)
+        self.others = len(others)
+        return others
 
     async def _may_not_join(self) -> bool:
         """Look for living nodes beside which this one may not stand; the first is told of."""
