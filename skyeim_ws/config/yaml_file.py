@@ -22,7 +22,8 @@ MAX_NUMBER_CHARACTERS = 40
 
 _ENV = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _KEY = re.compile(r"[ \t{,-]*(\w{1,60})[ \t]*:", re.ASCII)
-_QUOTE = re.compile("['\"]")
+_QUOTED = re.compile(r""""[^"]*"|'[^']*'""")
+_SIGN = re.compile(r"'(<[a-z ]+>|[][{},:?-]|\\t)'")
 _TAG = "tag:yaml.org,2002:"
 # Nothing here is a date, so what looks like one is a text; so is `=`, and `<<` where it is no key.
 _TEXT = {_TAG + name for name in ("str", "timestamp", "value", "merge")}
@@ -71,8 +72,11 @@ def _problem(error: Exception) -> str:
     if isinstance(error, _TooMuchError):
         return str(error)
     if isinstance(error, yaml.MarkedYAMLError):
-        # Cut where it quotes: a secret that is not in quotes may begin with a sign of YAML.
-        return _QUOTE.split(error.problem or error.context or "")[0].strip()
+        problem = error.problem or error.context or ""
+        if problem.startswith("but "):
+            problem = f"{error.context}, {problem}"
+        # Of what it quotes only the signs of YAML: the rest may be of a secret.
+        return _QUOTED.sub(lambda part: part[0] if _SIGN.fullmatch(part[0]) else "...", problem)
     return "is not valid YAML"
 
 

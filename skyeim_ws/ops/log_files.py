@@ -36,8 +36,9 @@ class GoZeroFiles(logging.Handler):
     """
 
     def __init__(self, folder: Path, log: LogConf) -> None:
-        super().__init__()
+        # First: a handler is closed at the end of the process, also one that came to nothing.
         folder.mkdir(parents=True, exist_ok=True)
+        super().__init__()
         self.files: dict[str, TurnedFile] = {}
         try:
             for kind in ("access", "error", "severe", "slow", "stat"):

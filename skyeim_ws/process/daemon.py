@@ -158,7 +158,11 @@ async def run_gateway(
 
 
 def _prepare(config: Config, name: str) -> None:
-    configure(config.named_log, process=name, dev=config.is_dev)
+    try:
+        configure(config.named_log, process=name, dev=config.is_dev)
+    except OSError as error:
+        problem = error.strerror or error
+        raise StartError(f"cannot write the log (Log.Path): {error.filename}: {problem}") from error
     raise_limit(config.max_conns)
 
 

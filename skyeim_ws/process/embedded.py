@@ -52,20 +52,21 @@ async def backends(
         rpcs = config.rpcs.values()
         if config.embedded is not None and (redis is None or None in rpcs):
             data_dir = Path(config.embedded.data_dir)
-            stack.enter_context(valkey.locked(data_dir))
-            if redis is None:
-                redis = await _start_redis(stack, data_dir)
-            if None in rpcs:
-                address = services_address(data_dir)
-                metrics = valkey.runtime_dir(data_dir) / _METRICS_SOCKET
-                if config.shows_metrics:
-                    neighbours[logs.SERVICES] = str(metrics)
-                child = _services_child(
-                    config, redis, address, push_url, demo=demo, metrics=neighbours.values()
-                )
-                await _start(stack, child)
-                children.append(child)
-                own_services = RpcConf(endpoints=(address,))
+            with valkey.explained(data_dir):
+                stack.enter_context(valkey.locked(data_dir))
+                if redis is None:
+                    redis = await _start_redis(stack, data_dir)
+                if None in rpcs:
+                    address = services_address(data_dir)
+                    metrics = valkey.runtime_dir(data_dir) / _METRICS_SOCKET
+                    if config.shows_metrics:
+                        neighbours[logs.SERVICES] = str(metrics)
+                    child = _services_child(
+                        config, redis, address, push_url, demo=demo, metrics=neighbours.values()
+                    )
+                    await _start(stack, child)
+                    children.append(child)
+                    own_services = RpcConf(endpoints=(address,))
         message, friend, group = (rpc or own_services for rpc in rpcs)
         if redis is None or message is None or friend is None or group is None:
             raise ValueError("the configuration was not checked: a backend is missing")

