@@ -37,7 +37,6 @@ class ClientFields:
         "frames_in",
         "frames_out",
         "gone",
-        "in_flight",
         "language",
         "last_ping",
         "last_seen",
@@ -76,7 +75,6 @@ class ClientFields:
         self.bucket = TokenBucket(limits.rate_limit, limits.rate_burst, now)
         # How many frames may still acknowledge what was sent: the limit does not count those.
         self.acks_due = 0
-        self.in_flight = 0
         # Whether the peer had closed before its handshake was answered.
         self.gone = False
         # For the line that tells of the connection at its end.

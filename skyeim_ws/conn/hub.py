@@ -1,4 +1,4 @@
-"""Which user is on which connection of this process, and nothing else."""
+"""Which user is on which connection of this process, and frames to several of them."""
 
 from collections.abc import Iterator, Set
 
@@ -62,9 +62,9 @@ class Hub:
         client.send(frame)
         return True
 
-    def fan_out(self, user_ids: Set[int], frame: bytes, sender_id: int = 0) -> int:
-        """Queue a frame for all of the users who are here, but its sender; return how many."""
-        here = self._here(user_ids, sender_id)
+    def fan_out(self, user_ids: Set[int], frame: bytes) -> int:
+        """Queue a frame for all of the users who are here; return how many."""
+        here = self._here(user_ids)
         for client in here:
             client.send(frame)
         return len(here)
@@ -80,7 +80,7 @@ class Hub:
         self._flusher.fan_out(group_id, receivers, frame, seq, sender_id)
 
     def offer(self, user_ids: Set[int], frame: bytes, sender_id: int = 0) -> None:
-        """Queue a frame that may be shed, likewise."""
+        """Queue a frame that may be shed, for all of the users who are here, but its sender."""
         for client in self._here(user_ids, sender_id):
             client.offer(frame)
 
@@ -88,7 +88,7 @@ class Hub:
         found = self._found.get(group_id)
         if found is not None and found[0] is members:
             return found[1]
-        receivers: list[Receiver] = list(self._here(members, 0))
+        receivers: list[Receiver] = list(self._here(members))
         self._remembered += len(receivers)
         if self._remembered > _REMEMBERED_RECEIVERS:
             self._forget()
@@ -100,7 +100,7 @@ class Hub:
         self._found.clear()
         self._remembered = 0
 
-    def _here(self, user_ids: Set[int], sender_id: int) -> list[Client]:
+    def _here(self, user_ids: Set[int], sender_id: int = 0) -> list[Client]:
         """Return who is here, in a list of its own: the map changes while slow ones are dropped."""
         clients = self._clients
         if len(clients) < len(user_ids):

@@ -9,6 +9,7 @@ from skyeim_ws.contract.codes import Reason
 from skyeim_ws.contract.spans import end_span
 from skyeim_ws.logic.answers import refuse
 from skyeim_ws.logic.ports import Refused, Unavailable
+from skyeim_ws.logic.session_state import session_of
 from skyeim_ws.logic.tasks import Tasks
 
 
@@ -30,35 +31,27 @@ class Requests:
         """Count the look-ups under way, over all clients."""
         return self._looking_up.total()
 
-    def admit(self, client: Client) -> bool:
-        """Count one more request of the client; False if it has too many under way."""
-        if client.in_flight >= self._max_in_flight:
-            client.context.stats.busy += 1
-            return False
-        client.in_flight += 1
-        return True
-
-    def done(self, client: Client) -> None:
-        """Count a request as answered."""
-        client.in_flight -= 1
-
     def run(self, client: Client, kind: str, work: Coroutine[Any, Any, None]) -> bool:
         """Start the work of a request, from the next turn of the loop on.
 
         If too many are under way it is refused as busy, never begins, and False is returned.
         """
-        if not self.admit(client):
+        session = session_of(client)
+        if session.asking >= self._max_in_flight:
+            client.context.stats.busy += 1
             work.close()
             refuse(client, kind, Reason.BUSY)
             return False
+        session.asking += 1
         self._tasks.spawn(self._guard(client, kind, work), client)
         return True
 
     def run_if_free(self, client: Client, work: Coroutine[Any, Any, None]) -> None:
         """Start work to which there is no answer, or leave it out when there is too much of it."""
+        session = session_of(client)
         free = self._looking_up[client] < self._max_look_ups
-        if free and client.in_flight < self._max_in_flight:
-            client.in_flight += 1
+        if free and session.asking < self._max_in_flight:
+            session.asking += 1
             self._looking_up[client] += 1
             self._tasks.spawn(self._look_up(client, work), client)
         else:
@@ -74,7 +67,7 @@ class Requests:
             client.context.stats.frames_shed += 1
         finally:
             end_span()
-            self.done(client)
+            session_of(client).asking -= 1
             self._looking_up[client] -= 1
             if not self._looking_up[client]:
                 del self._looking_up[client]
@@ -90,4 +83,4 @@ class Requests:
             refuse(client, kind, Reason.RPC_ERROR)
         finally:
             end_span()
-            self.done(client)
+            session_of(client).asking -= 1

@@ -32,6 +32,8 @@ class Session(msgspec.Struct, eq=False, gc=False):
     """Whether a newer login has taken its place."""
     sending: int = 0
     """Messages that are being stored."""
+    asking: int = 0
+    """Other requests, and look-ups, that wait for a service."""
     ahead: deque[Outgoing] | None = None
     """Messages that wait for those; None while there are none."""
     confirmed: int = 0

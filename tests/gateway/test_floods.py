@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from skyeim_ws.logic.session_state import session_of
 from skyeim_ws.services.friend import FriendService
 from skyeim_ws.services.group import GroupService
 from tests.gateway.conftest import MakeWorld
@@ -35,7 +36,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 async def busy_with_nothing(user: User, node: Any) -> None:
     await user.quiet()
-    await until(lambda: node.hub.get(user.user_id).in_flight == 0)
+    await until(lambda: session_of(node.hub.get(user.user_id)).asking == 0)
 
 
 @pytest.mark.gen_test

@@ -7,6 +7,7 @@ from sqlalchemy import delete, func, select, update
 from websockets.asyncio.client import connect
 
 from skyeim_ws.config.tree import ShutdownConf
+from skyeim_ws.logic.session_state import session_of
 from skyeim_ws.services.tables import BLOCKED, friends, messages
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.raw import raw_user
@@ -161,7 +162,7 @@ async def test_typing_is_forwarded_to_a_friend_and_stored_nowhere(make_world: Ma
         await alice.quiet()
         typist = world.gateway.hub.get(1001)
         assert typist is not None
-        await until(lambda: typist.in_flight == 0)
+        await until(lambda: session_of(typist).asking == 0)
         # Redis answers in order: by now it has dealt with the notice.
         await alice.send("presence", userIds=[1003])
         assert await alice.expect("presence") == {"online": []}

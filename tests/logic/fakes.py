@@ -32,7 +32,6 @@ class Person:
         self.outbox = Outbox(256, 1_048_576)
         self.now = self.opened_at = 0.0
         self.context = SimpleNamespace(stats=Stats(), clock=lambda: self.now)
-        self.in_flight = 0
         self.gone = False
         self.language = Language.EN
         self.acks_due = 0

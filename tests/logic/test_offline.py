@@ -49,10 +49,10 @@ async def test_a_pull_that_is_refused_as_busy_does_not_stand_in_the_way_of_the_n
     alice, tasks, queue = Person(1), Tasks(), Queue()
     tested = offline(queue, tasks)
     queue.windows = [Window([queued(8)], 0)]
-    alice.in_flight = 1  # a send, say
+    alice.session.asking = 1
     tested.pull(alice.client, OfflinePull(limit=2))
     assert alice.errors == [BUSY]
-    alice.in_flight = 0
+    alice.session.asking = 0
     tested.pull(alice.client, OfflinePull(limit=2))
     await until(lambda: not len(tasks))
     assert alice.delivered == ["m8"]

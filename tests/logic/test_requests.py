@@ -29,10 +29,10 @@ async def test_a_failure_is_an_answer_and_frees_the_place(
         raise failure
 
     Requests(tasks, 1, 1).run(alice.client, "read", fail())
-    assert alice.in_flight == 1
+    assert alice.session.asking == 1
     await until(lambda: not len(tasks))
     assert alice.errors == [ERROR_CODES[reason]]
-    assert alice.in_flight == 0
+    assert alice.session.asking == 0
 
 
 @pytest.mark.gen_test
@@ -52,7 +52,9 @@ async def test_one_too_many_is_refused_and_never_begins() -> None:
     go_on.set()
     await until(lambda: not len(tasks))
     assert begun == [0, 1]
-    assert requests.admit(alice.client)
+    assert requests.run(alice.client, "read", work(3))
+    await until(lambda: not len(tasks))
+    assert begun == [0, 1, 3]
 
 
 @pytest.mark.gen_test
@@ -72,12 +74,13 @@ async def test_what_has_no_answer_is_left_out_when_there_is_too_much_of_it() -> 
     requests.run_if_free(alice.client, look_up(2))
     requests.run_if_free(bob.client, look_up(3))
     await until(lambda: len(begun) == 3)
-    assert (begun, requests.looking_up, alice.in_flight) == ([0, 1, 3], 3, 2)
+    assert (begun, requests.looking_up, alice.session.asking) == ([0, 1, 3], 3, 2)
     assert alice.context.stats.frames_shed == 1
     # There is room for what has an answer.
-    assert requests.admit(alice.client)
+    assert requests.run(alice.client, "read", look_up(4))
+    assert alice.session.asking == 3
     go_on.set()
     await until(lambda: not len(tasks))
-    assert (requests.looking_up, alice.in_flight) == (0, 1)
+    assert (requests.looking_up, alice.session.asking) == (0, 0)
     assert (alice.context.stats.typing_refused, alice.context.stats.frames_shed) == (1, 2)
     assert alice.errors == []
