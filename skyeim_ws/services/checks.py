@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Table, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from skyeim_ws.services.db import Database
 from skyeim_ws.services.errors import already_exists, invalid, not_found
 from skyeim_ws.services.tables import ACCEPTED, PENDING, REFUSED
 
@@ -53,6 +54,16 @@ async def insert_row(connection: AsyncConnection, table: Table, **values: object
     inserted = await connection.execute(insert(table).values(**values))
     key: Any = inserted.inserted_primary_key
     return int(key[0])
+
+
+async def page_for(
+    database: Database, table: Table, where: ColumnElement[bool], request: Any
+) -> tuple[list[Row[Any]], int]:
+    """Return the page that the user of a request asks for, as `page_of` does."""
+    check_users(request.user_id)
+    return await database.run_read(
+        lambda connection: page_of(connection, table, where, request.page, request.page_size)
+    )
 
 
 def page_of(

@@ -6,7 +6,7 @@ A friendship is two rows, one for each side; blocking changes the row of the sid
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Table, and_, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, and_, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from skyeim_ws.contract.codes import Reason
@@ -19,7 +19,7 @@ from skyeim_ws.services.checks import (
     check_users,
     insert_row,
     lock_pending,
-    page_of,
+    page_for,
 )
 from skyeim_ws.services.db import Database
 from skyeim_ws.services.errors import already_exists, denied, invalid, not_found
@@ -67,7 +67,6 @@ class FriendService(friend_pb2_grpc.FriendServicer):
             answered_id = await _pending_id(connection, receiver, sender)
             if answered_id:
                 await _befriend(connection, sender, receiver)
-            if answered_id:
                 await self._events.note(
                     connection,
                     _handled(answered_id, receiver, sender, ACCEPTED),
@@ -110,18 +109,16 @@ class FriendService(friend_pb2_grpc.FriendServicer):
         self, request: friend_pb2.GetFriendRequestListReq, context: object
     ) -> friend_pb2.GetFriendRequestListResp:
         """List the requests to the user, newest first."""
-        rows, total = await self._page(
-            friend_requests, friend_requests.c.to_user_id == request.user_id, request
-        )
+        where = friend_requests.c.to_user_id == request.user_id
+        rows, total = await page_for(self._database, friend_requests, where, request)
         return friend_pb2.GetFriendRequestListResp(list=map(_request_info, rows), total=total)
 
     async def GetSentRequestList(
         self, request: friend_pb2.GetSentRequestListReq, context: object
     ) -> friend_pb2.GetSentRequestListResp:
         """List the requests from the user, newest first."""
-        rows, total = await self._page(
-            friend_requests, friend_requests.c.from_user_id == request.user_id, request
-        )
+        where = friend_requests.c.from_user_id == request.user_id
+        rows, total = await page_for(self._database, friend_requests, where, request)
         return friend_pb2.GetSentRequestListResp(list=map(_request_info, rows), total=total)
 
     async def GetFriendList(
@@ -129,7 +126,7 @@ class FriendService(friend_pb2_grpc.FriendServicer):
     ) -> friend_pb2.GetFriendListResp:
         """List the user's friends without the blocked ones, newest first."""
         mine = and_(friends.c.user_id == request.user_id, friends.c.status == NORMAL)
-        rows, total = await self._page(friends, mine, request)
+        rows, total = await page_for(self._database, friends, mine, request)
         return friend_pb2.GetFriendListResp(list=map(_friend_info, rows), total=total)
 
     async def GetFriendLists(
@@ -155,7 +152,7 @@ class FriendService(friend_pb2_grpc.FriendServicer):
     ) -> friend_pb2.GetBlacklistResp:
         """List the friends whom the user has blocked, newest first."""
         mine = and_(friends.c.user_id == request.user_id, friends.c.status == BLOCKED)
-        rows, total = await self._page(friends, mine, request)
+        rows, total = await page_for(self._database, friends, mine, request)
         return friend_pb2.GetBlacklistResp(list=map(_friend_info, rows), total=total)
 
     async def DeleteFriend(
@@ -196,14 +193,6 @@ class FriendService(friend_pb2_grpc.FriendServicer):
         # On one thread, as everything that each login and each refusal asks for.
         status = await self._database.run_read(lambda connection: connection.scalar(own))
         return friend_pb2.IsFriendResp(is_friend=status == NORMAL, status=status or 0)
-
-    async def _page(
-        self, table: Table, where: ColumnElement[bool], request: Any
-    ) -> tuple[list[Row[Any]], int]:
-        check_users(request.user_id)
-        return await self._database.run_read(
-            lambda connection: page_of(connection, table, where, request.page, request.page_size)
-        )
 
     async def _update_own_row(self, user_id: int, friend_id: int, **values: object) -> None:
         check_users(user_id, friend_id)

@@ -9,7 +9,7 @@ from sqlalchemy import Row, and_, or_, select, update
 
 from skyeim_ws.contract.pb import group_pb2, group_pb2_grpc
 from skyeim_ws.services import notices
-from skyeim_ws.services.checks import check_text, check_users, insert_row, page_of
+from skyeim_ws.services.checks import check_text, check_users, insert_row, page_for
 from skyeim_ws.services.errors import invalid
 from skyeim_ws.services.events import to_group
 from skyeim_ws.services.invitations import InvitationRpcs
@@ -115,7 +115,6 @@ class GroupService(MemberRpcs, InvitationRpcs, group_pb2_grpc.GroupServicer):
                     update(groups).where(groups.c.group_id == group_id).values(**changed)
                 )
                 group = await find_group(connection, group_id)
-            if changed:
                 data = notices.updated(group, request.operator_id, changed)
                 await self._events.note(connection, to_group(group_id, "updateGroup", data))
         return group_pb2.UpdateGroupResp(group=group_info(group))
@@ -141,13 +140,9 @@ class GroupService(MemberRpcs, InvitationRpcs, group_pb2_grpc.GroupServicer):
         self, request: group_pb2.GetUserGroupListReq, context: object
     ) -> group_pb2.GetUserGroupListResp:
         """List the groups of a user that are not dismissed, newest first."""
-        check_users(request.user_id)
         joined = select(group_members.c.group_id).where(group_members.c.user_id == request.user_id)
         where = and_(groups.c.status == ACTIVE, groups.c.group_id.in_(joined))
-        async with self._database.read() as connection:
-            rows, total = await connection.run_sync(
-                page_of, groups, where, request.page, request.page_size
-            )
+        rows, total = await page_for(self._database, groups, where, request)
         return group_pb2.GetUserGroupListResp(groups=map(group_info, rows), total=total)
 
     async def SearchGroup(

@@ -3,7 +3,7 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Table, select, update
+from sqlalchemy import Row, Table, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from skyeim_ws.contract.pb import group_pb2
@@ -15,6 +15,7 @@ from skyeim_ws.services.checks import (
     check_users,
     insert_row,
     lock_pending,
+    page_for,
     page_of,
 )
 from skyeim_ws.services.db import Database
@@ -116,13 +117,12 @@ class InvitationRpcs:
             request_id = pending_id or await insert_row(
                 connection, group_join_requests, **key, message=request.message, created_at=now
             )
-            ranked = await connection.scalars(
-                select(group_members.c.user_id).where(
-                    group_members.c.group_id == group_id, group_members.c.role <= ADMIN
-                )
-            )
-            judges = ranked.all()
             if pending_id is None:
+                ranked = await connection.scalars(
+                    select(group_members.c.user_id).where(
+                        group_members.c.group_id == group_id, group_members.c.role <= ADMIN
+                    )
+                )
                 data = notices.asked(
                     request_id,
                     "requestId",
@@ -131,7 +131,8 @@ class InvitationRpcs:
                     userId=user_id,
                     message=request.message,
                 )
-                await self._events.note(connection, to_users(judges, "group_join_request", data))
+                push = to_users(ranked.all(), "group_join_request", data)
+                await self._events.note(connection, push)
         return group_pb2.SendJoinRequestResp(request_id=request_id)
 
     async def HandleJoinRequest(
@@ -160,7 +161,7 @@ class InvitationRpcs:
     ) -> group_pb2.GetReceivedInvitationsResp:
         """List the invitations to the user, newest first."""
         where = group_invitations.c.invitee_id == request.user_id
-        rows, total = await self._page(group_invitations, where, request)
+        rows, total = await page_for(self._database, group_invitations, where, request)
         return group_pb2.GetReceivedInvitationsResp(list=map(_invitation, rows), total=total)
 
     async def GetSentInvitations(
@@ -168,7 +169,7 @@ class InvitationRpcs:
     ) -> group_pb2.GetSentInvitationsResp:
         """List the invitations from the user, newest first."""
         where = group_invitations.c.inviter_id == request.user_id
-        rows, total = await self._page(group_invitations, where, request)
+        rows, total = await page_for(self._database, group_invitations, where, request)
         return group_pb2.GetSentInvitationsResp(list=map(_invitation, rows), total=total)
 
     async def GetGroupJoinRequests(
@@ -189,7 +190,7 @@ class InvitationRpcs:
     ) -> group_pb2.GetSentJoinRequestsResp:
         """List the requests of the user to join groups, newest first."""
         where = group_join_requests.c.user_id == request.user_id
-        rows, total = await self._page(group_join_requests, where, request)
+        rows, total = await page_for(self._database, group_join_requests, where, request)
         return group_pb2.GetSentJoinRequestsResp(list=map(_join_request, rows), total=total)
 
     async def GetAllManagedGroupJoinRequests(
@@ -206,17 +207,9 @@ class InvitationRpcs:
             )
         )
         where = group_join_requests.c.group_id.in_(managed)
-        rows, total = await self._page(group_join_requests, where, request)
+        rows, total = await page_for(self._database, group_join_requests, where, request)
         return group_pb2.GetAllManagedGroupJoinRequestsResp(
             list=map(_join_request, rows), total=total
-        )
-
-    async def _page(
-        self, table: Table, where: ColumnElement[bool], request: Any
-    ) -> tuple[list[Row[Any]], int]:
-        check_users(request.user_id)
-        return await self._database.run_read(
-            lambda connection: page_of(connection, table, where, request.page, request.page_size)
         )
 
     async def _group_of(self, table: Table, request_id: int) -> str:
