@@ -85,7 +85,7 @@ export class Inbox {
 
   /** Take a private message; return those to show now, in order. */
   take(message, now) {
-    this.confirm(message.msgId, now);
+    this.#confirm(message.msgId, now);
     if (this.newestId === undefined || compareIds(message.id, this.newestId) > 0) {
       this.newestId = message.id;
     }
@@ -107,7 +107,7 @@ export class Inbox {
   }
 
   /** Confirm a message, a bit later, together with others. */
-  confirm(msgId, now) {
+  #confirm(msgId, now) {
     this.#acks.push(msgId);
     if (this.#acksAt === Infinity) this.#acksAt = now + ACK_DELAY;
   }
