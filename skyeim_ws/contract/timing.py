@@ -75,7 +75,8 @@ class Timings:
         histogram = self.histograms.get((event, *labels))
         if histogram is None:
             histogram = self.histogram(event, *labels)
-        histogram.add(seconds)
+        histogram.buckets[bisect_left(histogram.bounds, seconds)] += 1
+        histogram.total += seconds
         if self._slow_after and seconds >= self._slow_after:
             log.warning(event, duration=duration(seconds), **fields)
 

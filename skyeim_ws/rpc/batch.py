@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from grpc import StatusCode
 
 from skyeim_ws.contract.pb import message_pb2 as pb
-from skyeim_ws.contract.spans import within
+from skyeim_ws.contract.spans import Span, within
 from skyeim_ws.logic.outgoing import SendOutcome
 from skyeim_ws.logic.ports import Refused, Unavailable
 from skyeim_ws.rpc import sending
@@ -20,11 +20,19 @@ class Batch:
 
     def __init__(self, items: Sequence[Item]) -> None:
         self.items = items
-        self._requests = [sending.batch_item(item.message) for item in items]
-        sent = [each for each in self._requests if not isinstance(each, Refused)]
+        self._requests: list[pb.SendItem | Refused] = []
+        self.spans: list[Span] = []
+        sent: list[pb.SendItem] = []
+        for item in items:
+            message = item.message
+            request = sending.batch_item(message)
+            self._requests.append(request)
+            if not isinstance(request, Refused):
+                sent.append(request)
+            if message.span is not None:
+                self.spans.append(message.span)
         self.request = pb.SendBatchReq(items=sent)
         self.size = len(sent)
-        self.spans = [item.message.span for item in items if item.message.span is not None]
 
     @contextmanager
     def traced(self) -> Iterator[None]:

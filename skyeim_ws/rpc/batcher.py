@@ -155,12 +155,10 @@ class Batcher:
             self._due = True
             self._later(self._send)
 
-    def _is_late(self, item: Item) -> bool:
-        return time_left(item) < LEAST_TIME * self._timeout
-
-    def _take(self) -> list[Item]:
+    def _take(self, now: float) -> list[Item]:
         """Take the next batch; those before it that are too late are answered."""
-        while self._waiting and self._is_late(self._waiting[0]):
+        late = now + LEAST_TIME * self._timeout
+        while self._waiting and self._waiting[0].deadline < late:
             self._answer(self._waiting.popleft(), Unavailable("no time left"))
         batch: list[Item] = []
         size = 0
@@ -176,20 +174,21 @@ class Batcher:
         self._due = False
         if self._batch is not None or self._closed:
             return
+        now = monotonic()
         if not self.batching:
             self._wake.set()
-        elif items := self._take():
+        elif items := self._take(now):
             try:
-                self._begin(Batch(items), time_left(items[0]))
+                self._begin(Batch(items), now)
             except Exception:  # whatever it is, the messages behind this batch must go on
                 log.exception("send_batch_failed", items=len(items))
                 self._batch = None
                 for item in items:
                     self._answer(item, Unavailable("internal error"))
 
-    def _begin(self, batch: Batch, timeout: float) -> None:
+    def _begin(self, batch: Batch, now: float) -> None:
         self._batch = batch
-        ended = partial(self._ended, batch, monotonic())
+        timeout, ended = batch.items[0].deadline - now, partial(self._ended, batch, now)
         if not batch.size:  # none of them fits on the wire
             ended(pb.SendBatchResp())
             return
@@ -263,7 +262,8 @@ class Batcher:
 
     def _start_calls(self) -> None:
         while len(self._calls) < CONCURRENT_CALLS and (item := self._ordered.take()) is not None:
-            if self._closed or (self._failing and self._is_late(item)):
+            late = self._failing and time_left(item) < LEAST_TIME * self._timeout
+            if self._closed or late:
                 self._answer(item, Unavailable("closing" if self._closed else "no time left"))
                 self._ordered.finish(item)
                 continue

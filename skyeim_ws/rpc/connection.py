@@ -43,7 +43,8 @@ class Connection(asyncio.BufferedProtocol):
         # One timer for all calls: one that is set and cancelled costs as much as the write.
         self._timer: asyncio.TimerHandle | None = None
         self._looks_at = math.inf
-        self._idle = asyncio.Event()
+        # Made by who waits for the end of the calls under way.
+        self._idle: asyncio.Event | None = None
         self._transport: asyncio.Transport | None = None
         self._buffer = memoryview(bytearray(_READ_BYTES))
         self._greeted = asyncio.Event()
@@ -93,7 +94,7 @@ class Connection(asyncio.BufferedProtocol):
     async def idle(self) -> None:
         """Wait for the end of the calls under way."""
         while self._under_way:
-            self._idle.clear()
+            self._idle = asyncio.Event()
             await self._idle.wait()
 
     async def greeted(self) -> None:
@@ -133,14 +134,16 @@ class Connection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, size: int) -> None:
         """Read what has come."""
+        greeted = self._calls.greeted
         try:
             self._calls.take(bytes(self._buffer[:size]))
         except Http2Error as error:
             self.fault = error
             self.close()
         else:
-            self._write()
-            if self._calls.greeted and not self._greeted.is_set():
+            if self._calls.output:
+                self._write()
+            if not greeted and self._calls.greeted:
                 self._greeted.set()
             if self._calls.closing and not self._under_way:
                 self.close()
@@ -152,7 +155,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _end(self, number: int, reply: Reply) -> None:
         _, done = self._under_way.pop(number)
-        if not self._under_way:
+        if self._idle is not None and not self._under_way:
             self._idle.set()
         done(reply)
 

@@ -125,6 +125,18 @@ class Http2Calls:
         self._decoded: dict[bytes, Headers] = {}
         # The stream, the flags and the beginning of headers that are not complete.
         self._open_headers: tuple[int, int, bytes] | None = None
+        self._takers: dict[int, Callable[[int, int, bytes], None]] = {
+            _DATA: self._take_data,
+            _HEADERS: self._take_headers,
+            _CONTINUATION: self._take_continuation,
+            _RST_STREAM: self._take_reset,
+            _SETTINGS: self._take_settings,
+            _PUSH_PROMISE: self._take_promise,
+            _PING: self._take_ping,
+            _GOAWAY: self._take_goaway,
+            _WINDOW_UPDATE: self._take_window,
+        }
+        """What is done with a frame of each kind, by its flags, stream and payload."""
 
     def __len__(self) -> int:
         return len(self._streams)
@@ -180,54 +192,29 @@ class Http2Calls:
             following = start + 9 + size
             if following > end:
                 break
-            self._frame(kind, flags, number & LAST_STREAM, data[start + 9 : following])
+            if self._open_headers is not None and kind != _CONTINUATION:
+                raise Http2Error("headers without their end")
+            taker = self._takers.get(kind)
+            if taker is not None:
+                taker(flags, number & LAST_STREAM, data[start + 9 : following])
             start = following
         self._held = data[start:]
 
-    def _frame(self, kind: int, flags: int, number: int, payload: bytes) -> None:
-        if self._open_headers is not None and kind != _CONTINUATION:
-            raise Http2Error("headers without their end")
-        if kind == _DATA:
-            self._take_data(flags, number, payload)
-        elif kind == _HEADERS:
-            block = _without_padding(payload) if flags & _PADDED else payload
-            if flags & _PRIORITY:
-                block = block[5:]
-            self._take_headers(flags, number, block)
-        elif kind == _CONTINUATION:
-            if self._open_headers is None or self._open_headers[0] != number:
-                raise Http2Error("a continuation of nothing")
-            _, first_flags, block = self._open_headers
-            if len(block) > MAX_FRAME:
-                raise Http2Error("endless headers")
-            self._take_headers(first_flags | flags, number, block + payload)
-        elif kind == _RST_STREAM:
-            code = _RESETS.get(_number(payload), StatusCode.INTERNAL)
-            self._end(number, Reply(code, details="reset by the server"))
-        else:
-            self._control(kind, flags, number, payload)
+    def _take_continuation(self, flags: int, number: int, payload: bytes) -> None:
+        if self._open_headers is None or self._open_headers[0] != number:
+            raise Http2Error("a continuation of nothing")
+        _, first_flags, block = self._open_headers
+        if len(block) > MAX_FRAME:
+            raise Http2Error("endless headers")
+        self._take_headers(first_flags | flags & _END_HEADERS, number, block + payload)
 
-    def _control(self, kind: int, flags: int, number: int, payload: bytes) -> None:
-        if kind == _SETTINGS:
-            if not flags & _ACK:
-                self._take_settings(payload)
-                self._put(_SETTINGS, _ACK, 0, b"")
-        elif kind == _PING:
-            if not flags & _ACK:
-                self._put(_PING, _ACK, 0, payload)
-        elif kind == _WINDOW_UPDATE:
-            # Of a stream's window we never use more than it has from the beginning.
-            if number == 0:
-                self._window += _number(payload) & LAST_STREAM
-        elif kind == _GOAWAY:
-            self.closing = True
-            last = _number(payload[:4]) & LAST_STREAM
-            for each in [each for each in self._streams if each > last]:
-                self._end(each, Reply(StatusCode.UNAVAILABLE, details="the server goes away"))
-        elif kind == _PUSH_PROMISE:
-            raise Http2Error("a promise that nobody has allowed")
+    def _take_reset(self, _flags: int, number: int, payload: bytes) -> None:
+        code = _RESETS.get(_number(payload), StatusCode.INTERNAL)
+        self._end(number, Reply(code, details="reset by the server"))
 
-    def _take_settings(self, payload: bytes) -> None:
+    def _take_settings(self, flags: int, _number: int, payload: bytes) -> None:
+        if flags & _ACK:
+            return
         self.greeted = True
         if len(payload) % 6:
             raise Http2Error("settings cut off")
@@ -236,6 +223,25 @@ class Http2Calls:
                 self._max_streams = value
             elif setting == _INITIAL_WINDOW:
                 self._stream_window = value
+        self._put(_SETTINGS, _ACK, 0, b"")
+
+    def _take_promise(self, _flags: int, _number: int, _payload: bytes) -> None:
+        raise Http2Error("a promise that nobody has allowed")
+
+    def _take_ping(self, flags: int, _number: int, payload: bytes) -> None:
+        if not flags & _ACK:
+            self._put(_PING, _ACK, 0, payload)
+
+    def _take_goaway(self, _flags: int, _stream: int, payload: bytes) -> None:
+        self.closing = True
+        last = _number(payload[:4]) & LAST_STREAM
+        for each in [each for each in self._streams if each > last]:
+            self._end(each, Reply(StatusCode.UNAVAILABLE, details="the server goes away"))
+
+    def _take_window(self, _flags: int, number: int, payload: bytes) -> None:
+        # Of a stream's window we never use more than it has from the beginning.
+        if number == 0:
+            self._window += _number(payload) & LAST_STREAM
 
     def _take_data(self, flags: int, number: int, payload: bytes) -> None:
         self._taken += len(payload)
@@ -254,8 +260,11 @@ class Http2Calls:
             self._end(number, Reply(StatusCode.INTERNAL, details="an answer without a status"))
 
     def _take_headers(self, flags: int, number: int, block: bytes) -> None:
+        if flags & (_PADDED | _PRIORITY):
+            block = _without_padding(block) if flags & _PADDED else block
+            block = block[5:] if flags & _PRIORITY else block
         if not flags & _END_HEADERS:
-            self._open_headers = number, flags, block
+            self._open_headers = number, flags & _END_STREAM, block
             return
         self._open_headers = None
         headers = self._decoded.get(block) or self._decode(block)

@@ -2,7 +2,9 @@
 
 import asyncio
 import random
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from functools import partial
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -126,8 +128,10 @@ class Pool:
         self._clock = monotonic
         self._endpoints: list[Endpoint] = []
         self._closed = False
-        # Bounded by the methods there are.
-        self._breakers: dict[str, Breaker] = {}
+        self.breakers: defaultdict[str, Breaker] = defaultdict(
+            partial(Breaker, self._clock, random.random)
+        )
+        """By method, of which there are few."""
         self._throttled: set[str] = set()
         self._follower: asyncio.Task[None] | None = None
         self._retired: dict[asyncio.Task[None], Endpoint] = {}
@@ -155,16 +159,16 @@ class Pool:
     @property
     def throttled(self) -> int:
         """Count the methods of which calls are refused for failing."""
-        return sum(breaker.is_open for breaker in self._breakers.values())
+        return sum(breaker.is_open for breaker in self.breakers.values())
 
     @property
     def refused(self) -> int:
         """Count the calls that were refused for that so far."""
-        return sum(breaker.refused for breaker in self._breakers.values())
+        return sum(breaker.refused for breaker in self.breakers.values())
 
     def allows(self, method: str) -> bool:
         """Tell whether the method may be called, or is spared for failing."""
-        breaker = self.breaker(method)
+        breaker = self.breakers[method]
         allowed = breaker.allows()
         if breaker.is_open != (method in self._throttled):
             if breaker.is_open:
@@ -177,19 +181,12 @@ class Pool:
 
     def at_ease(self, method: str) -> Endpoint | None:
         """Return a server for a call that need not wait; None if there is anything to look into."""
-        if method in self._throttled or self.breaker(method).surplus > 0:
+        if method in self._throttled or self.breakers[method].surplus > 0:
             return None
         try:
             return self._pick(method)
         except RpcFailed:
             return None
-
-    def breaker(self, method: str) -> Breaker:
-        """Return the breaker of a method."""
-        found = self._breakers.get(method)
-        if found is None:
-            found = self._breakers[method] = Breaker(self._clock, random.random)
-        return found
 
     def follow(self, source: AsyncIterator[Mapping[str, str]]) -> asyncio.Task[None]:
         """Use what a source gives, each time; return the task, which ends at `close`."""

@@ -90,7 +90,7 @@ class Service(Generic[Stub]):
                     if failed.code is StatusCode.RESOURCE_EXHAUSTED:
                         pause = next(pauses, math.inf) * random.uniform(0.5, 1.5)  # noqa: S311
                         if monotonic() + pause >= deadline:
-                            self._pool.breaker(name).note(accepted=False)
+                            self._pool.breakers[name].note(accepted=False)
                             raise
                         await asyncio.sleep(pause)
                         continue
@@ -215,7 +215,7 @@ class Service(Generic[Stub]):
 
     def _note(self, endpoint: Endpoint, name: str, code: StatusCode, seconds: float) -> None:
         if code is StatusCode.OK:
-            self._pool.breaker(name).note(accepted=True)
+            self._pool.breakers[name].note(accepted=True)
             return
         if code in (StatusCode.DEADLINE_EXCEEDED, StatusCode.UNAVAILABLE):
             endpoint.avoid_until = monotonic() + AVOID_TIME
@@ -224,9 +224,9 @@ class Service(Generic[Stub]):
         if code is StatusCode.RESOURCE_EXHAUSTED:  # it counts when the call is given up
             return
         if code not in _TROUBLE or (name, code) in _REPEATED:
-            self._pool.breaker(name).note(accepted=True)
+            self._pool.breakers[name].note(accepted=True)
         elif endpoint.is_ready():  # who is not connected is not asked anyway
-            self._pool.breaker(name).note(accepted=False)
+            self._pool.breakers[name].note(accepted=False)
 
     async def _send(
         self,
