@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import Any
 
 import structlog
 from tornado.web import HTTPError
@@ -27,7 +27,6 @@ from skyeim_ws.contract.codes import CloseCode
 from skyeim_ws.contract.texts import Phrase, Text
 
 log = structlog.get_logger()
-
 
 # A member of an enum costs a look-up of its own each time, on the way of every frame.
 _CONNECTING, _OPEN, _DRAINING, _CLOSED = State
@@ -98,7 +97,7 @@ class Client(WebSocketHandler, ClientFields):
         if self.state is not _OPEN:
             return
         self.stats.frames_received += 1
-        self.context.events.received(self, cast(str, message))
+        self.context.events.received(self, message)  # type: ignore[arg-type] # it is text
 
     def on_pong(self, data: bytes) -> None:
         """Confirm what the pong proves to have arrived."""
@@ -155,7 +154,7 @@ class Client(WebSocketHandler, ClientFields):
         self._set_state(_OPEN)
         if self._wire is not None:
             self.direct = self._wire.direct
-        self._request_flush()
+        self.request_flush()
 
     def send(self, frame: bytes) -> None:
         """Queue a frame that must arrive; a client that is too slow for it is dropped."""
@@ -172,8 +171,9 @@ class Client(WebSocketHandler, ClientFields):
             return
         self.stats.frames_queued += 1
         self.frames_out += 1
-        if not self._flush_pending:
-            self._request_flush()
+        if not self._flush_pending:  # no call for each frame
+            self._flush_pending = True
+            self.flusher.add(self)
 
     def send_group(self, frame: bytes, group_id: str, seq: int) -> None:
         """Queue a message of a group; a client that is too slow gets a hint of it instead."""
@@ -191,7 +191,7 @@ class Client(WebSocketHandler, ClientFields):
             self.acks_due += ACKS_OF_A_MESSAGE
             self.stats.frames_queued += 1
             self.frames_out += 1
-        self._request_flush()
+        self.request_flush()
 
     def offer(self, frame: bytes) -> None:
         """Queue a frame that nobody misses: typing, presence."""
@@ -199,7 +199,7 @@ class Client(WebSocketHandler, ClientFields):
             return
         if self.outbox.offer(frame) is ACCEPTED:
             self.frames_out += 1
-            self._request_flush()
+            self.request_flush()
         else:
             self.stats.frames_shed += 1
 
@@ -233,10 +233,6 @@ class Client(WebSocketHandler, ClientFields):
         self.expires_at = expires_at
         self.next_check = min(self.next_check, expires_at)
         self.context.timer_wheel.add(self)
-
-    def request_confirmation(self) -> None:
-        """Cover unconfirmed messages by a ping, as soon as one is due."""
-        self._request_flush()
 
     def disconnect(
         self,
@@ -294,15 +290,19 @@ class Client(WebSocketHandler, ClientFields):
 
     def _write(self) -> None:
         """Write what is queued and nothing else: no ping that would confirm what is not in it."""
-        wire, outbox = self._wire, self.outbox
-        if self.state is not _OPEN or wire is None:
-            return
-        while (outbox.size or outbox.behind) and not wire.blocked:
+        outbox = self.outbox
+        while self.state is _OPEN and self.direct is not None and (outbox.size or outbox.behind):
             if not outbox.size:
                 outbox.prepend(hint_frames(outbox.take_behind()))
-            wire.send(outbox.take(MAX_WRITE))
+            try:
+                sent = self.direct(data := outbox.take(MAX_WRITE))
+            except OSError:
+                sent = 0  # full, or gone: `write_rest` finds out which
+            if sent != len(data):
+                self.write_rest(memoryview(data)[sent:])
 
-    def _request_flush(self) -> None:
+    def request_flush(self) -> None:
+        """Write what is queued, and a ping if one is due, at the end of this turn."""
         if not self._flush_pending:
             self._flush_pending = True
             self.flusher.add(self)

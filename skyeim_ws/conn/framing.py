@@ -114,7 +114,7 @@ class FrameReader:
         try:
             while position < size and (frame := self._next_frame(data, position)):
                 opcode, final, payload, position = frame
-                if opcode >= Opcode.CLOSE:
+                if opcode >= Opcode.CLOSE or (final and self._fragments is None):
                     yield opcode, payload
                 else:
                     yield self._join(opcode, final, payload)
@@ -180,10 +180,8 @@ class FrameReader:
         return opcode
 
     def _join(self, opcode: Opcode, final: bool, payload: bytes) -> tuple[Opcode, bytes]:
-        """Return the message that this data frame completes, else an empty CONTINUATION."""
+        """Return the message that this fragment completes, else an empty CONTINUATION."""
         if self._fragments is None:
-            if final:
-                return opcode, payload
             self._opcode, self._fragments = opcode, bytearray(payload)
             return Opcode.CONTINUATION, b""
         self._fragments += payload

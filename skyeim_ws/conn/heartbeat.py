@@ -73,7 +73,7 @@ class Heartbeat:
         waiting = list(self._context.awaiting_confirmation)
         self._context.awaiting_confirmation.clear()
         for client in waiting:
-            client.request_confirmation()
+            client.request_flush()
         return False
 
     def _grant(self, seconds: float, now: float) -> None:

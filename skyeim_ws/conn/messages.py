@@ -263,12 +263,12 @@ def encode_data(data: Outbound) -> bytes:
 
 def raw_frame(kind: str, data: bytes) -> bytes:
     """Return the frame of an envelope around JSON that is already encoded."""
-    return encode(Opcode.TEXT, b'{"type":%b,"data":%b}' % (_encoder.encode(kind), data))
+    return frame(kind, msgspec.Raw(data))
 
 
-def frame(kind: str, data: Outbound) -> bytes:
+def frame(kind: str, data: Outbound | msgspec.Raw) -> bytes:
     """Return the frame of an envelope, ready to be written to any number of connections."""
-    return raw_frame(kind, _encoder.encode(data))
+    return encode(Opcode.TEXT, _encoder.encode({"type": kind, "data": data}))
 
 
 def chat_frame(data: bytes) -> bytes:

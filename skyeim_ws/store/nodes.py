@@ -6,6 +6,7 @@ import math
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from time import monotonic
 
 import structlog
 
@@ -91,7 +92,7 @@ class NodeLease:
     @property
     def listed(self) -> bool:
         """Whether the others take this node to be alive."""
-        return asyncio.get_running_loop().time() - self._renewed < self._dead_after
+        return monotonic() - self._renewed < self._dead_after
 
     def look(self) -> None:
         """Renew now: Redis may have been emptied."""
@@ -159,7 +160,6 @@ class NodeLease:
         on_reaped: OnReaped,
         on_refused: Callable[[], None],
     ) -> None:
-        loop = asyncio.get_running_loop()
         leases = Leases(pause=self._renew_seconds, dead_after=self._dead_after)
         while True:
             try:
@@ -167,7 +167,7 @@ class NodeLease:
                     on_refused()
                     await asyncio.Event().wait()
                 others = await self._renew_lease(on_lost)
-                for node in leases.look(loop.time(), others):
+                for node in leases.look(monotonic(), others):
                     self._begin_reaping(node.decode(), on_reaped)
             except Unavailable:
                 leases.forget()
@@ -181,7 +181,7 @@ class NodeLease:
 
     async def _renew_lease(self, on_lost: Callable[[], None]) -> dict[bytes, bytes]:
         """Give a sign of life; return those of the others, by node."""
-        asked = asyncio.get_running_loop().time()
+        asked = monotonic()
         [known, signs], _, _, epoch = await self._pipeline.call(
             ("EVAL", self._renew, 1, NODES_KEY, self._node),
             ("HSET", RECORDS_KEY, self._node, encode(self._record)),

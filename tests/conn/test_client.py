@@ -238,7 +238,7 @@ async def test_the_confirm_interval_lies_between_two_pings_that_confirm() -> Non
         assert not client.ledger.ping_under_way
         assert running.context.awaiting_confirmation == {client}
         clock.now += 0.1
-        client.request_confirmation()
+        client.request_flush()
         await answer_pings(user, running, 2)
         assert running.notes.confirmed_ids == ["m-1", "m-2"]
         assert running.context.awaiting_confirmation == set()
