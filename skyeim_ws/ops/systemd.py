@@ -21,6 +21,9 @@ STATUS = "STATUS="
 _STATUS_SECONDS = 5.0
 """How often the status is told: it is what `systemctl status` shows."""
 
+AGAIN_SECONDS = 1.0
+"""Until READY is said again, if it was not heard."""
+
 SOCKET_VARIABLE = "NOTIFY_SOCKET"
 WATCHDOG_VARIABLE = "WATCHDOG_USEC"
 WATCHDOG_PID_VARIABLE = "WATCHDOG_PID"
@@ -29,14 +32,15 @@ UNHEARD = {SOCKET_VARIABLE: "", WATCHDOG_VARIABLE: ""}
 """The environment of a child that has nothing to tell systemd."""
 
 
-def notify(state: str) -> None:
+def notify(state: str) -> bool:
     """Tell systemd about a state; nothing happens where systemd does not listen.
 
-    Never waits and never raises: a service runs on although nobody listens.
+    Never waits and never raises: a service runs on although nobody listens. False if it may be
+    worth another try: systemd is busy, and its socket is full.
     """
     address = os.environ.get(SOCKET_VARIABLE, "")
     if not address:
-        return
+        return True
     if address.startswith("@"):  # the abstract namespace
         address = "\0" + address[1:]
     try:
@@ -45,6 +49,8 @@ def notify(state: str) -> None:
             sender.sendto(state.encode(), address)
     except OSError as error:
         log.warning("systemd_not_notified", state=state, error=str(error))
+        return not isinstance(error, BlockingIOError)
+    return True
 
 
 def reloading() -> str:
@@ -80,9 +86,8 @@ async def running(
     """
     if not os.environ.get(SOCKET_VARIABLE):
         ready = status = None
-    if ready is None:
-        notify(READY)
-    life = asyncio.create_task(_live(ready, status, alive, watchdog_interval()))
+    heard = ready is None and notify(READY)
+    life = asyncio.create_task(_live(ready, status, alive, watchdog_interval(), heard=heard))
     try:
         yield
     finally:
@@ -95,10 +100,15 @@ async def _live(
     status: Callable[[], str] | None,
     alive: Callable[[], bool] | None,
     interval: float | None,
+    *,
+    heard: bool,
 ) -> None:
     if ready is not None:
         await ready()
-        notify(READY)
+    while True:  # what it does not hear is ready, systemd ends
+        if heard or notify(READY):
+            break
+        await asyncio.sleep(AGAIN_SECONDS)
     if interval is None and status is None:
         return
     while True:

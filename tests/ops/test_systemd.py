@@ -4,14 +4,14 @@ import asyncio
 import os
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
 from skyeim_ws.ops import systemd
-from tests.waiting import DEADLINE
+from tests.waiting import DEADLINE, until
 
 
 @pytest.fixture(params=["path", "abstract"])
@@ -81,6 +81,29 @@ def test_the_watchdog_is_fed_twice_as_often_as_it_asks(
         else:
             monkeypatch.setenv(name, value)
     assert systemd.watchdog_interval() == interval
+
+
+async def ready() -> None:
+    """Be ready at once."""
+
+
+@pytest.mark.parametrize("when", [None, ready])
+@pytest.mark.gen_test
+async def test_a_service_is_said_to_be_ready_until_that_is_heard(
+    supervisor: socket.socket,
+    monkeypatch: pytest.MonkeyPatch,
+    when: Callable[[], Awaitable[None]] | None,
+) -> None:
+    """The socket of a systemd that is busy is full."""
+    monkeypatch.setattr(systemd, "AGAIN_SECONDS", 0.01)
+    while systemd.notify("X=1"):
+        pass
+    with capture_logs() as logs:
+        async with systemd.running(when):
+            await until(lambda: len(logs) > 1)
+            while (heard := await asyncio.to_thread(supervisor.recv, 100)) == b"X=1":
+                pass
+    assert heard == b"READY=1"
 
 
 @pytest.mark.gen_test
