@@ -6,28 +6,18 @@ has written. In WAL mode the readers, on connections of their own, never wait.
 """
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from sqlalchemy import (
-    URL,
-    Connection,
-    NullPool,
-    create_engine,
-    event,
-    func,
-    make_url,
-    select,
-    text,
-)
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy import URL, Connection, NullPool, create_engine, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from skyeim_ws.services.data_source import DataSourceError, parse_data_source
 from skyeim_ws.services.migrations import upgrade
-from skyeim_ws.services.mysql import LOCK_DEADLINE, mysql_engine
+from skyeim_ws.services.mysql import mysql_engine
+from skyeim_ws.services.sqlite import prepare, sqlite_engine
 from skyeim_ws.services.tables import find_integer_times, use_integer_times
 
 READERS = 4
@@ -47,18 +37,7 @@ LOCK_NAME_LENGTH = 64
 IN_CHUNK = 500
 """Values in one IN list; the engines have limits, and long lists plan badly."""
 
-_GO_DSN = re.compile(
-    r"(?P<user>[^:@/]+)(?::(?P<password>.*))?@(?P<net>tcp|unix)\((?P<address>[^()]+)\)"
-    r"/(?P<name>[^/?]+)(?:\?.*)?",
-    re.DOTALL,
-)
-_PAIRS = re.compile(r"IN \(VALUES ((?:\(\?, \?\)(?:, )?)+)\)")
 _T = TypeVar("_T")
-_DRIVERS = {"sqlite": "sqlite+aiosqlite", "mysql": "mysql+asyncmy", "mariadb": "mariadb+asyncmy"}
-
-
-class DataSourceError(ValueError):
-    """The data source cannot be understood; the text never repeats it, for its password."""
 
 
 class Database:
@@ -154,66 +133,22 @@ async def open_database(data_source: str) -> Database:
     return await (_open_sqlite(url) if is_sqlite else _open_mysql(url))
 
 
-def parse_data_source(data_source: str) -> URL:
-    """Return the URL of a data source, its driver filled in; raises DataSourceError."""
-    if dsn := _GO_DSN.fullmatch(data_source.removeprefix("mysql://")):
-        return _from_go_dsn(dsn)
-    if "://" not in data_source:
-        if "@" in data_source or data_source in ("", ":memory:"):
-            raise DataSourceError("neither a file, a URL, nor user:password@tcp(host:port)/name")
-        return URL.create(_DRIVERS["sqlite"], database=data_source)
-    try:
-        url = make_url(data_source)
-    except (ArgumentError, ValueError):
-        raise DataSourceError("the URL is malformed") from None
-    driver = _DRIVERS.get(url.get_backend_name())
-    if driver is None:
-        raise DataSourceError(f"no support for {url.get_backend_name()}: use SQLite or MySQL")
-    if not url.database or url.database == ":memory:":
-        raise DataSourceError("the URL names no database")
-    return url.set(drivername=driver)
-
-
 def chunks(values: Sequence[_T], size: int = IN_CHUNK) -> list[Sequence[_T]]:
     """Split values into runs of at most `size`."""
     return [values[start : start + size] for start in range(0, len(values), size)]
 
 
-def _from_go_dsn(dsn: re.Match[str]) -> URL:
-    host: str | None = None
-    port: int | None = None
-    query: dict[str, str] = {"charset": "utf8mb4"}
-    if dsn["net"] == "unix":
-        query["unix_socket"] = dsn["address"]
-    else:
-        host, _, port_text = dsn["address"].rpartition(":")
-        if not host or not port_text.isdecimal():
-            raise DataSourceError("the address must be tcp(host:port)")
-        port = int(port_text)
-    return URL.create(
-        _DRIVERS["mysql"], dsn["user"], dsn["password"], host.strip("[]") if host else None, port,
-        dsn["name"], query,
-    )  # fmt: skip
-
-
 class _SqliteDatabase(Database):
     def __init__(self, url: URL) -> None:
-        writer, reader = (_sqlite_engine(create_async_engine, url, n) for n in (1, READERS))
+        writer, reader = (sqlite_engine(create_async_engine, url, n) for n in (1, READERS))
         super().__init__(writer, reader)
         plain_url = url.set(drivername="sqlite+pysqlite")
-        self._work_writer = _sqlite_engine(create_engine, plain_url, 1)
-        self._work_reader = _sqlite_engine(create_engine, plain_url, READERS)
-        for engine in (writer.sync_engine, self._work_writer):
-            event.listen(engine, "begin", _begin_immediate)
-        self._engines = (
-            writer.sync_engine,
-            reader.sync_engine,
-            self._work_writer,
-            self._work_reader,
-        )
+        self._work_writer = sqlite_engine(create_engine, plain_url, 1)
+        self._work_reader = sqlite_engine(create_engine, plain_url, READERS)
+        writers = (writer.sync_engine, self._work_writer)
+        self._engines = (*writers, reader.sync_engine, self._work_reader)
         for engine in self._engines:
-            event.listen(engine, "connect", _prepare_sqlite)
-            event.listen(engine, "before_cursor_execute", _use_index_for_pairs, retval=True)
+            prepare(engine, writes=engine in writers)
         self._write_thread = ThreadPoolExecutor(1, "sqlite-writer")
         self._read_threads = ThreadPoolExecutor(READERS, "sqlite-reader")
         # SQLite's own lock is not fair: those who wait for it poll.
@@ -265,47 +200,6 @@ class _SqliteDatabase(Database):
         self._work_writer.dispose()
         self._work_reader.dispose()
         await super().close()
-
-
-def _sqlite_engine(create: Callable[..., _T], url: URL, pool_size: int) -> _T:
-    return create(
-        url,
-        # An error text would repeat the parameters, and so the content of messages.
-        hide_parameters=True,
-        pool_size=pool_size,
-        max_overflow=0,
-        pool_timeout=LOCK_DEADLINE,
-    )
-
-
-def _prepare_sqlite(connection: Any, _record: object) -> None:
-    # Or the driver would begin transactions at moments of its own choice.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode = WAL")
-    cursor.execute("PRAGMA synchronous = FULL")
-    cursor.execute(f"PRAGMA busy_timeout = {LOCK_DEADLINE * 1000:.0f}")
-    cursor.execute("PRAGMA foreign_keys = ON")
-    cursor.close()
-
-
-def _begin_immediate(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def _use_index_for_pairs(
-    _connection: Connection,
-    _cursor: object,
-    statement: str,
-    parameters: Any,
-    _context: object,
-    _many: bool,
-) -> tuple[str, Any]:
-    # SQLite reads the whole table for `(a, b) IN (VALUES ...)`, which is how SQLAlchemy writes a
-    # list of pairs, but uses the index on (a, b) if the same list is a subquery.
-    if "IN (VALUES" in statement:
-        statement = _PAIRS.sub(r"IN (SELECT * FROM (VALUES \1))", statement)
-    return statement, parameters
 
 
 async def _open_sqlite(url: URL) -> Database:

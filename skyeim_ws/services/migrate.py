@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from skyeim_ws.services.db import DataSourceError, open_database
+from skyeim_ws.services.data_source import DataSourceError
+from skyeim_ws.services.db import open_database
 from skyeim_ws.services.migrations import SchemaError
 from skyeim_ws.services.plan import planned
 

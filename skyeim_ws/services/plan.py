@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, NullPool, StaticPool, create_engine, event
 
-from skyeim_ws.services.db import DataSourceError, parse_data_source
+from skyeim_ws.services.data_source import DataSourceError, parse_data_source
 from skyeim_ws.services.migrations import run
 from skyeim_ws.services.mysql import mysql_engine
 

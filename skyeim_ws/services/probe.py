@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from skyeim_ws.contract.redis_address import RedisAddress
-from skyeim_ws.services.db import DataSourceError
+from skyeim_ws.services.data_source import DataSourceError
 from skyeim_ws.services.migrations import SchemaError
 from skyeim_ws.services.plan import planned
 from skyeim_ws.services.shared_redis import open_redis

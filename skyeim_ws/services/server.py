@@ -29,7 +29,8 @@ from skyeim_ws.ops import logs, minute, systemd, telemetry
 from skyeim_ws.ops.loop_watch import watching
 from skyeim_ws.ops.stacks import log_stacks
 from skyeim_ws.services.arguments import parse
-from skyeim_ws.services.db import Database, DataSourceError, open_database
+from skyeim_ws.services.data_source import DataSourceError
+from skyeim_ws.services.db import Database, open_database
 from skyeim_ws.services.demo import seed_demo
 from skyeim_ws.services.errors import StatusInterceptor
 from skyeim_ws.services.events import Events

@@ -16,13 +16,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from skyeim_ws.services import batch
-from skyeim_ws.services.db import (
-    Database,
-    DataSourceError,
-    chunks,
-    open_database,
-    parse_data_source,
-)
+from skyeim_ws.services.data_source import DataSourceError, parse_data_source
+from skyeim_ws.services.db import Database, chunks, open_database
 from skyeim_ws.services.tables import friends, metadata
 from tests.services.conftest import befriend
 from tests.waiting import until

@@ -10,7 +10,8 @@ from structlog.testing import capture_logs
 
 from skyeim_ws.contract.pb import friend_pb2, group_pb2
 from skyeim_ws.contract.pb import message_pb2 as pb
-from skyeim_ws.services.db import DataSourceError, open_database
+from skyeim_ws.services.data_source import DataSourceError
+from skyeim_ws.services.db import open_database
 from skyeim_ws.services.tables import friends
 from tests.services.conftest import Services, befriend, make_group
 from tests.services.mariadb import DATABASE, MariaDB, tmp_path  # noqa: F401
