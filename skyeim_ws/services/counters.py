@@ -10,6 +10,7 @@ from importlib import resources
 import structlog
 from redis.exceptions import RedisError, ResponseError
 
+from skyeim_ws.contract.cancellation import cancel_and_wait
 from skyeim_ws.services.shared_redis import REDIS_DEADLINE, SharedRedis
 
 GROUPS = 10_000
@@ -56,8 +57,7 @@ class SeqCounters:
                 await self._idle.wait()
         except TimeoutError:
             log.warning("group_seqs_left_behind", cause="closing", waiting=len(self._waiting))
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await cancel_and_wait(self._task)
 
     async def _run(self) -> None:
         pause, troubled = FIRST_PAUSE, False

@@ -84,7 +84,7 @@ def group_draft(request: pb.SendGroupMessageReq) -> Draft | RefusedError:
     """Return the group message of a request, or why its form is bad."""
     group_id, mentions = request.group_id, tuple(request.at_user_ids)
     if not 1 <= len(group_id) <= MAX_GROUP_ID:
-        return errors.invalid("group_id must have 1 to 64 characters")
+        return errors.invalid(f"group_id must have 1 to {MAX_GROUP_ID} characters")
     if len(mentions) > MAX_MENTIONS:
         return errors.invalid("at_user_ids has too many entries")
     if any(user_id <= 0 and user_id != EVERYONE for user_id in mentions):

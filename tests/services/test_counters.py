@@ -1,5 +1,6 @@
 """`group:seq:{gid}` in Redis follows the database and is never lowered."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,13 +12,15 @@ from structlog.testing import capture_logs
 
 from skyeim_ws.contract.pb import message_pb2 as pb
 from skyeim_ws.services import counters as counters_module
+from skyeim_ws.services.counters import SeqCounters
 from skyeim_ws.services.db import Database, open_database
 from skyeim_ws.services.events import Events
+from skyeim_ws.services.shared_redis import open_redis
 from tests.services.conftest import make_group
 from tests.services.peers import running_valkey, valkey_at
 from tests.services.serving import serving
 from tests.services.test_message import grouped, private
-from tests.waiting import until
+from tests.waiting import DEADLINE, until
 
 
 @asynccontextmanager
@@ -110,6 +113,20 @@ async def test_groups_that_wait_are_bounded_and_counted_at_the_end(
             events.reached({"b": 2})
     left = [(e["cause"], e["waiting"]) for e in logs if e["event"] == "group_seqs_left_behind"]
     assert left == [("queue_full", 2), ("closing", 2)]
+
+
+@pytest.mark.gen_test
+async def test_the_counters_end_at_whatever_step_of_a_write_they_are(tmp_path: Path) -> None:
+    with running_valkey(tmp_path):
+        for steps in range(40):
+            client = open_redis(valkey_at(tmp_path))
+            tested = SeqCounters(client)
+            tested.note({"g": steps + 1})
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            async with asyncio.timeout(DEADLINE):
+                await tested.close(0)
+            await client.aclose()
 
 
 @pytest.mark.gen_test
