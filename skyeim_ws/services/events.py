@@ -6,7 +6,7 @@ members are still the old ones. Of several processes on one database one at a ti
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -39,33 +39,6 @@ FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 2.0
 
 log = structlog.get_logger()
-
-
-def to_group(
-    group_id: str,
-    event_type: str,
-    data: Mapping[str, object],
-    *,
-    but: Sequence[int] = (),
-) -> Push:
-    """Return the push of an event to all online members of a group, save the users in `but`."""
-    push = {"type": "group", "groupId": group_id, "eventType": event_type, "eventData": data}
-    return push | {"exceptUserIds": list(but)} if but else push
-
-
-def to_user(user_id: int, notification_type: str, data: Mapping[str, object]) -> Push:
-    """Return the push of a notification to one user."""
-    return to_users([user_id], notification_type, data)
-
-
-def to_users(user_ids: Sequence[int], notification_type: str, data: Mapping[str, object]) -> Push:
-    """Return the pushes of a notification to several users, one after the other."""
-    return {
-        "type": "user",
-        "userIds": list(user_ids),
-        "notificationType": notification_type,
-        "data": data,
-    }
 
 
 class Events:

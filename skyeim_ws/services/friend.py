@@ -23,7 +23,7 @@ from skyeim_ws.services.checks import (
 )
 from skyeim_ws.services.db import Database
 from skyeim_ws.services.errors import already_exists, denied, invalid, not_found
-from skyeim_ws.services.events import Events, to_user
+from skyeim_ws.services.events import Events
 from skyeim_ws.services.lists import check_asked, lists_of
 from skyeim_ws.services.outbox import Push
 from skyeim_ws.services.tables import (
@@ -81,7 +81,9 @@ class FriendService(friend_pb2_grpc.FriendServicer):
                     toUserId=receiver,
                     message=request.message,
                 )
-                await self._events.note(connection, to_user(receiver, "friend_request", data))
+                await self._events.note(
+                    connection, notices.to_user(receiver, "friend_request", data)
+                )
         return friend_pb2.AddFriendRequestResp(request_id=request_id)
 
     async def HandleFriendRequest(
@@ -267,7 +269,7 @@ async def _befriend(connection: AsyncConnection, one: int, other: int) -> None:
 
 def _handled(request_id: int, sender: int, receiver: int, status: int) -> Push:
     data = notices.answered(request_id, "requestId", status, fromUserId=sender, toUserId=receiver)
-    return to_user(sender, "friend_request_handled", data)
+    return notices.to_user(sender, "friend_request_handled", data)
 
 
 def _no_friend() -> Exception:

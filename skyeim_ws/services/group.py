@@ -11,7 +11,6 @@ from skyeim_ws.contract.pb import group_pb2, group_pb2_grpc
 from skyeim_ws.services import notices
 from skyeim_ws.services.checks import check_text, check_users, insert_row, page_for
 from skyeim_ws.services.errors import invalid
-from skyeim_ws.services.events import to_group
 from skyeim_ws.services.invitations import InvitationRpcs
 from skyeim_ws.services.members import (
     add_members,
@@ -80,7 +79,7 @@ class GroupService(MemberRpcs, InvitationRpcs, group_pb2_grpc.GroupServicer):
                 "group": notices.group_json(group),
             }
             await self._events.note(
-                connection, to_group(group_id, "createGroup", data), members_of=group_id
+                connection, notices.to_group(group_id, "createGroup", data), members_of=group_id
             )
         return group_pb2.CreateGroupResp(group=group_info(group))
 
@@ -116,7 +115,7 @@ class GroupService(MemberRpcs, InvitationRpcs, group_pb2_grpc.GroupServicer):
                 )
                 group = await find_group(connection, group_id)
                 data = notices.updated(group, request.operator_id, changed)
-                await self._events.note(connection, to_group(group_id, "updateGroup", data))
+                await self._events.note(connection, notices.to_group(group_id, "updateGroup", data))
         return group_pb2.UpdateGroupResp(group=group_info(group))
 
     async def DismissGroup(
@@ -132,7 +131,7 @@ class GroupService(MemberRpcs, InvitationRpcs, group_pb2_grpc.GroupServicer):
             )
             data = {"groupId": group_id, "operatorId": request.operator_id}
             await self._events.note(
-                connection, to_group(group_id, "dismissGroup", data), members_of=group_id
+                connection, notices.to_group(group_id, "dismissGroup", data), members_of=group_id
             )
         return group_pb2.DismissGroupResp(success=True)
 

@@ -20,7 +20,7 @@ from skyeim_ws.services.checks import (
 )
 from skyeim_ws.services.db import Database
 from skyeim_ws.services.errors import already_exists, denied, not_found
-from skyeim_ws.services.events import Events, to_group, to_user, to_users
+from skyeim_ws.services.events import Events
 from skyeim_ws.services.members import (
     add_members,
     find_group,
@@ -76,7 +76,9 @@ class InvitationRpcs:
                     inviterId=inviter,
                     message=request.message,
                 )
-                await self._events.note(connection, to_user(invitee, "group_invitation", data))
+                await self._events.note(
+                    connection, notices.to_user(invitee, "group_invitation", data)
+                )
         return group_pb2.SendGroupInvitationResp(invitation_id=invitation_id)
 
     async def HandleGroupInvitation(
@@ -95,7 +97,7 @@ class InvitationRpcs:
             data = notices.answered(
                 asked.id, "invitationId", status, groupId=group_id, inviteeId=user_id
             )
-            pushes = [to_user(asked.inviter_id, "group_invitation_handled", data)]
+            pushes = [notices.to_user(asked.inviter_id, "group_invitation_handled", data)]
             await self._note_answer(
                 connection, group_id, pushes, user_id if joined else 0, operator=user_id
             )
@@ -131,7 +133,7 @@ class InvitationRpcs:
                     userId=user_id,
                     message=request.message,
                 )
-                push = to_users(ranked.all(), "group_join_request", data)
+                push = notices.to_users(ranked.all(), "group_join_request", data)
                 await self._events.note(connection, push)
         return group_pb2.SendJoinRequestResp(request_id=request_id)
 
@@ -150,7 +152,7 @@ class InvitationRpcs:
             )
             joined = status == ACCEPTED and await _admit(connection, group, asked.user_id)
             data = notices.answered(asked.id, "requestId", status, groupId=group_id)
-            pushes = [to_user(asked.user_id, "group_join_request_handled", data)]
+            pushes = [notices.to_user(asked.user_id, "group_join_request_handled", data)]
             await self._note_answer(
                 connection, group_id, pushes, asked.user_id if joined else 0, operator=operator
             )
@@ -238,8 +240,8 @@ class InvitationRpcs:
         await self._events.note(
             connection,
             *pushes,
-            to_group(group_id, "joinGroup", data, but=[joined]),
-            to_user(joined, "joinGroup", data),
+            notices.to_group(group_id, "joinGroup", data, but=[joined]),
+            notices.to_user(joined, "joinGroup", data),
             members_of=group_id,
         )
 

@@ -10,7 +10,7 @@ from skyeim_ws.services import history, notices
 from skyeim_ws.services.checks import check_users, page_of
 from skyeim_ws.services.db import Database
 from skyeim_ws.services.errors import denied, invalid
-from skyeim_ws.services.events import Events, to_group, to_user, to_users
+from skyeim_ws.services.events import Events
 from skyeim_ws.services.lists import check_asked, lists_of
 from skyeim_ws.services.members import (
     add_members,
@@ -49,8 +49,8 @@ class MemberRpcs:
             if added:
                 await self._events.note(
                     connection,
-                    to_group(group_id, "inviteMember", data, but=added),
-                    to_users(added, "inviteMember", data),
+                    notices.to_group(group_id, "inviteMember", data, but=added),
+                    notices.to_users(added, "inviteMember", data),
                     members_of=group_id,
                 )
         failed = dict.fromkeys(request.member_ids).keys() - set(added)
@@ -68,8 +68,8 @@ class MemberRpcs:
             data = notices.about_member(group_id, operator, member_id)
             await self._events.note(
                 connection,
-                to_group(group_id, "kickMember", data, but=[member_id]),
-                to_user(member_id, "kickMember", data),
+                notices.to_group(group_id, "kickMember", data, but=[member_id]),
+                notices.to_user(member_id, "kickMember", data),
                 members_of=group_id,
             )
         return group_pb2.KickMemberResp(success=True)
@@ -87,7 +87,7 @@ class MemberRpcs:
             await remove_member(connection, group_id, user_id)
             data = notices.about_member(group_id, user_id, user_id)
             await self._events.note(
-                connection, to_group(group_id, "quitGroup", data), members_of=group_id
+                connection, notices.to_group(group_id, "quitGroup", data), members_of=group_id
             )
         return group_pb2.QuitGroupResp(success=True)
 
@@ -216,4 +216,4 @@ class MemberRpcs:
 def _member_update(operator: int, member: Row[Any], **changed: int) -> Push:
     shown = {"role": member.role, "mute": member.mute} | changed
     data = notices.about_member(member.group_id, operator, member.user_id, **shown)
-    return to_group(member.group_id, "memberUpdate", data)
+    return notices.to_group(member.group_id, "memberUpdate", data)

@@ -1,10 +1,11 @@
-"""What the events of our services say: the fields that existing clients read, and ours beside."""
+"""What the events of our services say, and to whom: fields that clients read, as pushes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Row
 
+from skyeim_ws.services.outbox import Push
 from skyeim_ws.services.tables import ACCEPTED, unix_now
 
 Notice = dict[str, object]
@@ -75,4 +76,31 @@ def group_json(row: Row[Any]) -> Notice:
         "status": row.status,
         "createdAt": row.created_at,
         "updatedAt": row.updated_at,
+    }
+
+
+def to_group(
+    group_id: str,
+    event_type: str,
+    data: Mapping[str, object],
+    *,
+    but: Sequence[int] = (),
+) -> Push:
+    """Return the push of an event to all online members of a group, save the users in `but`."""
+    push = {"type": "group", "groupId": group_id, "eventType": event_type, "eventData": data}
+    return push | {"exceptUserIds": list(but)} if but else push
+
+
+def to_user(user_id: int, notification_type: str, data: Mapping[str, object]) -> Push:
+    """Return the push of a notification to one user."""
+    return to_users([user_id], notification_type, data)
+
+
+def to_users(user_ids: Sequence[int], notification_type: str, data: Mapping[str, object]) -> Push:
+    """Return the pushes of a notification to several users, one after the other."""
+    return {
+        "type": "user",
+        "userIds": list(user_ids),
+        "notificationType": notification_type,
+        "data": data,
     }

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from skyeim_ws.services.events import to_user
+from skyeim_ws.services.notices import to_user
 from tests.services.mariadb import tmp_path
 from tests.services.peers import running_gateway
 from tests.services.test_events import *

@@ -14,7 +14,8 @@ from skyeim_ws.contract.pb import group_pb2 as pb
 from skyeim_ws.services import events as events_module
 from skyeim_ws.services import outbox, pusher
 from skyeim_ws.services.db import Database, open_database
-from skyeim_ws.services.events import Events, to_group, to_user, to_users
+from skyeim_ws.services.events import Events
+from skyeim_ws.services.notices import to_group, to_user, to_users
 from skyeim_ws.services.outbox import Push
 from skyeim_ws.services.tables import unix_now, waiting_events
 from tests.services.conftest import data_source_in, make_group
