@@ -1,4 +1,4 @@
-"""Look-ups of the members of a group, repeated while that may help."""
+"""Look-ups of the members of a group: in whose name, and again while that may help."""
 
 import asyncio
 import random
@@ -41,26 +41,19 @@ class MemberRetry:
         return self._members.cached(group_id)
 
     async def find(self, group_id: str, asker_ids: Sequence[int]) -> frozenset[int] | None:
-        """Return the members; None if no asker may know them, or after the last of some tries.
-
-        Whoever has sent a stored message may have left the group since: then they are asked for in
-        nobody's name.
-        """
-        askers = list(dict.fromkeys((*asker_ids, NOBODY)))
+        """Return the members; None if no asker may know them, or after the last of some tries."""
         delays = iter(RETRY_DELAYS)
-        while askers:
+        while True:
             try:
-                return await self._members.members(group_id, askers[0])
-            except Refused as refused:
-                # An answer, and a good one for other askers too unless it is about this one.
-                askers = askers[1:] if refused.reason is Reason.NOT_MEMBER else []
+                return await members_seen_by(self._members, group_id, asker_ids)
+            except Refused:
+                return None
             except Exception as error:  # whatever it is, the group must go on
                 delay = next(delays, None)
                 if delay is None:
                     self._note(group_id, error)
                     return None
                 await self._sleep(delay * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
-        return None
 
     def _note(self, group_id: str, error: Exception) -> None:
         """Log that members are not to be had, one line in some seconds for all groups."""
@@ -72,3 +65,21 @@ class MemberRetry:
             "group_members_unknown", group=group_id, error=str(error), suppressed=self._suppressed
         )
         self._suppressed = 0
+
+
+async def members_seen_by(
+    members: Members, group_id: str, asker_ids: Sequence[int]
+) -> frozenset[int]:
+    """Return the members as the first asker sees them who is one; raises Refused, Unavailable.
+
+    Whoever has sent a stored message may have left the group since: if all have, they are asked
+    for in nobody's name.
+    """
+    for asker_id in asker_ids:
+        try:
+            return await members.members(group_id, asker_id)
+        except Refused as refused:
+            # Other refusals are a good answer for the other askers too.
+            if refused.reason is not Reason.NOT_MEMBER:
+                raise
+    return await members.members(group_id, NOBODY)

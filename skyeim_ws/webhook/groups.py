@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 
 import structlog
 
+from skyeim_ws.logic.member_retry import members_seen_by
 from skyeim_ws.logic.outgoing import Outgoing, Stored
 from skyeim_ws.logic.ports import Members, Refused, Unavailable
 from skyeim_ws.logic.shared_state import Presence
@@ -117,7 +118,7 @@ class GroupNotices:
     async def _members_of(self, group_id: str, asker_id: int) -> frozenset[int]:
         """Return what the routing has found or is looking up; nobody if it cannot be had."""
         try:
-            return await self._members.members(group_id, asker_id)
+            return await members_seen_by(self._members, group_id, [asker_id])
         except (Refused, Unavailable):
             return frozenset()
 

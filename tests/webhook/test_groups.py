@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -28,8 +28,11 @@ class Lists:
 
     def __init__(self, **lists: frozenset[int] | Exception) -> None:
         self._lists = lists
+        self.strangers: set[int] = set()
 
-    async def members(self, group_id: str, _asker_id: int = 0) -> frozenset[int]:
+    async def members(self, group_id: str, asker_id: int = 0) -> frozenset[int]:
+        if asker_id in self.strangers:
+            raise Refused(Reason.NOT_MEMBER)
         found = self._lists[group_id]
         if isinstance(found, Exception):
             raise found
@@ -37,12 +40,19 @@ class Lists:
 
 
 def made(
-    pipeline: Pipeline, *, here: set[int] | None = None, size: int = 100, **lists: Any
+    pipeline: Pipeline,
+    *,
+    here: set[int] | None = None,
+    size: int = 100,
+    strangers: Iterable[int] = (),
+    **lists: Any,
 ) -> tuple[RedisNotices, GroupNotices]:
     notices = RedisNotices(pipeline, "n1", size=10_000, content=False)
-    source = cast(Members, Lists(**lists))
+    source = Lists(**lists)
+    source.strangers.update(strangers)
     presence = RedisPresence(pipeline)
-    return notices, GroupNotices(notices, source, presence, here or set(), size=size)
+    told = GroupNotices(notices, cast(Members, source), presence, here or set(), size=size)
+    return notices, told
 
 
 def store(told: GroupNotices, seq: int, *, group: str = "g", sender: int = 1) -> None:
@@ -123,6 +133,17 @@ async def test_a_sender_who_has_left_is_not_told_of_the_own_message(server: Serv
         await told.tell()
         await until_async(lambda: _has(redis, 2))
         assert await told_of(redis) == [([2, 3], "m1"), ([1, 3], "m2")]
+
+
+@pytest.mark.gen_test
+async def test_the_last_words_of_who_leaves_are_told_of_with_all_before(server: Server) -> None:
+    async with pipelined(server) as pipeline, connected(server) as redis:
+        _, told = made(pipeline, strangers={9}, g=frozenset({1, 2}))
+        store(told, 1, sender=1)
+        store(told, 2, sender=9)
+        await told.tell()
+        await until_async(lambda: _has(redis, 2))
+        assert await told_of(redis) == [([2], "m1"), ([1, 2], "m2")]
 
 
 @pytest.mark.parametrize("fault", [Refused(Reason.GROUP_NOT_FOUND), Unavailable("away")])
