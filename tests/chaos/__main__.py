@@ -9,8 +9,9 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from tests.chaos.faults import FAULTS
 from tests.chaos.gateway import MUTANTS, TRACED
-from tests.chaos.run import LONG, SHORT, Result, run
+from tests.chaos.run import LONG, Result, run, short
 
 
 def main() -> int:
@@ -19,6 +20,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--runs", type=int, default=1, help="so many, each with the next seed")
     parser.add_argument("--short", action="store_true", help="the form that all tests include")
+    parser.add_argument("--redis", choices=FAULTS, default="single", help="its kind")
     parser.add_argument("--messages", type=int)
     parser.add_argument("--faults", type=int)
     parser.add_argument("--people", type=int)
@@ -29,7 +31,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.keep:
         os.environ[TRACED] = "1"
-    shape = SHORT if arguments.short else LONG
+    shape = short(arguments.redis) if arguments.short else replace(LONG, redis=arguments.redis)
     for name in ("messages", "faults", "people"):
         if getattr(arguments, name) is not None:
             shape = replace(shape, **{name: getattr(arguments, name)})

@@ -2,10 +2,14 @@
 
 import asyncio
 import random
-import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
-from tests.chaos.rig import Process, Rig
+from skyeim_ws.store.keys import group_channel
+from tests.chaos import kinds
+from tests.chaos.process import Mortal
+from tests.chaos.replicated import Replicated
+from tests.chaos.rig import GROUP, Rig
+from tests.chaos.single import Single
 
 STALL_SECONDS = (4.0, 6.0)
 
@@ -17,15 +21,17 @@ Fault = Callable[[Rig, random.Random], Awaitable[None]]
 PAUSE_SECONDS = (0.0, 1.0)
 """How long something stays dead."""
 
+MOVED_USERS = 6
+
 
 async def kill_gateway(rig: Rig, chance: random.Random) -> None:
     """Kill a gateway, and start it again on its port."""
     await _again(chance, chance.choice(rig.gateways))
 
 
-async def kill_valkey(rig: Rig, chance: random.Random) -> None:
-    """Kill Valkey, and start it again on its data."""
-    await _again(chance, rig.valkey)
+async def kill_redis(rig: Rig, chance: random.Random) -> None:
+    """Kill a Redis, and start it again: on its data, or as a replica of what took its place."""
+    await _again(chance, rig.redis.master(chance))
 
 
 async def kill_services(rig: Rig, chance: random.Random) -> None:
@@ -35,12 +41,12 @@ async def kill_services(rig: Rig, chance: random.Random) -> None:
 
 async def cut_subscriptions(rig: Rig, chance: random.Random) -> None:
     """Make every gateway deaf for a moment."""
-    await rig.cut_subscriptions()
+    await kinds.cut_subscriptions(rig.redis.conf)
 
 
 async def kill_gateway_and_cut(rig: Rig, chance: random.Random) -> None:
     """Kill a gateway while the others are deaf."""
-    await rig.cut_subscriptions()
+    await kinds.cut_subscriptions(rig.redis.conf)
     await kill_gateway(rig, chance)
 
 
@@ -49,11 +55,12 @@ async def kill_gateway_and_services(rig: Rig, chance: random.Random) -> None:
     await _again(chance, rig.services, chance.choice(rig.gateways))
 
 
-async def kill_valkey_then_gateway(rig: Rig, chance: random.Random) -> None:
-    """Kill a gateway with what it has not been able to tell Valkey."""
-    await rig.valkey.kill()
+async def kill_redis_then_gateway(rig: Rig, chance: random.Random) -> None:
+    """Kill a gateway with what it has not been able to tell Redis."""
+    master = rig.redis.master(chance)
+    await master.kill()
     await asyncio.sleep(chance.uniform(*PAUSE_SECONDS))
-    await _again(chance, chance.choice(rig.gateways), rig.valkey)
+    await _again(chance, chance.choice(rig.gateways), master)
 
 
 async def disconnect_all(rig: Rig, chance: random.Random) -> None:
@@ -67,26 +74,35 @@ async def stall_gateway(rig: Rig, chance: random.Random) -> None:
     await _stall(chance.choice(rig.gateways), chance.uniform(*STALL_SECONDS))
 
 
-async def stall_valkey(rig: Rig, chance: random.Random) -> None:
-    """Have Valkey stand still, longer than a message may wait for it."""
-    await _stall(rig.valkey, chance.uniform(*STALL_SECONDS))
+async def stall_redis(rig: Rig, chance: random.Random) -> None:
+    """Have a Redis stand still, longer than a message may wait for it, or a replica for it."""
+    await _stall(rig.redis.master(chance), chance.uniform(*STALL_SECONDS))
 
 
 async def step_clock(rig: Rig, chance: random.Random) -> None:
     """Set the clock of the machine of Valkey, either way."""
-    rig.clock.set(chance.choice([-1, 1]) * chance.randint(2, 3_600))
+    assert isinstance(rig.redis, Single)
+    rig.redis.clock.set(chance.choice([-1, 1]) * chance.randint(2, 3_600))
 
 
-async def empty_valkey(rig: Rig, chance: random.Random) -> None:
-    """Have Valkey lose its data."""
-    await rig.empty()
+async def empty_redis(rig: Rig, chance: random.Random) -> None:
+    """Have Redis lose its data."""
+    await kinds.empty(rig.redis.conf)
 
 
-async def move_valkey(rig: Rig, chance: random.Random) -> None:
+async def move_redis(rig: Rig, chance: random.Random) -> None:
     """Make another Valkey the master; its address moves with it."""
-    await rig.move()
+    assert isinstance(rig.redis, Single)
+    await rig.redis.move()
     await rig.healthy()
-    await rig.end_retired()
+    await rig.redis.end_retired()
+
+
+async def move_slots(rig: Rig, chance: random.Random) -> None:
+    """Move to other masters of a cluster what belongs to some users, and the group."""
+    assert isinstance(rig.redis, Replicated)
+    queues = [f"offline:private:{user}" for user in chance.sample(rig.users, MOVED_USERS)]
+    await rig.redis.move_slots([*queues, group_channel(GROUP), "online:users"], chance)
 
 
 async def set_counters_back(rig: Rig, chance: random.Random) -> None:
@@ -94,40 +110,50 @@ async def set_counters_back(rig: Rig, chance: random.Random) -> None:
     await rig.set_back(chance.randint(*SET_BACK))
 
 
-SINGLE: tuple[Fault, ...] = (kill_gateway, kill_valkey, cut_subscriptions, kill_services)
-ALL: tuple[Fault, ...] = (
-    *SINGLE,
+_ON_ONE_SERVER: tuple[Fault, ...] = (step_clock, move_redis)
+_ALL: tuple[Fault, ...] = (
+    kill_gateway,
+    kill_redis,
+    cut_subscriptions,
+    kill_services,
     kill_gateway,
     kill_gateway_and_cut,
     kill_gateway_and_services,
-    kill_valkey_then_gateway,
+    kill_redis_then_gateway,
     disconnect_all,
     stall_gateway,
-    stall_valkey,
+    stall_redis,
     step_clock,
-    empty_valkey,
-    move_valkey,
+    empty_redis,
+    move_redis,
     set_counters_back,
 )
+_REPLICATED = tuple(fault for fault in _ALL if fault not in _ON_ONE_SERVER)
+FAULTS: Mapping[str, tuple[Fault, ...]] = {
+    "single": _ALL,
+    "cluster": (*_REPLICATED, move_slots),
+    "sentinel": _REPLICATED,
+}
+"""What happens to a rig on each kind of Redis."""
 
 
-def plan(faults: int, chance: random.Random, kinds: tuple[Fault, ...]) -> list[Fault]:
-    """Return so many faults: each kind in turn, in an order of chance."""
+def plan(faults: int, chance: random.Random, each: tuple[Fault, ...]) -> list[Fault]:
+    """Return so many faults: each of them in turn, in an order of chance."""
     planned: list[Fault] = []
     while len(planned) < faults:
-        planned += chance.sample(kinds, len(kinds))
+        planned += chance.sample(each, len(each))
     return planned[:faults]
 
 
-async def _stall(process: Process, seconds: float) -> None:
-    process.signal(signal.SIGSTOP)
+async def _stall(process: Mortal, seconds: float) -> None:
+    process.freeze()
     try:
         await asyncio.sleep(seconds)
     finally:
-        process.signal(signal.SIGCONT)
+        process.thaw()
 
 
-async def _again(chance: random.Random, *processes: Process) -> None:
+async def _again(chance: random.Random, *processes: Mortal) -> None:
     for process in processes:
         await process.kill()
     await asyncio.sleep(chance.uniform(*PAUSE_SECONDS))

@@ -15,8 +15,9 @@ from pathlib import Path
 from tests.chaos import faults as fire
 from tests.chaos import rig as cluster
 from tests.chaos.book import Book
+from tests.chaos.kinds import online
 from tests.chaos.person import Person
-from tests.chaos.rig import Rig
+from tests.chaos.rig import GROUP, Rig
 from tests.chaos.sdk_person import SdkPerson
 from tests.waiting import DEADLINE, until
 
@@ -43,15 +44,19 @@ class Shape:
     faults: int
     think: float
     nodes: int = 3
-    kinds: tuple[fire.Fault, ...] = fire.ALL
+    redis: str = "single"
     drop: float = 0.05
     """How likely a person loses the connection after a message."""
     to_group: float = 0.2
     """How likely a message is for the group."""
 
 
-SHORT = Shape(people=20, messages=1_000, faults=len(fire.ALL), think=1.0)
 LONG = Shape(people=60, messages=30_000, faults=40, think=0.7)
+
+
+def short(redis: str = "single") -> Shape:
+    """Return the short form for a kind of Redis: each of its faults once."""
+    return Shape(people=20, messages=1_000, faults=len(fire.FAULTS[redis]), think=1.0, redis=redis)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +91,7 @@ async def run(
     users = range(FIRST_USER, FIRST_USER + shape.people)
     with tempfile.TemporaryDirectory(prefix="skyeim-chaos-") as name:
         folder = Path(name)
-        async with cluster.running(folder, shape.nodes, users, without) as rig:
+        async with cluster.running(folder, shape.redis, shape.nodes, users, without) as rig:
             result = await _run(shape, seed, rig, say)
             if result.lost or result.wrong:
                 say(cluster.output(folder))
@@ -172,14 +177,14 @@ async def _chat(person: Someone, shape: Shape, seed: int, book: Book, rig: Rig) 
 async def _burn(rig: Rig, shape: Shape, seed: int, book: Book, say: Say) -> None:
     """Bring the faults, each when a share of the messages has been sent."""
     chance = random.Random(f"{seed}-faults")
-    planned = fire.plan(shape.faults, chance, shape.kinds)
+    planned = fire.plan(shape.faults, chance, fire.FAULTS[shape.redis])
     began = time.monotonic()
     for number, fault in enumerate(planned, 1):
         share = shape.messages / (len(planned) + 1)
         due, book.room = int(share * number), share * (number + 2)
         await until(partial(_promised, book, due), deadline=None)
         book.faults.append(time.monotonic())
-        emptying = fault is fire.empty_valkey
+        emptying = fault is fire.empty_redis
         if emptying:
             book.emptied(over=False)
         await fault(rig, chance)
@@ -233,7 +238,7 @@ async def _presence(rig: Rig, here: list[Someone], gone: list[Someone]) -> list[
     truth = {person.user_id for person in here}
     wrong = [
         f"presence: {key} has {sorted(users - truth)} and lacks {sorted(truth - users)}"
-        for key, users in (await rig.online()).items()
+        for key, users in (await online(rig.redis.conf, GROUP)).items()
         if users != truth
     ]
     for person in here:

@@ -130,14 +130,19 @@ class ClusterServers:
         for node in self.nodes:
             if not node.running:
                 node.start()
-        wait_for(self._well, "Redis")
+        wait_for(self.is_well, "Redis")
         for node in self.masters():
             node.empty()
 
-    def _well(self) -> bool:
+    def is_whole(self) -> bool:
+        """Say if there is a master for each slot."""
+        return len(self.masters()) == 3
+
+    def is_well(self) -> bool:
+        """Say if each master has a replica too."""
         masters = self.masters()
         return (
-            len(masters) == 3
+            self.is_whole()
             and all("cluster_state:ok" in str(_text(n.ask("CLUSTER", "INFO"))) for n in self.nodes)
             and all(_online_replicas(master) == 1 for master in masters)
         )
@@ -157,7 +162,7 @@ class ClusterServers:
         )
         for master, replica in zip(masters, replicas, strict=True):
             replica.ask("CLUSTER", "REPLICATE", _text(master.ask("CLUSTER", "MYID")))
-        wait_for(self._well, "Redis")
+        wait_for(self.is_well, "Redis")
 
 
 class SentinelServers:
@@ -186,18 +191,28 @@ class SentinelServers:
             if node is not master and _is_master(node):
                 # The sentinels would do it too, some ten seconds later.
                 node.ask("REPLICAOF", HOST, master.port)
-        wait_for(self._well, "Redis")
+        wait_for(self.is_well, "Redis")
         self.master().empty()
 
-    def _well(self) -> bool:
+    def masters(self) -> list[Node]:
+        """Return the master, if it runs."""
+        master = self.master()
+        return [master] if master.running and _is_master(master) else []
+
+    def is_whole(self) -> bool:
+        """Say if there is a master."""
+        return bool(self.masters())
+
+    def is_well(self) -> bool:
+        """Say if the master has its replicas too."""
         master = self.master()
         sentinels = [s.ask("SENTINEL", "CKQUORUM", MASTER) for s in self.sentinels]
         return _is_master(master) and _online_replicas(master) == 2 and all(sentinels)
 
 
 @contextmanager
-def cluster_servers(folder: Path) -> Iterator[ClusterServers]:
-    """Run a cluster."""
+def cluster_servers(folder: Path, *more: str) -> Iterator[ClusterServers]:
+    """Run a cluster; each server has `more` lines in its configuration."""
     with ExitStack() as stack:
         nodes = []
         for number in range(6):
@@ -205,6 +220,7 @@ def cluster_servers(folder: Path) -> Iterator[ClusterServers]:
                 f"cluster-node-timeout {NODE_TIMEOUT_MS}",
                 "cluster-replica-validity-factor 0",
                 "cluster-allow-replica-migration no",
+                *more,
             )
             node = Node(folder / f"c{number}", free_port(), *options, bus_port=free_port())
             nodes.append(_started(stack, node))
@@ -214,13 +230,14 @@ def cluster_servers(folder: Path) -> Iterator[ClusterServers]:
 
 
 @contextmanager
-def sentinel_servers(folder: Path) -> Iterator[SentinelServers]:
-    """Run a sentinel set."""
+def sentinel_servers(folder: Path, *more: str) -> Iterator[SentinelServers]:
+    """Run a sentinel set; each server has `more` lines in its configuration."""
     with ExitStack() as stack:
         first = free_port()
-        nodes = [_started(stack, Node(folder / "r0", first))]
+        nodes = [_started(stack, Node(folder / "r0", first, *more))]
         for number in (1, 2):
-            replica = Node(folder / f"r{number}", free_port(), f"replicaof {HOST} {first}")
+            follows = f"replicaof {HOST} {first}"
+            replica = Node(folder / f"r{number}", free_port(), follows, *more)
             nodes.append(_started(stack, replica))
         wait_for(lambda: _online_replicas(nodes[0]) == 2, "Redis")
         watch = (
