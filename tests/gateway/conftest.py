@@ -34,7 +34,7 @@ KIND = os.environ.get("REDIS_KIND", "")
 
 not_on_a_cluster = pytest.mark.skipif(
     KIND == "cluster",
-    reason="in a cluster any node may have the subscription",
+    reason="what it looks at is told by one server",
 )
 
 MakeWorld = Callable[..., AbstractAsyncContextManager[World]]

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from skyeim_ws.gateway.app import Gateway
+from tests.gateway.masters import ask_masters
 from tests.waiting import until
 from tests.world import World
 
@@ -20,8 +21,8 @@ async def add_node_with_user(world: World) -> Gateway:
 async def deafness(world: World, node: Gateway) -> AsyncIterator[None]:
     """Keep the node of `add_node_with_user` from hearing what the others tell."""
     # It is still told of what changes: that is another connection.
-    await _set_user(world, "-subscribe", "+subscribe|__redis__:invalidate")
-    await world.redis.client_kill_filter(_type="pubsub", user=USER)
+    await _set_user(world, "-ssubscribe", "-subscribe", "+subscribe|__redis__:invalidate")
+    await ask_masters(world, "CLIENT", "KILL", "TYPE", "pubsub", "USER", USER)
     await until(lambda: not node.bus.ready.is_set())
     yield
     assert not node.bus.ready.is_set()
@@ -29,4 +30,4 @@ async def deafness(world: World, node: Gateway) -> AsyncIterator[None]:
 
 
 async def _set_user(world: World, *rules: str) -> None:
-    await world.redis.execute_command("ACL", "SETUSER", USER, *rules)  # type: ignore[no-untyped-call]
+    await ask_masters(world, "ACL", "SETUSER", USER, *rules)

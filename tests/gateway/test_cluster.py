@@ -9,7 +9,8 @@ import pytest
 from skyeim_ws.logic.ports import Unavailable
 from skyeim_ws.logic.shared_state import Claim
 from skyeim_ws.store.sessions import RedisSessions
-from tests.gateway.conftest import MakeWorld, not_on_a_cluster
+from tests.gateway.conftest import MakeWorld
+from tests.gateway.masters import cut_subscriptions
 from tests.store.servers import Server, running_server
 from tests.waiting import until
 from tests.world import User, world
@@ -139,7 +140,6 @@ async def test_friends_hear_of_users_on_other_nodes(make_world: MakeWorld) -> No
         await alice.expect("offline", userId=1002)
 
 
-@not_on_a_cluster
 @pytest.mark.gen_test
 async def test_a_subscription_that_is_cut_comes_back_and_nothing_is_missed(
     make_world: MakeWorld,
@@ -148,7 +148,7 @@ async def test_a_subscription_that_is_cut_comes_back_and_nothing_is_missed(
         other = await world.add_node()
         alice = await world.login(1001)
         bob = await world.login(1002, node=other)
-        await world.redis.client_kill_filter(_type="pubsub")
+        await cut_subscriptions(world)
         await until(lambda: not other.bus.ready.is_set())
         contents = [f"m{number}" for number in range(10)]
         for content in contents:

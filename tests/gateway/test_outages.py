@@ -21,7 +21,8 @@ from skyeim_ws.ops.build import build
 from skyeim_ws.process import valkey
 from skyeim_ws.store.keys import session_key
 from skyeim_ws.store.sessions import RedisSessions
-from tests.gateway.conftest import MakeWorld, not_on_a_cluster
+from tests.gateway.conftest import MakeWorld
+from tests.gateway.masters import ask_masters
 from tests.rpc.servers import hang, serving
 from tests.store.servers import Server, running_server
 from tests.waiting import until, until_async
@@ -201,7 +202,6 @@ async def test_presence_is_written_anew_to_a_redis_that_has_lost_everything(
             await until_async(lambda user=user_id: _is_online(world, user))  # type: ignore[misc]
 
 
-@not_on_a_cluster
 @pytest.mark.gen_test
 async def test_an_emptied_redis_is_noticed_at_once(make_world: MakeWorld) -> None:
     """Not with the next sign of life: what was lost with a queue is to come before what is live."""
@@ -210,7 +210,8 @@ async def test_an_emptied_redis_is_noticed_at_once(make_world: MakeWorld) -> Non
         bob = await world.login(1002)
 
         async def is_told() -> bool:
-            return int((await world.redis.info("clients"))["tracking_clients"]) > 0
+            told = await ask_masters(world, "INFO", "clients")
+            return all(int(each["tracking_clients"]) > 0 for each in told)
 
         await until_async(is_told)
         await world.redis.flushall()

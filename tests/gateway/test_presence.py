@@ -17,8 +17,9 @@ from skyeim_ws.gateway.app import Gateway
 from skyeim_ws.services.tables import friends, group_members
 from skyeim_ws.store.announcements import TOLD_KEY
 from skyeim_ws.store.keys import NODES_KEY, session_key
-from tests.gateway.conftest import MakeWorld, not_on_a_cluster
+from tests.gateway.conftest import MakeWorld
 from tests.gateway.deaf import add_node_with_user, deafness
+from tests.gateway.masters import keys
 from tests.gateway.raw import RawUser, raw_user
 from tests.gateway.test_social import online_becomes, users_online
 from tests.long import LONG
@@ -40,7 +41,7 @@ def mortal() -> Iterator[Server]:
 async def node_sessions(world: World) -> set[int]:
     """Return who is listed with any node."""
     listed: set[int] = set()
-    for key in await world.redis.keys("ws:sessions:*"):
+    for key in await keys(world, "ws:sessions:*"):
         listed |= set(map(int, await world.redis.hkeys(key)))
     return listed
 
@@ -108,8 +109,7 @@ async def test_a_mass_disconnect_leaves_nothing_behind_and_every_friend_hears(
         await online_becomes(world, {1001})
         await online_becomes(world, set(), "group:online:g_crowd")
         await listed_becomes(world, {1001})
-        left = await world.redis.mget([session_key(user) for user in users])
-        assert set(left) == {b"clean"}
+        assert {await world.redis.get(session_key(user)) for user in users} == {b"clean"}
 
 
 @pytest.mark.gen_test
@@ -139,7 +139,6 @@ async def test_who_leaves_while_redis_loses_all_is_told_of_too(
         await alice.expect("offline", userId=1002)
 
 
-@not_on_a_cluster
 @pytest.mark.gen_test
 async def test_a_node_that_was_deaf_tells_its_users_what_it_has_missed(
     make_world: MakeWorld,
@@ -220,7 +219,7 @@ async def test_a_group_joined_after_the_login_is_in_the_record_of_the_node(
         await world.redis.delete("im:group:members:g_new")
         await bob.send("group_chat", groupId="g_new", content="welcome")
         await alice.expect("group_chat")
-        [key] = await world.redis.keys("ws:sessions:*")
+        [key] = await keys(world, "ws:sessions:*")
 
         async def noted() -> bool:
             return b"g_new" in (await world.redis.hget(key, "1001") or b"")
