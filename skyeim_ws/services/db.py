@@ -14,7 +14,7 @@ from typing import TypeVar
 from sqlalchemy import URL, Connection, NullPool, create_engine, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from skyeim_ws.services.data_source import DataSourceError, parse_data_source
+from skyeim_ws.services.data_source import parse_data_source
 from skyeim_ws.services.migrations import upgrade
 from skyeim_ws.services.mysql import mysql_engine
 from skyeim_ws.services.sqlite import prepare, sqlite_engine
@@ -213,11 +213,8 @@ async def _open_sqlite(url: URL) -> Database:
 
 
 async def _open_mysql(url: URL) -> Database:
-    try:
-        # A connection of its own, closed at the end: the lock of the migrations belongs to it.
-        migrating = mysql_engine(url, poolclass=NullPool)
-    except ModuleNotFoundError as error:
-        raise DataSourceError(f"MySQL needs the package {error.name}: skyeim-ws[mysql]") from error
+    # A connection of its own, closed at the end: the lock of the migrations belongs to it.
+    migrating = mysql_engine(url, poolclass=NullPool)
     try:
         async with asyncio.timeout(MIGRATION_DEADLINE), migrating.begin() as connection:
             integer_times = await connection.run_sync(_migrate)

@@ -6,6 +6,8 @@ from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from skyeim_ws.services.data_source import DataSourceError
+
 CONNECTIONS = 10
 """Connections in the pool; more transactions wait."""
 
@@ -31,27 +33,33 @@ _SESSION = (
 
 
 def mysql_engine(url: URL, **options: Any) -> AsyncEngine:
-    """Return an engine whose connections are tried before they are lent; it opens none yet."""
+    """Return an engine whose connections are tried before they are lent; it opens none yet.
+
+    Raises DataSourceError where the driver is not installed.
+    """
     # go-zero's DSNs carry options of Go's driver, which asyncmy would trip over.
     url = url.difference_update_query(url.query.keys() - _QUERY)
     if "poolclass" not in options:
         options |= {"pool_size": CONNECTIONS, "max_overflow": 0, "pool_timeout": LOCK_DEADLINE}
-    return create_async_engine(
-        url,
-        # An error text would repeat the parameters, and so the content of messages.
-        hide_parameters=True,
-        pool_recycle=RECYCLE,
-        pool_pre_ping=True,
-        # A retry after a lost race must see the winner's row. Whatever is read in order to be
-        # written is locked by FOR UPDATE, so nothing more is needed against lost updates.
-        isolation_level="READ COMMITTED",
-        connect_args={
-            "charset": "utf8mb4",
-            "connect_timeout": LOCK_DEADLINE,
-            "init_command": _SESSION,
-        },
-        **options,
-    )
+    try:
+        return create_async_engine(
+            url,
+            # An error text would repeat the parameters, and so the content of messages.
+            hide_parameters=True,
+            pool_recycle=RECYCLE,
+            pool_pre_ping=True,
+            # A retry after a lost race must see the winner's row. Whatever is read in order to be
+            # written is locked by FOR UPDATE, so nothing more is needed against lost updates.
+            isolation_level="READ COMMITTED",
+            connect_args={
+                "charset": "utf8mb4",
+                "connect_timeout": LOCK_DEADLINE,
+                "init_command": _SESSION,
+            },
+            **options,
+        )
+    except ModuleNotFoundError as error:
+        raise DataSourceError(f"MySQL needs the package {error.name}: skyeim-ws[mysql]") from error
 
 
 def is_deadlock(error: BaseException) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, NullPool, StaticPool, create_engine, event
 
-from skyeim_ws.services.data_source import DataSourceError, parse_data_source
+from skyeim_ws.services.data_source import parse_data_source
 from skyeim_ws.services.migrations import run
 from skyeim_ws.services.mysql import mysql_engine
 
@@ -32,10 +32,7 @@ async def planned(data_source: str) -> list[str]:
                 return _plan(connection)
         finally:
             engine.dispose()
-    try:
-        migrating = mysql_engine(url, poolclass=NullPool)
-    except ModuleNotFoundError as error:
-        raise DataSourceError(f"MySQL needs the package {error.name}: skyeim-ws[mysql]") from error
+    migrating = mysql_engine(url, poolclass=NullPool)
     try:
         async with migrating.connect() as connection:
             return await connection.run_sync(_plan)

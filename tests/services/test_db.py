@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import sys
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -18,6 +19,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from skyeim_ws.services import batch
 from skyeim_ws.services.data_source import DataSourceError, parse_data_source
 from skyeim_ws.services.db import Database, chunks, open_database
+from skyeim_ws.services.plan import planned
 from skyeim_ws.services.tables import friends, metadata
 from tests.services.conftest import befriend
 from tests.waiting import until
@@ -290,3 +292,15 @@ def test_tables_and_statements_are_good_mysql() -> None:
     assert "created_at DATETIME NOT NULL" in tables["im_message"]
     assert all("CHARSET=utf8mb4" in ddl for ddl in tables.values())
     assert str(batch.SEQS.compile(dialect=dialect)).endswith("FOR UPDATE")
+
+
+@pytest.mark.gen_test
+async def test_mysql_without_its_driver_is_refused_with_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "asyncmy", None)
+    source = "user:password@tcp(127.0.0.1:3306)/skyeim"
+    for attempt in (open_database, planned):
+        with pytest.raises(DataSourceError) as refusal:
+            await attempt(source)
+        assert str(refusal.value) == "MySQL needs the package asyncmy: skyeim-ws[mysql]"
