@@ -116,14 +116,14 @@ async def measure(
     async with sending(services, mode) as batcher:
         # The connection, the statements and the caches are not what is measured.
         await Flight(batcher, messages_of(kind, 2 * in_flight, numbers), in_flight).run()
-        batches = batcher.batches
+        batches = sum(batcher.sizes.buckets)
         before = cpu_seconds(os.getpid()), cpu_seconds(services.pid)
         await Flight(batcher, messages_of(kind, amount, numbers), in_flight).run()
         after = cpu_seconds(os.getpid()), cpu_seconds(services.pid)
         if batcher.batching != (mode == "batch"):
             raise RuntimeError("the services know no batches")
     client, server = (1e6 * (a - b) / amount for a, b in zip(after, before, strict=True))
-    calls = batcher.batches - batches if batcher.batching else amount
+    calls = sum(batcher.sizes.buckets) - batches if batcher.batching else amount
     return Cost(client, server, amount / calls)
 
 

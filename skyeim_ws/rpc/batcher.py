@@ -60,8 +60,8 @@ class Batcher:
     are answered inside of `together`, and what `later` is given is called at the end of a turn of
     the loop: by then all that has come in it goes into one batch.
 
-    `batches` counts the batches sent, `stored` the messages that are stored, repeats included,
-    `pending` those not yet answered.
+    `sizes` counts the batches sent, by their messages, `stored` the messages that are stored,
+    repeats included, `pending` those not yet answered.
     """
 
     def __init__(
@@ -76,14 +76,13 @@ class Batcher:
         together: AbstractContextManager[None] | None = None,
         later: Callable[[Callable[[], None]], object] | None = None,
     ) -> None:
-        self.batches = 0
         self.stored = 0
         self.pending = 0
         self.batching = True
         # Whether the last single call has found no server that works.
         self._failing = False
         self._pool = pool
-        self._sizes = pool.timings.histogram(BATCH_MESSAGES)
+        self.sizes = pool.timings.histogram(BATCH_MESSAGES)
         self._service = Service(pool, MessageStub)
         self.repeats = Repeats(pool)
         self._inquiry = Inquiry(self.repeats, friends, groups)
@@ -192,8 +191,7 @@ class Batcher:
         if not batch.size:  # none of them fits on the wire
             ended(pb.SendBatchResp())
             return
-        self.batches += 1
-        self._sizes.add(batch.size)
+        self.sizes.add(batch.size)
         # A traced one is left to the task, which has a context of its own.
         if batch.spans or not self._service.begin(_send_batch, batch.request, timeout, ended):
             ended(None)

@@ -46,7 +46,7 @@ async def test_what_was_in_the_batch_is_sent_at_once_and_the_log_says_so_once(
             answers.submit(batcher, [replace(private("c"), since=7.0)])
             await answers.wait(3)
         assert not batcher.batching
-        assert (batcher.batches, batcher.pending) == (1, 0)
+        assert (sum(batcher.sizes.buckets), batcher.pending) == (1, 0)
     assert storage.stored == ["a", "b", "c"]
     assert answers.outcomes == {
         "a": Stored(id=1, msg_id="a", created_at=7),
