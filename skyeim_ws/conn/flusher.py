@@ -180,7 +180,8 @@ class Flusher:
                 work()
         fanouts, self._fanouts = self._fanouts, {}
         self._scheduled = False
-        self._write_queues()
+        if self._dirty:
+            self._write_queues()
         for key, fanout in fanouts.items():
             if fanout.group_id in self._large:
                 self._fanouts[key] = fanout
@@ -203,7 +204,8 @@ class Flusher:
         except Exception:  # a fault with one must not cost the others their service
             log.exception("fan_out_failed")
         # What was queued now goes before what the next one, perhaps of the same group, writes.
-        self._write_queues()
+        if self._dirty:
+            self._write_queues()
 
     def _write_queues(self) -> None:
         dirty, self._dirty = self._dirty, []

@@ -172,6 +172,7 @@ class GroupRouter:
     def _enqueue(self, group_id: str, group: _Group, item: GroupFrame) -> None:
         if not item.seq:
             self._append(group_id, group, item)
+            self._forget_if_idle(group_id, group)
             return
         admitted = self._order.admit(group_id, item.seq, item.id, item)
         if admitted is None:
@@ -263,7 +264,6 @@ class GroupRouter:
             if members is not None and (not item.seq or item.sender_id in members):
                 # Nothing to wait for and nobody before us: no task is needed.
                 self._fan_out(group_id, members, item)
-                self._forget_if_idle(group_id, group)
                 return
             group.worker = asyncio.create_task(self._work(group_id, group))
         group.queue.append(item)

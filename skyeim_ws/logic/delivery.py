@@ -14,7 +14,7 @@ from skyeim_ws.logic.acks import Acks
 from skyeim_ws.logic.bus import Bus
 from skyeim_ws.logic.catch_up import CatchUp, Hold
 from skyeim_ws.logic.fetched import queued
-from skyeim_ws.logic.session_state import session_of
+from skyeim_ws.logic.session_state import Session, session_of
 from skyeim_ws.logic.shared_state import NodeSessions, OfflineQueue
 
 
@@ -49,7 +49,7 @@ class PrivateDelivery:
         not hear the others: what they have queued comes first. Nor if it is late: below the
         watermark nobody would look for it, but the queue takes that back.
         """
-        session = session_of(client)
+        session: Session = client.session  # no call for each message
         if not session.in_node_sessions or not self._node_sessions.listed:
             return False
         if message_id < session.proposed:

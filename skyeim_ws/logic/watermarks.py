@@ -13,7 +13,7 @@ from skyeim_ws.conn.hub import Hub
 from skyeim_ws.conn.ledger import Delivery
 from skyeim_ws.logic.catch_up import CatchUp
 from skyeim_ws.logic.ports import Unavailable
-from skyeim_ws.logic.session_state import session_of
+from skyeim_ws.logic.session_state import Session, session_of
 
 log = structlog.get_logger()
 
@@ -66,7 +66,7 @@ class Watermarks:
 
     def confirmed(self, client: Client, message_id: int) -> None:
         """Note that the client has confirmed messages, with the id of the last one."""
-        session = session_of(client)
+        session: Session = client.session  # no call for each message
         session.confirmed = max(session.confirmed, message_id)
         self._due.add(client)
 

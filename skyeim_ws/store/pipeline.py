@@ -8,6 +8,7 @@ import asyncio
 import math
 import random
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 
 import structlog
@@ -101,7 +102,7 @@ class Pipeline:
     @property
     def access_refused(self) -> bool:
         """Whether Redis has lately refused a command because its user lacks the right."""
-        return self._loop.time() - self._denied_at < DENIED_SECONDS
+        return monotonic() - self._denied_at < DENIED_SECONDS
 
     @property
     def waiting(self) -> int:
@@ -134,7 +135,7 @@ class Pipeline:
         All are called later, on the loop, never from here.
         """
         self._number += 1
-        now = 0.0 if done is None else self._loop.time()
+        now = 0.0 if done is None else monotonic()
         operation = Operation(self._number, commands, None, True, done, now, dropped, forgotten)
         if self._closed:
             self._waiting.drop([operation])
@@ -240,7 +241,7 @@ class Pipeline:
                 backoff = min(backoff * 2, BACKOFF_LIMIT if self._away else REFUSED_LIMIT)
 
     def _take(self) -> Batch:
-        self._batch = batch = Batch(self._waiting.take(MAX_BATCH), self._loop.time())
+        self._batch = batch = Batch(self._waiting.take(MAX_BATCH), monotonic())
         return batch
 
     def _begin(self) -> None:
@@ -293,7 +294,7 @@ class Pipeline:
         """Pass on what became of the batch under way; return an error if Redis is lost."""
         batch, self._batch = self._batch, None
         assert batch is not None  # noqa: S101 - each is told once
-        now = self._loop.time()
+        now = monotonic()
         self._away = isinstance(outcome, Exception)
         failed = kind_of(outcome) if isinstance(outcome, Exception) else ""
         count, waiting, took = len(batch.commands), len(self._waiting.durable), now - batch.began
@@ -326,7 +327,7 @@ class Pipeline:
                 self._loop.call_soon(note)
         self._demoted |= is_demoted(error)
         # No operation has a timer, since Redis mostly takes it in time.
-        self._waiting.report_late(self._loop.time() - self._timeout)
+        self._waiting.report_late(monotonic() - self._timeout)
 
     def _recovered(self) -> None:
         if self._waiting.overflowed:

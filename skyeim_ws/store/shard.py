@@ -4,6 +4,7 @@ import asyncio
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from time import monotonic
 from typing import Any, cast
 
 import structlog
@@ -163,7 +164,7 @@ class Shard:
         self._timer = None
         if self._done is None or self._deadline == math.inf:
             return
-        if self._loop.time() < self._deadline:
+        if monotonic() < self._deadline:
             self._timer = self._loop.call_at(self._deadline, self._look)
             return
         if self._replies is not None:
