@@ -151,7 +151,9 @@ class Memberships:
         if self._hub.get(client.user_id) is client:
             before = session_of(client).group_ids
             await self.find(client)
-            if session_of(client).group_ids != before:
+            # Whoever has left meanwhile was taken out of its groups, and would stay in them.
+            here = self._hub.get(client.user_id) is client
+            if here and session_of(client).group_ids != before:
                 await self.enter(client)
 
     async def _look_for_members(self, group_id: str) -> None:

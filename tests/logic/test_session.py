@@ -38,6 +38,7 @@ class Outside:
         self.tasks = Tasks()
         self.groups_known = asyncio.Event()
         self.groups_known.set()
+        self.heard: asyncio.Future[None] | None = None
         port = cast(Any, self)
         announcer = cast(Any, SimpleNamespace(note=self.note("announce")))
         node_sessions = cast(Any, SimpleNamespace(enter=self.note("enter node sessions")))
@@ -46,7 +47,9 @@ class Outside:
             hub=cast(Any, self.people),
             groups=cast(Any, SimpleNamespace(joined=self.joined)),
             members=port,
-            channels=cast(Any, SimpleNamespace(join=lambda _: None, missing=self.note("may miss"))),
+            channels=cast(
+                Any, SimpleNamespace(join=lambda _: self.heard, missing=self.note("may miss"))
+            ),
             node_sessions=node_sessions,
             presence=presence,
             tasks=self.tasks,
@@ -227,3 +230,22 @@ async def test_who_comes_back_and_leaves_before_the_groups_are_known_leaves_all_
     outside.groups_known.set()
     await until(lambda: not len(outside.tasks))
     assert list(bob.session.group_ids) == ["g"]
+
+
+@pytest.mark.gen_test
+async def test_who_leaves_before_its_new_groups_are_heard_is_not_entered_in_them() -> None:
+    """Its departure has taken it out already, and nobody would do it again."""
+    outside, bob, carol = Outside(), Person(BOB), Person(BOB + 1)
+    outside.heard = asyncio.get_running_loop().create_future()
+    outside.people.register(bob)
+    finding = asyncio.create_task(outside.memberships.run())
+    outside.memberships.members_changed(None)
+    await until(lambda: bob.session.group_ids)
+    outside.people.unregister(bob)
+    outside.heard.set_result(None)
+    outside.people.register(carol)
+    outside.memberships.members_changed(None)
+    await until(lambda: carol.session.group_ids and "enter node sessions" in outside.calls)
+    assert outside.calls.count("enter node sessions") == 1
+    finding.cancel()
+    await asyncio.wait({finding})
