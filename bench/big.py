@@ -15,7 +15,7 @@ from bench.plan import CONTENT, Plan
 from bench.remote import Remote
 from bench.results import Row, Sample
 from bench.server import Gateway, gateway, users
-from skyeim_ws.store.member_fills import UNVERIFIED_TTL, key
+from skyeim_ws.store.member_fills import UNVERIFIED_TTL, members_key
 from skyeim_ws.store.member_lists import LARGE_TTL
 
 MEMBERS, QUICK_MEMBERS = 100_000, 20_000
@@ -92,7 +92,7 @@ def big_group(plan: Plan) -> list[Row]:
         for number in rounds:
             with big.held_up(rests):
                 big.message(_SMALL_GROUP)
-            redis.sadd(key(_GROUP), people[-1] + 1 + number)
+            redis.sadd(members_key(_GROUP), people[-1] + 1 + number)
             time.sleep(LARGE_TTL)  # as long as a list that has changed is used
             with big.held_up(holds):
                 _, cpu = big.message(_GROUP)
@@ -146,7 +146,10 @@ def big_user(plan: Plan) -> list[Row]:
 def _until_filled(redis: Redis, members: int) -> None:
     """Wait until the list is in Redis, and compared with the service."""
     deadline = time.monotonic() + _DEADLINE
-    while redis.scard(key(_GROUP)) != members or redis.ttl(key(_GROUP)) <= UNVERIFIED_TTL:
+    while (
+        redis.scard(members_key(_GROUP)) != members
+        or redis.ttl(members_key(_GROUP)) <= UNVERIFIED_TTL
+    ):
         if time.monotonic() > deadline:
             raise TimeoutError("the members have not come into Redis")
         time.sleep(0.2)

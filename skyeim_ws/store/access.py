@@ -6,7 +6,7 @@ from skyeim_ws.contract.names import BROADCAST
 from skyeim_ws.store.client import Client, dedicated, link
 from skyeim_ws.store.cluster import Cluster
 from skyeim_ws.store.keys import NODES_KEY, group_channel, missed_key, queue_key, session_key
-from skyeim_ws.store.member_fills import key as members_key
+from skyeim_ws.store.member_fills import members_key
 from skyeim_ws.store.nodes import node_sessions_key
 from skyeim_ws.store.presence import USERS_KEY, group_key
 

@@ -12,7 +12,7 @@ from skyeim_ws.logic.bus import BusEvents
 from skyeim_ws.store import scripts
 from skyeim_ws.store.client import Client
 from skyeim_ws.store.keys import (
-    GROUP_PREFIX,
+    GROUP_CHANNEL_PREFIX,
     NODE_PREFIX,
     group_channel,
     node_channel,
@@ -235,7 +235,7 @@ def _frame_of(message: GroupMessage) -> GroupFrame:
 
 
 def _group_ids(channels: Iterable[str]) -> list[str]:
-    return [channel.removeprefix(GROUP_PREFIX) for channel in channels]
+    return [channel.removeprefix(GROUP_CHANNEL_PREFIX) for channel in channels]
 
 
 def unique_node(name: str) -> str:

@@ -4,7 +4,7 @@ import uuid
 
 QUEUE_PREFIX = "offline:private:"
 NODE_PREFIX = "ws:node:"
-GROUP_PREFIX = "ws:group:"
+GROUP_CHANNEL_PREFIX = "ws:group:"
 NODES_KEY = "ws:nodes"
 
 EPOCH_KEY = "ws:epoch"
@@ -54,4 +54,4 @@ def node_channel(node: str) -> str:
 
 def group_channel(group_id: str) -> str:
     """Return the channel of a group."""
-    return GROUP_PREFIX + group_id
+    return GROUP_CHANNEL_PREFIX + group_id

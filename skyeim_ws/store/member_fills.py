@@ -27,7 +27,7 @@ MAX_FILLS = 64
 Load = Callable[[str, int], Awaitable[frozenset[int]]]
 
 
-def key(group_id: str) -> str:
+def members_key(group_id: str) -> str:
     """Return the key of a group's member set."""
     return KEY_PREFIX + group_id
 
@@ -74,12 +74,12 @@ class MemberFills:
         DEL that comes after the write takes the list away itself. Both loads equal: it may stay.
         """
         try:
-            await self._write(key(group_id), members)
+            await self._write(members_key(group_id), members)
             now = await self._reload(group_id, asker_id)
             if now == members:
-                await self._pipeline.call(("EXPIRE", key(group_id), TTL))
+                await self._pipeline.call(("EXPIRE", members_key(group_id), TTL))
                 return
-            await self._pipeline.call(("DEL", key(group_id)))
+            await self._pipeline.call(("DEL", members_key(group_id)))
             if now is not None:
                 # Somebody may have read the stale list, and been told of it in the meantime.
                 self._on_corrected(group_id, now)

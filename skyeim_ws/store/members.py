@@ -14,7 +14,7 @@ from skyeim_ws.contract.codes import Reason
 from skyeim_ws.contract.timing import Timings
 from skyeim_ws.logic.ports import Refused, Unavailable
 from skyeim_ws.store.client import Client
-from skyeim_ws.store.member_fills import KEY_PREFIX, Load, MemberFills, key
+from skyeim_ws.store.member_fills import KEY_PREFIX, Load, MemberFills, members_key
 from skyeim_ws.store.member_lists import CAPACITY, MemberList, MemberLists
 from skyeim_ws.store.pipeline import Pipeline
 from skyeim_ws.store.seats import Seat, Seats
@@ -262,7 +262,7 @@ class MemberCache:
         found: set[int] = set()
         if self._pipeline.healthy:
             try:
-                async for members, ttl in pieces(self._pipeline, key(group_id)):
+                async for members, ttl in pieces(self._pipeline, members_key(group_id)):
                     if ttl < 0:  # it never expires, or is gone, perhaps meanwhile
                         return frozenset()
                     found.update(members)
@@ -273,7 +273,7 @@ class MemberCache:
     async def listed(self, group_id: str, user_ids: Set[int]) -> set[int]:
         """Return those of the users who are in the set in Redis; raises Unavailable."""
         found: set[int] = set()
-        async for members, _ in pieces(self._pipeline, key(group_id)):
+        async for members, _ in pieces(self._pipeline, members_key(group_id)):
             found.update(each for each in members if each in user_ids)
         return found
 
@@ -282,7 +282,7 @@ class MemberCache:
         if not self._pipeline.healthy:
             return False
         try:
-            [listed] = await self._pipeline.call(("SISMEMBER", key(group_id), user_id))
+            [listed] = await self._pipeline.call(("SISMEMBER", members_key(group_id), user_id))
         except Unavailable:
             return False
         return bool(listed)

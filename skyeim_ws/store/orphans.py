@@ -10,7 +10,7 @@ from skyeim_ws.store.client import Client, masters
 from skyeim_ws.store.keys import NODES_KEY
 from skyeim_ws.store.nodes import node_sessions_key
 from skyeim_ws.store.pipeline import Pipeline
-from skyeim_ws.store.presence import CHUNK, GROUP_PREFIX, USERS_KEY, chunks
+from skyeim_ws.store.presence import CHUNK, GROUP_KEY_PREFIX, USERS_KEY, chunks
 from skyeim_ws.store.sessions import RedisSessions
 from skyeim_ws.store.sets import pieces
 
@@ -110,5 +110,7 @@ class RedisOrphans:
 
     async def _group_keys(self) -> AsyncIterator[str]:
         for redis in await masters(self._client):
-            async for key in redis.scan_iter(match=GROUP_PREFIX + "*", count=CHUNK, _type="SET"):
+            async for key in redis.scan_iter(
+                match=GROUP_KEY_PREFIX + "*", count=CHUNK, _type="SET"
+            ):
                 yield key.decode()

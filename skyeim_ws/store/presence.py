@@ -14,7 +14,7 @@ from skyeim_ws.store.shard import Command
 _T = TypeVar("_T")
 
 USERS_KEY = "online:users"
-GROUP_PREFIX = "group:online:"
+GROUP_KEY_PREFIX = "group:online:"
 
 CHUNK = 500
 """Members in one SADD and commands in one operation, so that no single one holds Redis up."""
@@ -22,7 +22,7 @@ CHUNK = 500
 
 def group_key(group_id: str) -> str:
     """Return the key of the set of a group's online members."""
-    return GROUP_PREFIX + group_id
+    return GROUP_KEY_PREFIX + group_id
 
 
 class RedisPresence:
@@ -92,7 +92,7 @@ class RedisPresence:
         cursor = 0
         while True:
             [(after, keys)] = await self._pipeline.call(
-                ("SCAN", cursor, "MATCH", GROUP_PREFIX + "*", "COUNT", CHUNK)
+                ("SCAN", cursor, "MATCH", GROUP_KEY_PREFIX + "*", "COUNT", CHUNK)
             )
             if keys:
                 await self._pipeline.call(*(("DEL", key) for key in keys))

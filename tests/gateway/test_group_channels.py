@@ -15,7 +15,7 @@ from skyeim_ws.services.tables import group_members
 from skyeim_ws.store.bus import RedisBus
 from skyeim_ws.store.keys import group_channel
 from skyeim_ws.store.listener import Listener
-from skyeim_ws.store.member_fills import key
+from skyeim_ws.store.member_fills import members_key
 from tests.gateway.conftest import MakeWorld, not_on_a_cluster
 from tests.gateway.deaf import add_node_with_user, deafness
 from tests.gateway.masters import cut_subscriptions, hearers
@@ -228,7 +228,7 @@ async def test_a_member_of_whom_no_event_tells_is_found_in_the_shared_set(
     async with make_world() as world:
         alice, carol, _ = await apart(world)
         await add_member(world, "g_two", 1003)
-        await world.redis.sadd(key("g_two"), 1003)
+        await world.redis.sadd(members_key("g_two"), 1003)
         await heard_by(world, 2, "g_two")
         await carol.expect("group_behind", groupId="g_two", seq=1)
         assert await say(alice, "g_two") == 2
