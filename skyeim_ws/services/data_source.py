@@ -37,6 +37,13 @@ def parse_data_source(data_source: str) -> URL:
     return url.set(drivername=driver)
 
 
+def shown(data_source: str) -> str:
+    """Return a data source for people: a file, or without the password; raises DataSourceError."""
+    url = parse_data_source(data_source)
+    is_file = url.get_backend_name() == "sqlite"
+    return str(url.database) if is_file else url.render_as_string(hide_password=True)
+
+
 def _from_go_dsn(dsn: re.Match[str]) -> URL:
     host: str | None = None
     port: int | None = None

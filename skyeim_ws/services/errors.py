@@ -139,9 +139,15 @@ class StatusInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
     def _note_trouble(self, method: str, error: BaseException) -> None:
         if not self._database_lost:
             self._database_lost = True
-            log.error("database_lost", method=method, error=str(error) or type(error).__name__)
+            log.error("database_lost", method=method, error=said(error))
 
     def _note_success(self) -> None:
         if self._database_lost:
             self._database_lost = False
             log.info("database_recovered")
+
+
+def said(error: BaseException) -> str:
+    """Return what an error of the database says; SQLAlchemy's further lines have the statement."""
+    text = str(getattr(error, "orig", None) or error)
+    return text.splitlines()[0] if text else type(error).__name__

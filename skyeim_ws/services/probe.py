@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from skyeim_ws.contract.redis_address import RedisAddress
 from skyeim_ws.services.data_source import DataSourceError
+from skyeim_ws.services.errors import said
 from skyeim_ws.services.migrations import SchemaError
 from skyeim_ws.services.plan import planned
 from skyeim_ws.services.shared_redis import open_redis
@@ -56,8 +57,7 @@ async def _problem(question: Awaitable[object]) -> str:
     except TimeoutError:
         return f"no answer within {SECONDS:.0f} s"
     except SQLAlchemyError as error:
-        # Its further lines repeat the statement.
-        return str(getattr(error, "orig", None) or error).splitlines()[0]
+        return said(error)
     except (DataSourceError, SchemaError, RedisError, OSError, ValueError) as error:
         return str(error) or type(error).__name__
     return ""

@@ -29,10 +29,10 @@ from skyeim_ws.ops import logs, minute, systemd, telemetry
 from skyeim_ws.ops.loop_watch import watching
 from skyeim_ws.ops.stacks import log_stacks
 from skyeim_ws.services.arguments import parse
-from skyeim_ws.services.data_source import DataSourceError
+from skyeim_ws.services.data_source import DataSourceError, shown
 from skyeim_ws.services.db import Database, open_database
 from skyeim_ws.services.demo import seed_demo
-from skyeim_ws.services.errors import StatusInterceptor
+from skyeim_ws.services.errors import StatusInterceptor, said
 from skyeim_ws.services.events import Events
 from skyeim_ws.services.friend import FriendService
 from skyeim_ws.services.group import GroupService
@@ -150,10 +150,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.umask(0o077)
     try:
         asyncio.run(_serve(arguments))
-    except (DataSourceError, SchemaError, ListenError, SQLAlchemyError, OSError) as error:
-        log.error("services_failed", error=str(error) or type(error).__name__)
-        return 1
+    except DataSourceError as error:
+        return _failed(arguments, f"Database.DataSource: {error}")
+    except SQLAlchemyError as error:
+        return _failed(arguments, f"the database {shown(arguments.data_source)}: {said(error)}")
+    except (SchemaError, ListenError, OSError) as error:
+        return _failed(arguments, str(error) or type(error).__name__)
     return 0
+
+
+def _failed(arguments: Namespace, why: str) -> int:
+    log.error("services_failed", error=why)
+    if logs.decode(arguments.log).mode != "console":  # whoever starts it does not see the log
+        sys.stderr.write(f"error: {why}\n")
+    return 1
 
 
 async def _serve(arguments: Namespace) -> None:

@@ -80,6 +80,19 @@ async def test_services_that_end_at_once_fail_the_start_and_redis_is_stopped(
 
 
 @pytest.mark.gen_test
+async def test_services_that_log_into_a_file_say_to_people_why_they_ended(
+    config: Config, folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "data").mkdir()
+    (folder / "data" / "skyeim.db").write_bytes(b"no database" * 1000)
+    log = LogConf(mode="file", path=str(folder / "logs"))
+    with pytest.raises(ChildError):
+        await start(replace(config, log=log))
+    said = f"error: the database {folder / 'data' / 'skyeim.db'}: file is not a database\n"
+    assert capfd.readouterr().err == said
+
+
+@pytest.mark.gen_test
 async def test_a_full_disk_is_named_when_a_child_ends_at_its_start(
     config: Config, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -193,8 +193,13 @@ async def test_the_program_serves_the_demo_and_stops_on_sigterm(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["--data-source", "im:hidden@tcp(x)/im"], 1, "services_failed"),
-        (["--data-source", "/nowhere/at/all/im.db"], 1, "services_failed"),
+        (["--data-source", "im:hidden@tcp(x)/im"], 1, "Database.DataSource: the address must be"),
+        (
+            ["--data-source", "im:hidden@tcp(127.0.0.1:1)/im"],
+            1,
+            "the database mysql+asyncmy://im:*",
+        ),
+        (["--data-source", "/nowhere/im.db"], 1, "the database /nowhere/im.db: unable to open"),
         (["--data-source-env", "NOT_SET"], 2, "NOT_SET is not set"),
         ([], 2, "--data-source"),
     ],
