@@ -86,7 +86,8 @@ class _Stream:
 
     def __init__(self) -> None:
         self.headers = _NONE
-        self.body = b""
+        # One frame is most often all of it; what has more grows in place, or each would copy all.
+        self.body: bytes | bytearray = b""
 
 
 class Http2Calls:
@@ -251,6 +252,8 @@ class Http2Calls:
         stream = self._streams.get(number)
         if stream is None:  # given up
             return
+        if stream.body and isinstance(stream.body, bytes):
+            stream.body = bytearray(stream.body)
         stream.body += _without_padding(payload) if flags & _PADDED else payload
         if len(stream.body) > self._max_body + 5:
             self.cancel(number)
@@ -310,7 +313,7 @@ def _string(text: str) -> bytes:
     return (bytes((size,)) if size < 127 else bytes(hpack.hpack.encode_integer(size, 7))) + data
 
 
-def _reply(first: Headers, last: Headers, body: bytes) -> Reply:
+def _reply(first: Headers, last: Headers, body: bytes | bytearray) -> Reply:
     """Return what an answer says; it may have headers at its end alone."""
     status = last.get("grpc-status")
     if status is None:
@@ -322,7 +325,7 @@ def _reply(first: Headers, last: Headers, body: bytes) -> Reply:
         return Reply(code, details=unquote(last.get("grpc-message", "")), metadata=last)
     if len(body) < 5 or body[0] or int.from_bytes(body[1:5], "big") != len(body) - 5:
         return Reply(StatusCode.INTERNAL, details="an answer that is not one message")
-    return Reply(code, body[5:], metadata=last)
+    return Reply(code, bytes(body[5:]), metadata=last)
 
 
 def _without_padding(payload: bytes) -> bytes:

@@ -84,6 +84,19 @@ async def test_calls_go_over_a_connection_of_our_own(tmp_path: Path, kind: str) 
 
 
 @pytest.mark.gen_test
+async def test_a_huge_answer_comes_before_its_deadline(tmp_path: Path) -> None:
+    """A server without pages gives all that a user has not read; nothing else goes on meanwhile."""
+    server = Server()
+    async with (
+        serving(f"unix:{tmp_path}/s", message=server.methods) as address,
+        channel(address) as calls,
+    ):
+        await direct(calls)
+        assert len(await ask(calls, 60_000_000)) == 60_000_000
+        assert server.ways == [OURS]
+
+
+@pytest.mark.gen_test
 async def test_a_refusal_comes_with_its_words(tmp_path: Path) -> None:
     server = Server()
     async with (
