@@ -21,6 +21,7 @@ class FriendCache:
         self._clock = clock
         self._entries: OrderedDict[int, tuple[float, frozenset[int]]] = OrderedDict()
         self._count = 0
+        self._look_ups: dict[int, object] = {}
 
     def known(self, user_id: int) -> frozenset[int] | None:
         """Return the same if it is at hand without waiting."""
@@ -32,7 +33,15 @@ class FriendCache:
         known = self.known(user_id)
         if known is not None:
             return known
-        friends = await self._source.friends(user_id)
+        look_up = self._look_ups[user_id] = object()
+        try:
+            friends = await self._source.friends(user_id)
+        finally:
+            unchanged = self._look_ups.get(user_id) is look_up
+            if unchanged:
+                del self._look_ups[user_id]
+        if not unchanged:
+            return friends
         self.forget(user_id)
         self._entries[user_id] = (self._clock(), friends)
         self._count += len(friends)
@@ -43,6 +52,7 @@ class FriendCache:
         return friends
 
     def forget(self, user_id: int) -> None:
-        """Ask the service again next time."""
+        """Ask the service again next time; what is being asked may be older than the change."""
+        self._look_ups.pop(user_id, None)
         _, friends = self._entries.pop(user_id, (0.0, ()))
         self._count -= len(friends)

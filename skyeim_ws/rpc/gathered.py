@@ -29,19 +29,18 @@ class Gathered(Generic[T]):
         self._together = together
         self._alone = alone
         self._spawn = spawn
-        # Those for whom is waited, and those of them who are not asked for yet, in order.
-        self._answers: dict[int, asyncio.Future[T]] = {}
-        self._waiting: dict[int, None] = {}
+        # Those who are not asked for yet, in order. What is being asked may have been read already,
+        # before what the next one comes to see: so nobody joins it.
+        self._waiting: dict[int, asyncio.Future[T]] = {}
         self._calls: set[asyncio.Task[None]] = set()
 
     async def get(self, user_id: int) -> T:
         """Return what is known of a user; raises as the calls do."""
-        answer = self._answers.get(user_id)
+        answer = self._waiting.get(user_id)
         if answer is None:
-            answer = self._answers[user_id] = asyncio.get_running_loop().create_future()
+            answer = self._waiting[user_id] = asyncio.get_running_loop().create_future()
             # Whoever has waited may have gone.
             answer.add_done_callback(_seen)
-            self._waiting[user_id] = None
             self._call()
         return await asyncio.shield(answer)
 
@@ -58,36 +57,37 @@ class Gathered(Generic[T]):
     async def _fetch(self) -> None:
         # Here, not where the task was made: others have come in the same turn.
         users = list(self._waiting)[:MAX_USERS]
-        for user_id in users:
-            del self._waiting[user_id]
+        answers = {user_id: self._waiting.pop(user_id) for user_id in users}
         if not users:
             return
         found: Mapping[int, T] = {}
         try:
             found = await self._together(users) or {}
         except (Refused, Unavailable) as error:
-            for user_id in users:
-                self._answers.pop(user_id).set_exception(error)
+            for answer in answers.values():
+                answer.set_exception(error)
             return
         except BaseException as error:
-            for user_id in users:
-                self._answers.pop(user_id).set_exception(Unavailable(type(error).__name__))
+            for answer in answers.values():
+                answer.set_exception(Unavailable(type(error).__name__))
             raise
         for user_id in users:
             if user_id in found:
-                self._answers.pop(user_id).set_result(found[user_id])
-        await asyncio.gather(*(self._fetch_alone(each) for each in users if each not in found))
+                answers[user_id].set_result(found[user_id])
+        await asyncio.gather(
+            *(self._fetch_alone(each, answers[each]) for each in users if each not in found)
+        )
 
-    async def _fetch_alone(self, user_id: int) -> None:
+    async def _fetch_alone(self, user_id: int, answer: "asyncio.Future[T]") -> None:
         try:
             found = await self._alone(user_id)
         except (Refused, Unavailable) as error:
-            self._answers.pop(user_id).set_exception(error)
+            answer.set_exception(error)
         except BaseException as error:
-            self._answers.pop(user_id).set_exception(Unavailable(type(error).__name__))
+            answer.set_exception(Unavailable(type(error).__name__))
             raise
         else:
-            self._answers.pop(user_id).set_result(found)
+            answer.set_result(found)
 
 
 def _seen(answer: "asyncio.Future[T]") -> None:

@@ -1,4 +1,6 @@
-"""The cache of friends: bounded by its lists, and by what is in them."""
+"""The cache of friends: bounded by its lists, and by what is in them; a change is seen."""
+
+import asyncio
 
 import pytest
 
@@ -32,3 +34,31 @@ async def test_many_friends_take_the_room_of_many_lists(monkeypatch: pytest.Monk
     await cache.friends(4)
     await cache.friends(6)
     assert [user_id for user_id in (4, 6) if cache.known(user_id)] == [4, 6]
+
+
+class SlowSource(Source):
+    """Reads the list at once, and answers when it may."""
+
+    def __init__(self) -> None:
+        self.friends_now = frozenset({1})
+        self.may_answer = asyncio.Event()
+
+    async def friends(self, user_id: int) -> frozenset[int]:
+        found = self.friends_now
+        await self.may_answer.wait()
+        return found
+
+
+@pytest.mark.gen_test
+async def test_a_list_that_was_read_before_a_change_is_not_kept() -> None:
+    source = SlowSource()
+    cache = FriendCache(source, lambda: 0.0)
+    asked = asyncio.create_task(cache.friends(7))
+    await asyncio.sleep(0)
+    source.friends_now = frozenset({1, 2})
+    cache.forget(7)
+    source.may_answer.set()
+    assert await asked == {1}
+    assert cache.known(7) is None
+    assert await cache.friends(7) == {1, 2}
+    assert cache.known(7) == frozenset({1, 2})

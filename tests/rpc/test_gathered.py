@@ -69,6 +69,19 @@ async def test_those_who_come_while_calls_are_under_way_wait_for_the_next() -> N
 
 
 @pytest.mark.gen_test
+async def test_nobody_joins_a_look_up_that_may_have_been_read_already() -> None:
+    source = Source()
+    source.gate.clear()
+    first = asyncio.create_task(source.get(1))
+    await until(lambda: source.asked)
+    second = asyncio.create_task(source.get(1))
+    await until(lambda: len(source.asked) == 2)
+    source.gate.set()
+    assert await first == await second == ["u1"]
+    assert source.asked == [[1], [1]]
+
+
+@pytest.mark.gen_test
 async def test_a_call_asks_for_no_more_than_a_server_answers() -> None:
     source = Source()
     await source.get(*range(1, 2 * MAX_USERS + 2))
