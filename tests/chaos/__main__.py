@@ -2,12 +2,15 @@
 
 import argparse
 import asyncio
+import logging
 import os
 import random
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+
+import structlog
 
 from tests.chaos.faults import FAULTS
 from tests.chaos.gateway import MUTANTS, TRACED
@@ -29,6 +32,8 @@ def main() -> int:
         "--keep", type=Path, help="a folder for the traces and logs of a run with something wrong"
     )
     arguments = parser.parse_args()
+    # Each look at a Redis Cluster would have its line.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     if arguments.keep:
         os.environ[TRACED] = "1"
     shape = short(arguments.redis) if arguments.short else replace(LONG, redis=arguments.redis)
