@@ -187,6 +187,7 @@ class WSHandler(Client):
             session.resume_after = parse_number(resume, 0)
             if session.resume_after is None:
                 return Refusal(HTTPStatus.BAD_REQUEST, Text.RESUME())
+            session.pushed_from = session.resume_after + 1
         if confirm not in (None, "ack"):
             return Refusal(HTTPStatus.BAD_REQUEST, Text.CONFIRM())
         self.ledger.pongs_confirm = confirm is None

@@ -47,8 +47,8 @@ class OfflineMessages:
         session = session_of(client)
         limit = MAX_OFFLINE_PULL + len(client.ledger)
         window = await self._queue.window(client.user_id, None, limit)
-        after = 0 if session.all_pushed else session.oldest_pushed or 0
-        later = [entry for entry in window.entries if entry.id > after]
+        first = 0 if session.all_pushed else session.pushed_from or 0
+        later = [entry for entry in window.entries if entry.id >= first]
         new = [entry for entry in later if entry.msg_id not in client.ledger]
         for entry in later:
             if entry.msg_id in client.ledger:
@@ -63,7 +63,7 @@ class OfflineMessages:
         session.all_pushed |= window.older == 0
         if window.entries:
             first = window.entries[0].id
-            session.oldest_pushed = min(first, session.oldest_pushed or first)
+            session.pushed_from = min(first, session.pushed_from or first)
             client.context.stats.offline_pushed += len(window.entries)
         trace = client.context.stats.trace
         if trace.on:
@@ -82,11 +82,8 @@ class OfflineMessages:
 
     async def _pull(self, client: Client, limit: int) -> None:
         session = session_of(client)
-        before_id = session.oldest_pushed
-        if before_id is None and session.resume_after is not None:
-            before_id = session.resume_after + 1  # what is newer comes by itself, and in order
         try:
-            window = self.cut(await self._queue.window(client.user_id, before_id, limit))
+            window = self.cut(await self._queue.window(client.user_id, session.pushed_from, limit))
             client.send(summary_frame(window))
             for delivery in self.take(client, window):
                 client.deliver(delivery)

@@ -17,8 +17,9 @@ class Session(msgspec.Struct, eq=False, gc=False):
     """The largest message id that the client said it holds."""
     group_ids: tuple[str, ...] = ()
     """The groups in which the user was entered as online."""
-    oldest_pushed: int | None = None
-    """How far the offline queue was pushed: the smallest id of all windows."""
+    pushed_from: int | None = None
+    """From which id on the offline queue was pushed, or comes by itself: the client asks for what
+    is older."""
     all_pushed: bool = False
     """Whether windows have reached its end: what it has besides the unconfirmed came later."""
     pulling: bool = False

@@ -85,6 +85,28 @@ async def test_resume_brings_what_came_after_an_id_and_live_messages_behind_it(
 
 
 @pytest.mark.gen_test
+async def test_after_a_resume_an_outage_brings_nothing_that_the_client_has_to_ask_for(
+    make_world: MakeWorld,
+) -> None:
+    """It would come behind newer messages of its conversation."""
+    async with make_world() as world:
+        other = await world.add_node()
+        alice = await world.login(1001, node=other)
+        ids = [(await alice.chat(1002, f"m{number}"))["id"] for number in range(3)]
+        bob = await world.dial(1002, world.url(1002, resume=str(ids[1])))
+        assert (await bob.expect("chat"))["id"] == ids[2]
+        recover(world.gateway)
+        client = world.gateway.hub.get(1002)
+        assert client is not None
+        await until(lambda: not world.gateway.catch_up.is_under_way(client))
+        newest = (await alice.chat(1002, "live"))["id"]
+        assert (await bob.expect("chat"))["id"] == newest
+        await bob.send("offline_pull", limit=100)
+        await bob.expect("offline_messages", pushCount=2, hasMore=False)
+        assert [(await bob.expect("chat"))["id"] for _ in range(2)] == ids[:2]
+
+
+@pytest.mark.gen_test
 async def test_large_messages_are_brought_in_parts_that_fit_into_the_outbox(
     make_world: MakeWorld,
 ) -> None:
