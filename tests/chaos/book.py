@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
 LAST_FAULTS = 3
+CALM_SECONDS = 5.0
 
 Conversation = tuple[int, int]  # sender, receiver
 
@@ -17,6 +18,14 @@ class Message:
     msg_id: str
     sender: int
     to: int
+
+
+@dataclass(slots=True)
+class Trouble:
+    """A fault, from its beginning until all was healed; in monotonic seconds."""
+
+    began: float
+    healed: float = math.inf
 
 
 @dataclass(slots=True)
@@ -52,8 +61,7 @@ class Book:
     counts: Counter[str] = field(default_factory=Counter)
     came: dict[tuple[int, str], float] = field(default_factory=dict)
     """When each private message came last, in monotonic seconds."""
-    faults: list[float] = field(default_factory=list)
-    """When each fault began."""
+    faults: list[Trouble] = field(default_factory=list)
     again: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     """What came again on each connection though it was confirmed long ago."""
     emptied_at: float = 0
@@ -103,10 +111,19 @@ class Book:
     def confirmed_before(self) -> float:
         """Until when all that has come is confirmed for good.
 
-        A watermark is written every 3 s, but not while Redis is away, nor while another node may
-        hold something: so the last faults may have stood in its way.
+        A watermark is written every 3 s, but not while Redis or the services are away, nor while
+        another node may hold something: so the last faults may have stood in its way, and only the
+        time between faults counts.
         """
-        return self.faults[-LAST_FAULTS] - 5 if len(self.faults) >= LAST_FAULTS else 0.0
+        if len(self.faults) < LAST_FAULTS:
+            return 0.0
+        left, calm_until = CALM_SECONDS, self.faults[-LAST_FAULTS].began
+        for fault in reversed(self.faults[:-LAST_FAULTS]):
+            calm = calm_until - fault.healed
+            if calm >= left:
+                break
+            left, calm_until = left - calm, fault.began
+        return calm_until - left
 
     def of_group_arrived(self, receiver: int, number: int, seq: int) -> None:
         """Note that a message of the group has come live."""

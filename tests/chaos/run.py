@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.chaos import faults as fire
 from tests.chaos import rig as cluster
-from tests.chaos.book import Book
+from tests.chaos.book import Book, Trouble
 from tests.chaos.kinds import online
 from tests.chaos.person import Person
 from tests.chaos.rig import GROUP, Rig
@@ -183,12 +183,13 @@ async def _burn(rig: Rig, shape: Shape, seed: int, book: Book, say: Say) -> None
         share = shape.messages / (len(planned) + 1)
         due, book.room = int(share * number), share * (number + 2)
         await until(partial(_promised, book, due), deadline=None)
-        book.faults.append(time.monotonic())
+        book.faults.append(Trouble(time.monotonic()))
         emptying = fault is fire.empty_redis
         if emptying:
             book.emptied(over=False)
         await fault(rig, chance)
         await rig.healthy()
+        book.faults[-1].healed = time.monotonic()
         if emptying:
             book.emptied(over=True)
         if fault is fire.set_counters_back:
