@@ -12,6 +12,7 @@ from skyeim_ws.store.presence import USERS_KEY, group_key
 
 _NOBODY = 0
 _NOTHING = "check"
+_SCRIPT = "redis.call('INFO', 'server') return redis.call('GET', KEYS[1])"
 
 # None of them leaves anything behind.
 _COMMANDS: tuple[tuple[str | int, ...], ...] = (
@@ -20,7 +21,7 @@ _COMMANDS: tuple[tuple[str | int, ...], ...] = (
     ("SREM", members_key(_NOTHING), _NOBODY),
     ("TTL", members_key(_NOTHING)),
     ("LREM", queue_key(_NOBODY), 1, ""),
-    ("EVAL", "return redis.call('GET', KEYS[1])", 1, session_key(_NOBODY)),
+    ("EVAL", _SCRIPT, 1, session_key(_NOBODY)),
     ("MGET", session_key(_NOBODY)),
     ("DEL", missed_key(_NOBODY)),
     ("ZREM", NODES_KEY, _NOTHING),

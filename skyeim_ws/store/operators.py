@@ -21,7 +21,7 @@ from skyeim_ws.store.messages import Order, decode_reply, encode
 from skyeim_ws.store.nodes import node_sessions_key
 from skyeim_ws.store.presence import CHUNK, USERS_KEY, chunks, group_key
 from skyeim_ws.store.records import Seen, listing, read_listing
-from skyeim_ws.store.sessions import CLEAN
+from skyeim_ws.store.sessions import CLEAN, is_session
 from skyeim_ws.store.shard import Command, Shard
 
 REPLY_PREFIX = "ws:reply:"
@@ -79,12 +79,12 @@ class Operators:
             ("SISMEMBER", TOLD_KEY, user_id),
         )
         found = (session or b"").decode()
-        node, _, conn_id = ("" if found == CLEAN else found).partition(" ")
+        node, conn_id, *_ = found.split(" ") if is_session(found) else ("", "")
         [listed] = await self._ask(("HEXISTS", node_sessions_key(node), user_id))
         return UserState(
             node=node,
             conn_id=conn_id,
-            clean_end=found == CLEAN,
+            clean_end=found.startswith(CLEAN) and not is_session(found),
             listed_by_node=bool(listed),
             online=bool(online),
             told_online=bool(told),
@@ -132,10 +132,10 @@ class Operators:
             housed: list[tuple[int, str]] = []
             for user, session in zip(users, sessions, strict=True):
                 found = (session or b"").decode()
-                if found in ("", CLEAN):
-                    wrong[user] = ""
-                else:
+                if is_session(found):
                     housed.append((user, found))
+                else:
+                    wrong[user] = ""
             listed = await self._ask(
                 *(
                     ("HEXISTS", node_sessions_key(session.split(" ")[0]), user)

@@ -17,13 +17,20 @@ from skyeim_ws.store.offline import SLACK, RedisOfflineQueue, choose
 from skyeim_ws.store.pipeline import Pipeline
 
 CLEAN = "clean"
-"""Stands in for a session that has ended in order: what it had not confirmed is in the queue."""
+"""Stands in for a session that has ended in order: what it had not confirmed is in the queue.
+
+Behind it, as behind a session, stands the life of Redis in which it was written."""
 
 _AT_ONCE = 500
 """Users in one look-up, so that no single one holds Redis up."""
 
 _HOLDERS_TTL = 3600
 """Of sessions whose nodes neither say that they have ended, nor die."""
+
+
+def is_session(text: str) -> bool:
+    """Return whether it is a session, `<node> <connection> <life>`, and not the mark of its end."""
+    return " " in text
 
 
 class RedisSessions:
@@ -33,9 +40,9 @@ class RedisSessions:
         self._pipeline = pipeline
         self._queue = queue
         self._node = node
-        self._claim = scripts.read("holders", "claim_session")
-        self._reclaim = scripts.read("holders", "reclaim_session")
-        self._end = scripts.read("holders", "end_session")
+        self._claim = scripts.read("holders", "life", "claim_session")
+        self._reclaim = scripts.read("holders", "life", "reclaim_session")
+        self._end = scripts.read("holders", "life", "end_session")
         self._reap = scripts.read("holders", "reap_session")
         self._caught_up = scripts.read("caught_up")
         self._forget = scripts.read("forget")
@@ -143,7 +150,7 @@ class RedisSessions:
         return [session != "" for session in await self.sessions(user_ids)]
 
     async def sessions(self, user_ids: Sequence[int]) -> list[str]:
-        """Return the sessions of users, as `<node> <connection>`; '' where there is none."""
+        """Return the sessions of users, as they stand in Redis; '' where there is none."""
         if not user_ids:
             return []
         keys = list(map(session_key, user_ids))
@@ -152,7 +159,7 @@ class RedisSessions:
         else:
             [found] = await self._pipeline.call(("MGET", *keys))
         readable = [session.decode() if isinstance(session, bytes) else "" for session in found]
-        return [session if session != CLEAN else "" for session in readable]
+        return [session if is_session(session) else "" for session in readable]
 
     async def nodes(self, user_ids: Sequence[int]) -> dict[str, list[int]]:
         """Return the nodes on which any of the users are, each with those of them."""

@@ -22,7 +22,7 @@ class RedisWatermarks:
         self._pipeline = pipeline
         self._queue = queue
         self._node = node
-        self._advance = scripts.read("ids", "advance_watermark")
+        self._advance = scripts.read("ids", "life", "advance_watermark")
 
     async def advance(self, marks: Sequence[Mark]) -> list[int | None]:
         """Write the watermarks of users; return what each is now, None for one that has to wait."""

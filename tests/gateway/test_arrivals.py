@@ -14,6 +14,7 @@ from skyeim_ws.store.sessions import CLEAN
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.raw import raw_user
 from tests.gateway.test_http import decoded
+from tests.lives import lifeless
 from tests.waiting import until_async
 from tests.world import World
 
@@ -21,7 +22,7 @@ from tests.world import World
 async def is_nowhere(world: World, user_id: int) -> bool:
     """Whether the last session of the user has ended in order."""
     session: Any = await world.redis.get(session_key(user_id))
-    return bool(session == CLEAN.encode())
+    return lifeless(session) == CLEAN.encode()
 
 
 async def read_all(world: World, port: int, peer_id: int) -> dict[str, Any]:

@@ -18,11 +18,13 @@ from skyeim_ws.logic.progress import Step, Wait
 from skyeim_ws.services import history
 from skyeim_ws.services.tables import READ, messages
 from skyeim_ws.store.bus import RedisBus
-from skyeim_ws.store.keys import watermark_key
+from skyeim_ws.store.keys import queue_key, session_key, watermark_key
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.raw import raw_user
+from tests.gateway.test_arrivals import is_nowhere
 from tests.gateway.test_handshake import refusal
 from tests.gateway.test_offline import leave_messages, queue_is, window
+from tests.lives import older
 from tests.store.servers import Server, running_server
 from tests.waiting import until, until_async
 from tests.world import User, World, world
@@ -164,6 +166,37 @@ async def test_what_is_missed_is_brought_once_whatever_is_read(
         unread = ids[1:100:2] + ids[100:]
         assert [(await bob.expect("chat"))["id"] for _ in unread] == unread
         assert "chat" not in {frame["type"] for frame in await bob.quiet()}
+
+
+async def forget(world: World, user_id: int) -> None:
+    """Have Redis be one that has forgotten the last messages of a user."""
+    key = session_key(user_id)
+    await world.redis.set(key, older(await world.redis.get(key)))
+    await world.redis.delete(queue_key(user_id))
+
+
+@pytest.mark.gen_test
+async def test_what_a_redis_has_forgotten_that_was_killed_comes_from_storage(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if the node that had queued it has died as well."""
+    async with make_world() as world:
+        other = await world.add_node()
+        alice, bob = await world.login(1001, node=other), await world.login(1002)
+        await until(world.gateway.bus.ready.is_set)
+        await unheard(monkeypatch, alice, 1002, ["m-1"])
+        await forget(world, 1002)
+        recover(world.gateway)
+        await alice.chat(1002, "x", msgId="m-2")
+        assert [(await bob.expect("chat"))["msgId"] for _ in range(2)] == ["m-1", "m-2"]
+        await bob.connection.close()
+        await until_async(lambda: is_nowhere(world, 1002))
+        await alice.chat(1002, "x", msgId="m-3")
+        await forget(world, 1002)
+        again = await world.dial(1002)
+        await alice.chat(1002, "x", msgId="m-4")
+        await again.expect("chat", msgId="m-3")  # perhaps behind what is not confirmed
+        await again.expect("chat", msgId="m-4")
 
 
 @pytest.mark.gen_test

@@ -10,6 +10,7 @@ from skyeim_ws.store.keys import holders_key, missed_key, queue_key, session_key
 from tests.gateway.conftest import MakeWorld
 from tests.gateway.raw import raw_user
 from tests.gateway.test_catch_up import recover, unheard
+from tests.lives import lifeless
 from tests.waiting import until, until_async
 from tests.world import User, World
 
@@ -46,7 +47,7 @@ async def dies(world: World, *clients: User) -> None:
     await until(lambda: BOB not in world.gateway.hub)
 
     async def released() -> bool:
-        return await stored(world, session_key(BOB)) == b"clean"
+        return lifeless(await stored(world, session_key(BOB))) == b"clean"
 
     await until_async(released)
     await world.redis.delete(session_key(BOB))

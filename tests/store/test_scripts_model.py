@@ -33,6 +33,7 @@ from skyeim_ws.store.messages import PrivateMessage, decode
 from skyeim_ws.store.offline import RedisOfflineQueue
 from skyeim_ws.store.sessions import CLEAN, RedisSessions
 from skyeim_ws.store.watermarks import RedisWatermarks
+from tests.lives import lifeless, older
 from tests.store.servers import Server, pipelined
 
 T = TypeVar("T")
@@ -55,6 +56,8 @@ class User:
     missed: bool = False
     watermark: int | None = None
     full: bool = False
+    older: bool = False
+    """Whether Redis may have forgotten what followed the session."""
 
     @property
     def mark(self) -> str:
@@ -170,7 +173,8 @@ class Model(RuleBasedStateMachine):
         taken, older = known.window(None, limit)
         assert [found.stored for found in claim.window.entries] == taken
         assert claim.window.older == older
-        known.missed |= known.session == ""
+        known.missed |= known.session == "" or known.older
+        known.older = False
         if known.session == CLEAN:
             known.session = ""
         known.let_go(node)
@@ -210,7 +214,8 @@ class Model(RuleBasedStateMachine):
             known.holders |= {known.session} if elsewhere else set()
             assert answer.watermark == (known.watermark or 0)
             assert answer.own == max(conn, login.conn)
-            known.missed |= known.session == ""
+            known.missed |= known.session == "" or known.older
+            known.older = False
             known.session = f"{login.node} {answer.own}"
             assert bool(answer.missed) == known.missed
 
@@ -221,7 +226,7 @@ class Model(RuleBasedStateMachine):
         known.let_go(login.node)
         if known.session.partition(" ")[0] in ("", CLEAN, login.node):
             assert reaped == [login.user]
-            known.session = ""
+            known.session, known.older = "", False
         else:
             assert reaped == []
             known.missed = True
@@ -242,6 +247,15 @@ class Model(RuleBasedStateMachine):
             self.model[user].missed = False
 
     @rule(user=users)
+    def forget_lately(self, user: int) -> None:
+        """Redis is killed and started again, or another takes its place."""
+        known = self.model[user]
+        if known.session:
+            key = session_key(user)
+            self.redis.set(key, older(self.redis.get(key)), keepttl=True)
+            known.older = True
+
+    @rule(user=users)
     def ask(self, user: int) -> None:
         known = self.model[user]
         [found] = self.do(self.sessions["east"].anywhere([user]))
@@ -257,7 +271,8 @@ class Model(RuleBasedStateMachine):
         missed = self.redis.get(missed_key(login.user))
         store = RedisWatermarks(self.pipeline, self.queue, login.node)
         [watermark] = self.do(store.advance([mark]))
-        if known.session != login.session or missed not in (None, note.encode()) or known.holders:
+        is_ours = known.session == login.session and not known.older
+        if not is_ours or missed not in (None, note.encode()) or known.holders:
             assert watermark is None
             return
         if note or not (known.full or len(known.queue) >= QUEUE_SIZE):
@@ -311,8 +326,8 @@ class Model(RuleBasedStateMachine):
     @invariant()
     def redis_holds_what_the_model_holds(self) -> None:
         for user, known in self.model.items():
-            session = self.redis.get(session_key(user)) or b""
-            assert session == known.session.encode()
+            session = self.redis.get(session_key(user))
+            assert (lifeless(session) or b"") == known.session.encode()
             assert self.redis.lrange(queue_key(user), 0, -1) == known.queue[::-1]
             assert bool(self.redis.exists(missed_key(user))) == known.missed
             holders = {session.encode() for session in known.holders}

@@ -10,7 +10,9 @@ from skyeim_ws.store.keys import missed_key, session_key
 from skyeim_ws.store.offline import RedisOfflineQueue
 from skyeim_ws.store.pipeline import Pipeline
 from skyeim_ws.store.sessions import RedisSessions
+from tests.lives import lifeless
 from tests.store.servers import Server, connected, pipelined
+from tests.waiting import until
 
 USER = 1001
 
@@ -26,7 +28,7 @@ class Nodes:
         self.west = RedisSessions(pipeline, queue, "west")
 
     async def session(self) -> object:
-        return await self.redis.get(session_key(USER))
+        return lifeless(await self.redis.get(session_key(USER)))
 
     async def release(self, node: RedisSessions, conn_id: str) -> bool:
         """End a session, and return whether the user has none now."""
@@ -81,6 +83,29 @@ async def test_whoever_has_no_mark_of_a_clean_end_may_have_missed_something(
         [answer] = await both.west.reclaim([(USER, "c2")])
         assert answer.ours
         assert answer.missed
+
+
+@pytest.mark.gen_test
+async def test_a_redis_that_was_started_again_may_have_forgotten_something(mortal: Server) -> None:
+    """One user has a session, one has none, and one logs in to another node."""
+    async with nodes(mortal) as both:
+        connections = [(user, f"c{user}") for user in (1, 2, 3)]
+        for user, conn_id in connections:
+            claim = await both.east.claim(user, conn_id, 20)
+            both.east.forget_missed(user, claim.missed)
+        assert await both.east.release([(2, "c2")]) == [True]
+        assert [answer.missed for answer in await both.east.reclaim(connections[::2])] == ["", ""]
+        mortal.kill()
+        mortal.start()
+        await until(lambda: not both.pipeline.healthy)
+        await until(lambda: both.pipeline.healthy)
+        [answer] = await both.east.reclaim([(1, "c1")])
+        found = [answer.missed] + [
+            (await both.west.claim(user, f"d{user}", 20)).missed for user in (2, 3)
+        ]
+        assert all(found)
+        both.west.forget_missed(3, found[-1])
+        assert not (await both.west.claim(3, "d4", 20)).missed
 
 
 @pytest.mark.gen_test
@@ -229,4 +254,5 @@ async def test_a_user_whom_redis_refuses_holds_up_nobody_else(server: Server) ->
             (True, False),
         ]
         assert await both.east.release(connections) == [True, True, True]
-        assert await both.redis.mget(session_key(1), session_key(3)) == [b"clean", b"clean"]
+        left = await both.redis.mget(session_key(1), session_key(3))
+        assert list(map(lifeless, left)) == [b"clean", b"clean"]

@@ -1,7 +1,8 @@
 -- advance_watermark: all private messages of a user with an id below this one are confirmed, as far
 -- as the node of the session knows. What it cannot know is looked up here: the watermark stops before
--- the queue, and stands still while another node may have something in its hands, or when the user
--- has missed something that is not being brought by whoever asks.
+-- the queue, and stands still while another node may have something in its hands, when the user has
+-- missed something that is not being brought by whoever asks, or when Redis may have forgotten
+-- something and who asks has not noticed it yet.
 -- Entries that have left a full queue are known to SQL alone: then it stands still until they have
 -- been brought.
 -- KEYS[1]  the session, KEYS[2] the offline queue of the same user, KEYS[3] what it has missed,
@@ -11,7 +12,8 @@
 -- ARGV[6]  how many entries of the queue may be in the wrong order: other programs write it too
 -- Returns the watermark; nothing if it has to wait.
 local missed = redis.call('GET', KEYS[3])
-if redis.call('GET', KEYS[1]) ~= ARGV[1]
+local node, conn, life = read_session(redis.call('GET', KEYS[1]))
+if not node or node .. ' ' .. conn ~= ARGV[1] or not is_of(life, life_now())
   or (missed and missed ~= ARGV[3])
   or redis.call('EXISTS', KEYS[4]) == 1 then
   return false

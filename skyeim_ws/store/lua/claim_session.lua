@@ -3,8 +3,9 @@
 -- message routed before is in the queue, one routed after finds the session.
 -- A session that ends in order leaves the mark of that in its place. Whoever finds neither a session
 -- nor this mark may have missed anything: the first login after a change of gateways, one after
--- Redis was emptied or a node died, and one after a long time. That is noted in a key of its own: it
--- has to last until the user has what was missed, over any number of logins.
+-- Redis was emptied or a node died, and one after a long time. So may whoever finds those of an
+-- earlier life of Redis. That is noted in a key of its own: it has to last until the user has what
+-- was missed, over any number of logins.
 -- Of two sessions the one with the greater connection id is the newer, whatever the clocks of the
 -- nodes say: a claim that comes later with a smaller id gets one that is greater.
 -- The session on another node whose place is taken stands among the holders until that node has put
@@ -20,17 +21,20 @@
 -- the connection from now on, and KEYS[5].
 local previous = redis.call('GET', KEYS[1]) or ''
 local node, conn = string.match(ARGV[1], '^(%S+) (%S+)$')
-local their_node, theirs = string.match(previous, '^(%S+) (%S+)$')
+local their_node, theirs, life = read_session(previous)
 if theirs and theirs > conn then
   conn = theirs .. '+'
 end
-redis.call('SET', KEYS[1], node .. ' ' .. conn)
+local now = life_now()
+redis.call('SET', KEYS[1], node .. ' ' .. conn .. ' ' .. now)
 let_go(KEYS[4], node) -- earlier connections here have put back all
+life = life or read_mark(previous, ARGV[3])
+if not life or not is_of(life, now) then
+  redis.call('SET', KEYS[3], ARGV[4], 'EX', ARGV[6])
+end
+previous = theirs and their_node .. ' ' .. theirs or ''
 if not theirs then
-  if previous ~= ARGV[3] then
-    redis.call('SET', KEYS[3], ARGV[4], 'EX', ARGV[6])
-  end
-  previous = ''
+  -- nobody else has anything in its hands
 elseif their_node == node then
   previous = redis.call('SMEMBERS', KEYS[4])[1] or previous
 else

@@ -5,12 +5,11 @@
 -- ARGV[1]  the session that ended, ARGV[2] the mark, ARGV[3] its time to live in seconds
 -- Returns 1 if the user has no session now, also if an earlier try whose answer was lost has ended it.
 let_go(KEYS[2], string.match(ARGV[1], '^(%S+) '))
-local current = redis.call('GET', KEYS[1])
-if current == ARGV[1] then
-  redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
+local node, conn, life = read_session(redis.call('GET', KEYS[1]))
+if not node then
   return 1
-end
-if current and string.match(current, '^%S+ %S+$') then
+elseif node .. ' ' .. conn ~= ARGV[1] then
   return 0
 end
+redis.call('SET', KEYS[1], ARGV[2] .. ':' .. life, 'EX', ARGV[3])
 return 1
