@@ -26,7 +26,11 @@ class PresenceKeeping:
 
     def start(self, supervisor: Supervisor, store: Store, cluster: Cluster) -> None:
         """Join the other nodes, and start all parts: they end before the lease does."""
-        store.pipeline.on_recovered.append(cluster.reclaim)
+        store.pipeline.on_recovered += [
+            cluster.reclaim,
+            self.announcer.recovered,
+            self.departures.recovered,
+        ]
         supervisor.run("bus", store.bus.run(cluster, cluster.subscribed))
 
         def reaped(gone: Sequence[int], moved: Sequence[int]) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from enum import IntEnum
 from itertools import islice
 from typing import NamedTuple, Protocol
 
@@ -26,6 +27,18 @@ _LOOK_SECONDS = 2.0
 
 _LATE_SECONDS = 5.0
 """By so much clients who were sent away may be late."""
+
+
+FORGOTTEN_SECONDS = 5.0
+"""Redis may forget what it was told so lately, if it dies. It takes some seconds to notice that."""
+
+
+class Look(IntEnum):
+    """What is done about a user who is noted; the greater counts."""
+
+    COMPARE = 0  # friends hear what is so, if they were told something else
+    HERE = 1  # friends of this node hear it anyway: they may have missed the last news
+    EVERYWHERE = 2  # all friends hear it anyway: what they were told may not stand in Redis
 
 
 class Position(NamedTuple):
@@ -93,10 +106,11 @@ class Announcer:
         self._registry = registry
         self._announcements = announcements
         self._friends = friends
-        # Whom to look at, and whether friends of this node may have missed the last news of them.
-        self._noted: dict[int, bool] = {}
+        self._noted: dict[int, Look] = {}
         # Users of this node of whom friends were told, in case Redis forgets it.
         self._told: set[int] = set()
+        # When this node told something of a user lately, the last one at the end.
+        self._lately: dict[int, float] = {}
         # Announcements up to the first of these were heard for certain.
         self._heard: tuple[Position, Position] | None = None
         self._deaf = False
@@ -106,11 +120,16 @@ class Announcer:
     def __len__(self) -> int:
         return len(self._noted)
 
-    def note(self, user_ids: Iterable[int]) -> None:
+    def note(self, user_ids: Iterable[int], look: Look = Look.COMPARE) -> None:
         """Look whether these users are what their friends were told."""
         for user_id in user_ids:
-            self._noted.setdefault(user_id, False)
+            self._noted[user_id] = max(look, self._noted.get(user_id, look))
         self._wake.set()
+
+    def recovered(self) -> None:
+        """Tell once more what was told just before Redis was lost: it may have forgotten it."""
+        self.note(self._lately, Look.EVERYWHERE)
+        self._lately.clear()
 
     def left(self, gone: Sequence[int], moved: Sequence[int]) -> None:
         """Look at those who are nowhere now; who has moved is for another node to look at."""
@@ -170,9 +189,9 @@ class Announcer:
             if not self._noted and not self._deaf:
                 self._wake.clear()
 
-    def _put_back(self, later: dict[int, bool]) -> None:
-        for user_id, missed in later.items():
-            self._noted[user_id] = missed or self._noted.get(user_id, False)
+    def _put_back(self, later: dict[int, Look]) -> None:
+        for user_id, look in later.items():
+            self.note([user_id], look)
         if not self._failing:
             self._failing = True
             log.warning("friends_not_told", users=len(self._noted))
@@ -181,10 +200,10 @@ class Announcer:
         if self._heard is None:
             await self.mark()
         elif missed := await self._announcements.since(self._heard[0]):
-            self._noted.update(dict.fromkeys(missed, True))
+            self.note(missed, Look.HERE)
         self._deaf = False
 
-    async def _settle(self, some: dict[int, bool]) -> dict[int, bool]:
+    async def _settle(self, some: dict[int, Look]) -> dict[int, Look]:
         """Tell what is to be told; return who is to be looked at again."""
         users = list(some)
         told, elsewhere = await asyncio.gather(
@@ -198,14 +217,14 @@ class Announcer:
                 away.append(user_id)
                 continue
             believed = was_told or (not online and user_id in self._told)
-            answer = news(told=believed, online=online, missed=some[user_id])
+            answer = news(told=believed, online=online, missed=some[user_id] > Look.COMPARE)
             if answer is not None:
                 telling[user_id] = answer
             else:
                 self._remember(user_id, online=online)
         self._leave_to_others(away)
         outcomes = await asyncio.gather(
-            *(self._tell(user, online, missed=some[user]) for user, online in telling.items())
+            *(self._tell(user, online, some[user]) for user, online in telling.items())
         )
         return {user: some[user] for user, done in zip(telling, outcomes, strict=True) if not done}
 
@@ -218,7 +237,7 @@ class Announcer:
                     self._hub.fan_out(friends, _news_frame(user_id, online=True))
                     self._remember(user_id, online=True)
 
-    async def _tell(self, user_id: int, online: bool, *, missed: bool) -> bool:
+    async def _tell(self, user_id: int, online: bool, look: Look) -> bool:
         try:
             friends = await self._friends.friends(user_id)
             told = _news_frame(user_id, online=online)
@@ -227,20 +246,28 @@ class Announcer:
                 sorted(friends - self._hub.users),
                 told,
                 online=online,
-                again=not online and user_id in self._told,
+                again=look is Look.EVERYWHERE or (not online and user_id in self._told),
             )
         except Refused as error:
             log.info("friends_unknown", user=user_id, error=str(error))
             return True
         except Unavailable:
             return False
-        if noted or missed:
+        if noted or look > Look.COMPARE:
             self._hub.fan_out(friends, told)
         self._remember(user_id, online=online)
         if noted:
+            self._told_lately(user_id)
             # Once more: the truth may have changed while it was being told, here or elsewhere.
             self.note([user_id])
         return True
+
+    def _told_lately(self, user_id: int) -> None:
+        now = asyncio.get_running_loop().time()
+        self._lately.pop(user_id, None)
+        self._lately[user_id] = now
+        while self._lately[first := next(iter(self._lately))] < now - FORGOTTEN_SECONDS:
+            del self._lately[first]
 
     def _remember(self, user_id: int, *, online: bool) -> None:
         if not online:

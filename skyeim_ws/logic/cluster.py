@@ -13,7 +13,7 @@ from skyeim_ws.conn.hub import Hub
 from skyeim_ws.conn.state import State
 from skyeim_ws.contract.group_frame import GroupFrame
 from skyeim_ws.logic.acks import Acks
-from skyeim_ws.logic.announcer import Announcer
+from skyeim_ws.logic.announcer import Announcer, Look
 from skyeim_ws.logic.arrivals import Arrivals
 from skyeim_ws.logic.bus import Bus
 from skyeim_ws.logic.catch_up import CatchUp
@@ -163,7 +163,11 @@ class Cluster:
         self._announcer.subscribed()
 
     def claim_later(self, client: Client) -> None:
-        """Write the session of a login that could not reach Redis, as soon as it can."""
+        """Write the session of a login that could not reach Redis, as soon as it can.
+
+        Friends may have been told that the user was offline, and Redis may have forgotten that.
+        """
+        self._announcer.note([client.user_id], Look.EVERYWHERE)
         self._presence.resync({client.user_id: session_of(client).group_ids})
         self._claim_again([client])
 

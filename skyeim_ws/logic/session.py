@@ -14,7 +14,7 @@ from skyeim_ws.conn.messages import Connected, Kicked, frame
 from skyeim_ws.conn.state import State
 from skyeim_ws.contract.codes import CloseCode
 from skyeim_ws.contract.texts import Phrase, Text
-from skyeim_ws.logic.announcer import Announcer
+from skyeim_ws.logic.announcer import Announcer, Look
 from skyeim_ws.logic.bus import Bus
 from skyeim_ws.logic.catch_up import CatchUp
 from skyeim_ws.logic.delivery import PrivateDelivery
@@ -225,6 +225,9 @@ class Sessions:
             self._open_unclaimed(client, frames)
             return
         window, missed = claim.window, claim.missed
+        if missed:
+            # So may be what Redis has of the news that friends were told.
+            self._announcer.note([client.user_id], Look.EVERYWHERE)
         if claim.conn_id and not claim.here:
             window, missed = await self.evict_remote(client, claim.node, claim.conn_id, missed)
         # What is older the client asks for once it is connected; what is newer has to be heard.

@@ -18,6 +18,8 @@ SET_BACK = (20, 90)
 
 Fault = Callable[[Rig, random.Random], Awaitable[None]]
 
+FORGOTTEN_SECONDS = (0.3, 1.8)
+
 PAUSE_SECONDS = (0.0, 1.0)
 """How long something stays dead."""
 
@@ -61,6 +63,18 @@ async def kill_redis_then_gateway(rig: Rig, chance: random.Random) -> None:
     await master.kill()
     await asyncio.sleep(chance.uniform(*PAUSE_SECONDS))
     await _again(chance, chance.choice(rig.gateways), master)
+
+
+async def kill_forgetful_redis(rig: Rig, chance: random.Random) -> None:
+    """Kill Redis, which has not written to its file lately, and start it again."""
+    await _forget(rig, chance)
+    await _again(chance, rig.redis.master(chance))
+
+
+async def kill_forgetful_redis_and_gateway(rig: Rig, chance: random.Random) -> None:
+    """The same, together with a gateway that may have written what is forgotten."""
+    await _forget(rig, chance)
+    await _again(chance, chance.choice(rig.gateways), rig.redis.master(chance))
 
 
 async def disconnect_all(rig: Rig, chance: random.Random) -> None:
@@ -110,7 +124,12 @@ async def set_counters_back(rig: Rig, chance: random.Random) -> None:
     await rig.set_back(chance.randint(*SET_BACK))
 
 
-_ON_ONE_SERVER: tuple[Fault, ...] = (step_clock, move_redis)
+_ON_ONE_SERVER: tuple[Fault, ...] = (
+    kill_forgetful_redis,
+    kill_forgetful_redis_and_gateway,
+    step_clock,
+    move_redis,
+)
 _ALL: tuple[Fault, ...] = (
     kill_gateway,
     kill_redis,
@@ -120,6 +139,8 @@ _ALL: tuple[Fault, ...] = (
     kill_gateway_and_cut,
     kill_gateway_and_services,
     kill_redis_then_gateway,
+    kill_forgetful_redis,
+    kill_forgetful_redis_and_gateway,
     disconnect_all,
     stall_gateway,
     stall_redis,
@@ -143,6 +164,12 @@ def plan(faults: int, chance: random.Random, each: tuple[Fault, ...]) -> list[Fa
     while len(planned) < faults:
         planned += chance.sample(each, len(each))
     return planned[:faults]
+
+
+async def _forget(rig: Rig, chance: random.Random) -> None:
+    assert isinstance(rig.redis, Single)
+    await rig.redis.stop_writing()
+    await asyncio.sleep(chance.uniform(*FORGOTTEN_SECONDS))
 
 
 async def _stall(process: Mortal, seconds: float) -> None:

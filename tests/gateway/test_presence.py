@@ -22,6 +22,7 @@ from tests.gateway.deaf import add_node_with_user, deafness
 from tests.gateway.masters import keys
 from tests.gateway.raw import RawUser, raw_user
 from tests.gateway.test_social import online_becomes, users_online
+from tests.lives import lifeless
 from tests.long import LONG
 from tests.store.servers import Server, running_server
 from tests.waiting import until, until_async
@@ -109,7 +110,39 @@ async def test_a_mass_disconnect_leaves_nothing_behind_and_every_friend_hears(
         await online_becomes(world, {1001})
         await online_becomes(world, set(), "group:online:g_crowd")
         await listed_becomes(world, {1001})
-        assert {await world.redis.get(session_key(user)) for user in users} == {b"clean"}
+        left = {lifeless(await world.redis.get(session_key(user))) for user in users}
+        assert left == {b"clean"}
+
+
+async def forget_since(server: Server, written: int, world: World) -> None:
+    """Kill Redis, and start it without what it has taken since its file was so long."""
+    server.kill()
+    server.forget(written)
+    await until(lambda: not world.gateway.pipeline.healthy)
+    server.start()
+    pipeline = world.gateway.pipeline
+    await until(lambda: pipeline.healthy and not pipeline.waiting)
+
+
+@pytest.mark.gen_test
+async def test_who_has_left_is_gone_also_if_redis_has_forgotten_it(
+    mortal: Server, tmp_path: Path
+) -> None:
+    async with world(mortal.socket, tmp_path) as here:
+        alice, bob = await here.login(1001), await here.login(1002)
+        await alice.expect("online", userId=1002)
+        await online_becomes(here, {1001, 1002})
+        written = mortal.written()
+        await bob.connection.close()
+        await alice.expect("offline", userId=1002)
+        await online_becomes(here, {1001})
+        await forget_since(mortal, written, here)
+        await online_becomes(here, {1001})
+        await online_becomes(here, {1001}, "group:online:g_demo")
+        await online_becomes(here, {1001}, TOLD_KEY)
+        await listed_becomes(here, {1001})
+        await here.login(1002)
+        await alice.expect("online", userId=1002)
 
 
 @pytest.mark.gen_test
