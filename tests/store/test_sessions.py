@@ -68,6 +68,18 @@ async def test_a_session_ends_only_by_its_own_connection(server: Server) -> None
 
 
 @pytest.mark.gen_test
+async def test_a_connection_of_which_redis_has_not_heard_ends_the_one_before_it_here(
+    server: Server,
+) -> None:
+    """Both ended while Redis was away, and the node has one entry for each user who is to go."""
+    async with nodes(server) as both:
+        await both.east.claim(USER, "c1", 20)
+        assert await both.release(both.east, "c2")
+        assert await both.session() == b"clean"
+        assert not (await both.west.claim(USER, "c3", 20)).conn_id
+
+
+@pytest.mark.gen_test
 async def test_whoever_has_no_mark_of_a_clean_end_may_have_missed_something(
     server: Server,
 ) -> None:
