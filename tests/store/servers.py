@@ -25,7 +25,9 @@ class Server:
         self.socket = folder / "s"
         self._folder = folder
         self._environment = dict(os.environ, **(environment or {}))
-        self._command = valkey.command(valkey.find_server(), folder, self.socket)
+        # Else it forgets on a slow disk what it has taken lately, when a test kills it.
+        durable = ("--appendfsync", "no")
+        self._command = (*valkey.command(valkey.find_server(), folder, self.socket), *durable)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
