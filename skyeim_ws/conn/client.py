@@ -35,14 +35,13 @@ _CONNECTING, _OPEN, _DRAINING, _CLOSED = State
 class Client(WebSocketHandler, ClientFields):
     """A connected user; a subclass adds the handshake and calls `identify`."""
 
-    __slots__ = ("_ended", "_flush_pending", "_wire", "context", "state")
+    __slots__ = ("_ended", "_flush_pending", "context", "state")
 
     def initialize(self, context: "ClientContext[Client]") -> None:
         """Take what the process shares; Tornado calls this for every request."""
         self.context = context
         self.set_up(context.limits, context.stats, context.flusher, context.clock())
         self.state = _CONNECTING
-        self._wire: Wire | None = None
         self._flush_pending = False
         self._ended = False
 
@@ -62,7 +61,6 @@ class Client(WebSocketHandler, ClientFields):
     async def upgraded(self, source: Source) -> None:
         """Take the connection over; no frame is read before the session is set up."""
         self._wire = Wire(self, source, self.context.poller, self.context.limits.max_message_size)
-        self.gone = self._wire.gone
         await self.open()
         # In a turn of its own: Tornado is about to end the request.
         asyncio.get_running_loop().call_soon(forget_request, self)
@@ -254,11 +252,6 @@ class Client(WebSocketHandler, ClientFields):
         last = b"" if opening or not self.outbox else self.outbox.take(self.outbox.size)
         self._leave(last + farewell)
         self._wire.close(code, reason.spoken(self.language))
-
-    @property
-    def reading_paused(self) -> bool:
-        """Whether reading is paused, so that the client's silence means nothing."""
-        return self._wire is not None and self._wire.paused
 
     def set_reading(self, *, on: bool) -> None:
         """Read from the client, or pause."""

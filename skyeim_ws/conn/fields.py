@@ -11,6 +11,7 @@ from skyeim_ws.conn.limits import Limits
 from skyeim_ws.conn.outbox import Outbox
 from skyeim_ws.conn.rate import TokenBucket
 from skyeim_ws.conn.stats import Stats
+from skyeim_ws.conn.wire import Wire
 from skyeim_ws.contract.texts import Language
 
 MAX_USER_AGENT = 200
@@ -24,6 +25,7 @@ class ClientFields:
     """
 
     __slots__ = (
+        "_wire",
         "acks_due",
         "bucket",
         "close_timeout",
@@ -36,7 +38,6 @@ class ClientFields:
         "flusher",
         "frames_in",
         "frames_out",
-        "gone",
         "language",
         "last_ping",
         "last_seen",
@@ -67,6 +68,8 @@ class ClientFields:
         self.stats = stats
         self.flusher = flusher
         self.close_timeout = limits.close_timeout
+        # None before the upgrade.
+        self._wire: Wire | None = None
         # The socket's own `send`, while the session is open and nothing waits to be written; else
         # None.
         self.direct: Callable[[bytes], int] | None = None
@@ -75,8 +78,6 @@ class ClientFields:
         self.bucket = TokenBucket(limits.rate_limit, limits.rate_burst, now)
         # How many frames may still acknowledge what was sent: the limit does not count those.
         self.acks_due = 0
-        # Whether the peer had closed before its handshake was answered.
-        self.gone = False
         # For the line that tells of the connection at its end.
         self.opened_at = now
         self.frames_in = self.frames_out = self.unconfirmed = 0
@@ -112,3 +113,13 @@ class ClientFields:
         self.device = device
         self.connected_at = connected_at
         self.expires_at = expires_at
+
+    @property
+    def gone(self) -> bool:
+        """Whether the peer has closed its side, so that nobody waits for a login."""
+        return self._wire is not None and self._wire.gone
+
+    @property
+    def reading_paused(self) -> bool:
+        """Whether reading is paused, so that the client's silence means nothing."""
+        return self._wire is not None and self._wire.paused

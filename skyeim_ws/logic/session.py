@@ -224,9 +224,14 @@ class Sessions:
         if isinstance(claim, BaseException):
             self._open_unclaimed(client, frames)
             return
+        if client.gone:
+            # Redis was slow, and the older session may be that of the same client by now: it gets
+            # its place back when the end of this one is written.
+            self.send_away(client)
+            return
         window, missed = claim.window, claim.missed
-        if missed:
-            # So may be what Redis has of the news that friends were told.
+        if claim.forgetful:
+            # Nor does Redis know for certain what friends were told.
             self._announcer.note([client.user_id], Look.EVERYWHERE)
         if claim.conn_id and not claim.here:
             window, missed = await self.evict_remote(client, claim.node, claim.conn_id, missed)

@@ -81,6 +81,8 @@ class Claim(msgspec.Struct, frozen=True):
     """The id of the connection from now on: greater than that of any earlier session."""
     watermark: int = 0
     """The id below which the user has confirmed all."""
+    forgetful: bool = False
+    """Whether Redis was started anew since the last session, and may lack what came before."""
 
 
 class Reclaimed(msgspec.Struct, frozen=True):

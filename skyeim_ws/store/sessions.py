@@ -58,7 +58,7 @@ class RedisSessions:
             *(_HOLDERS_TTL, self._queue.ttl),
         )
         [answer] = await self._pipeline.call(("EVAL", self._claim, len(keys), *keys, *arguments))
-        previous, length, head, missed, own, watermark = answer
+        previous, length, head, missed, own, watermark, forgetful = answer
         choice = choose(head, length, None, limit)
         self._queue.discard(user_id, choice.unreadable)
         node, _, previous_conn = previous.decode().partition(" ")
@@ -70,6 +70,7 @@ class RedisSessions:
             here=node == self._node,
             own=own.decode(),
             watermark=int(watermark),
+            forgetful=bool(forgetful),
         )
 
     async def reclaim(self, connections: Sequence[tuple[int, str]]) -> list[Reclaimed]:

@@ -5,9 +5,14 @@ import asyncio
 import pytest
 
 from skyeim_ws.gateway.app import Gateway
+from skyeim_ws.logic.shared_state import Claim
+from skyeim_ws.store.keys import session_key
+from skyeim_ws.store.sessions import RedisSessions
 from tests.gateway.conftest import MakeWorld
+from tests.gateway.raw import raw_user
+from tests.lives import lifeless
 from tests.long import LONG
-from tests.waiting import until
+from tests.waiting import until, until_async
 from tests.world import User, World
 
 RACER, FRIEND = 1001, 1002
@@ -86,3 +91,40 @@ async def test_of_two_first_logins_at_once_exactly_one_survives(make_world: Make
             await survivor.connection.close()
             await friend.expect("offline", userId=RACER)
             await until(lambda: not any(RACER in node.hub for node in (world.gateway, other)))
+
+
+@pytest.mark.gen_test
+async def test_a_claim_that_comes_when_its_client_has_gone_elsewhere_ends_nobody(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis was slow for one node alone. Its claim is the later one, and takes the place."""
+    claim = RedisSessions.claim
+    claimed: list[Claim] = []
+    slow, go_on = asyncio.Event(), asyncio.Event()
+
+    async def late(self: RedisSessions, user_id: int, conn_id: str, limit: int) -> Claim:
+        slow.set()
+        await go_on.wait()
+        claimed.append(await claim(self, user_id, conn_id, limit))
+        return claimed[0]
+
+    async with make_world() as world:
+        other = await world.add_node()
+        friend = await world.login(FRIEND)
+        with monkeypatch.context() as patched:
+            patched.setattr(RedisSessions, "claim", late)
+            async with raw_user(world, RACER):
+                await slow.wait()
+        user = await world.login(RACER, node=other)
+        go_on.set()
+        await until(lambda: RACER not in world.gateway.hub)
+        client = other.hub.get(RACER)
+        assert client is not None
+        assert claimed[0].conn_id == client.conn_id
+
+        async def has_its_place() -> bool:
+            session = lifeless(await world.redis.get(session_key(RACER)))
+            return session == f"{claimed[0].node} {client.conn_id}".encode()
+
+        await until_async(has_its_place)
+        await check(world, other, user, friend, "hello")

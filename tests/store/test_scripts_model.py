@@ -173,6 +173,7 @@ class Model(RuleBasedStateMachine):
         taken, older = known.window(None, limit)
         assert [found.stored for found in claim.window.entries] == taken
         assert claim.window.older == older
+        was_older = known.older
         known.missed |= known.session == "" or known.older
         known.older = False
         if known.session == CLEAN:
@@ -187,6 +188,7 @@ class Model(RuleBasedStateMachine):
         assert claim.watermark == (known.watermark or 0)
         assert claim.here == (claim.node == node)
         assert bool(claim.missed) == known.missed
+        assert claim.forgetful == was_older
         known.session = login.session
         return login
 
@@ -202,10 +204,13 @@ class Model(RuleBasedStateMachine):
         known = self.model[login.user]
         node, _, conn = known.session.partition(" ")
         ours = node == login.node and conn <= login.conn
-        assert none == (ours or known.session in ("", CLEAN))
         known.let_go(login.node)
-        if ours:
+        if ours and known.holders:
+            known.session = (lifeless(self.redis.get(session_key(login.user))) or b"").decode()
+            known.holders.remove(known.session)
+        elif ours:
             known.session = CLEAN
+        assert none == (known.session in ("", CLEAN))
 
     @rule(login=logins)
     def reclaim(self, login: Login) -> None:

@@ -80,6 +80,21 @@ async def test_a_connection_of_which_redis_has_not_heard_ends_the_one_before_it_
 
 
 @pytest.mark.gen_test
+async def test_a_claim_that_came_too_late_gives_the_place_back(server: Server) -> None:
+    """Its client has gone, and is on the other node."""
+    async with nodes(server) as both:
+        await both.west.claim(USER, "c2", 20)
+        late = await both.east.claim(USER, "c1", 20)
+        assert (late.node, late.conn_id, late.own) == ("west", "c2", "c2+")
+        assert not await both.release(both.east, late.own)
+        assert await both.session() == b"west c2"
+        [answer] = await both.west.reclaim([(USER, "c2")])
+        assert (answer.ours, answer.own, answer.conn_id) == (True, "c2", "")
+        assert await both.release(both.west, "c2")
+        assert await both.session() == b"clean"
+
+
+@pytest.mark.gen_test
 async def test_whoever_has_no_mark_of_a_clean_end_may_have_missed_something(
     server: Server,
 ) -> None:

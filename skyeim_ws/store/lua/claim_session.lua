@@ -18,7 +18,7 @@
 -- ARGV[3]  the mark, ARGV[4] what to write to KEYS[3] without it
 -- ARGV[5]  the time to live of KEYS[4] in seconds, ARGV[6] that of KEYS[3]
 -- Returns the previous session or '', the length of the queue, its newest entries, KEYS[3], the id of
--- the connection from now on, and KEYS[5].
+-- the connection from now on, KEYS[5], and whether Redis may have forgotten what came before.
 local previous = redis.call('GET', KEYS[1]) or ''
 local node, conn = string.match(ARGV[1], '^(%S+) (%S+)$')
 local their_node, theirs, life = read_session(previous)
@@ -29,7 +29,8 @@ local now = life_now()
 redis.call('SET', KEYS[1], node .. ' ' .. conn .. ' ' .. now)
 let_go(KEYS[4], node) -- earlier connections here have put back all
 life = life or read_mark(previous, ARGV[3])
-if not life or not is_of(life, now) then
+local forgetful = life and not is_of(life, now)
+if not life or forgetful then
   redis.call('SET', KEYS[3], ARGV[4], 'EX', ARGV[6])
 end
 previous = theirs and their_node .. ' ' .. theirs or ''
@@ -44,4 +45,4 @@ end
 local length = redis.call('LLEN', KEYS[2])
 local head = redis.call('LRANGE', KEYS[2], 0, tonumber(ARGV[2]) - 1)
 local mark = string.match(redis.call('GET', KEYS[5]) or '0', '^%d+')
-return {previous, length, head, redis.call('GET', KEYS[3]) or '', conn, mark}
+return {previous, length, head, redis.call('GET', KEYS[3]) or '', conn, mark, forgetful and 1 or 0}
