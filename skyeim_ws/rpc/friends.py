@@ -1,6 +1,5 @@
 """The client of the Friend service."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 
 from skyeim_ws.contract.codes import Reason
@@ -44,8 +43,7 @@ class FriendClient:
         )
 
     async def _all_pages(self, user_id: int) -> frozenset[int]:
-        """Return the same from a server that knows users alone; one deadline covers all pages."""
-        deadline = asyncio.get_running_loop().time() + self._pool.timeout
+        """Return the same from a server that knows users alone; each page has its own deadline."""
         found: dict[int, int] = {}
         page = 1
         while True:
@@ -53,7 +51,6 @@ class FriendClient:
                 lambda stub: stub.GetFriendList,
                 pb.GetFriendListReq(user_id=user_id, page=page, page_size=PAGE_SIZE),
                 denied=Reason.NOT_FRIEND,
-                timeout=deadline - asyncio.get_running_loop().time(),
             )
             before = len(found)
             found.update((friend.friend_id, friend.status) for friend in answer.list)

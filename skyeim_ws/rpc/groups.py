@@ -52,9 +52,8 @@ class GroupClient:
     async def fetch_members(self, group_id: str, asker_id: int) -> frozenset[int]:
         """Return all members; `asker_id` is a member, or 0 when no user stands behind the call.
 
-        One deadline covers all pages.
+        Each page has a deadline of its own: a large group has many.
         """
-        deadline = asyncio.get_running_loop().time() + self._pool.timeout
         found: set[int] = set()
         page = 1
         while True:
@@ -64,7 +63,6 @@ class GroupClient:
                     group_id=group_id, user_id=asker_id, page=page, page_size=PAGE_SIZE
                 ),
                 denied=Reason.NOT_MEMBER,
-                timeout=deadline - asyncio.get_running_loop().time(),
             )
             before = len(found)
             found.update(member.user_id for member in answer.members)

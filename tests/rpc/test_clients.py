@@ -1,5 +1,6 @@
 """The clients of the three services, against real servers with scripted answers."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,31 @@ async def test_friends_come_from_all_pages_without_those_blocked(address: str) -
         found = await FriendClient(pool).friends(1)
     assert found == {n for n in range(1, 2502) if n % 10}
     assert pages.asked == [(1, 1000), (2, 1000), (3, 1000)]
+
+
+@pytest.mark.gen_test
+async def test_each_page_has_a_deadline_of_its_own(address: str) -> None:
+    """Else the members of a large group could not be found in the time of one call."""
+    begun: list[float] = []
+    ended: list[float] = []
+
+    def slowly(answer: Any) -> Any:
+        async def method(request: Any, context: Any) -> Any:
+            begun.append(context.time_remaining())
+            await asyncio.sleep(0.5)
+            ended.append(context.time_remaining())
+            return await answer(request, context)
+
+        return method
+
+    friends = Pages([friend_pb2.FriendInfo(friend_id=n, status=1) for n in range(1_001)])
+    members = Pages([group_pb2.MemberInfo(user_id=n) for n in range(10_001)])
+    of_friends = {"GetFriendList": slowly(friends.friends)}
+    of_groups = {"GetMemberList": slowly(members.members)}
+    async with serving(address, friend=of_friends, group=of_groups), pooling(address) as pool:
+        assert len(await FriendClient(pool).friends(1)) == 1_001
+        assert len(await GroupClient(pool).fetch_members("g", 1)) == 10_001
+    assert [later > sooner for sooner, later in zip(ended, begun[1:], strict=False)] == [True] * 3
 
 
 @pytest.mark.gen_test
