@@ -112,13 +112,14 @@ class Book:
         """Until when all that has come is confirmed for good.
 
         A watermark is written every 3 s, but not while Redis or the services are away, nor while
-        another node may hold something: so the last faults may have stood in its way, and only the
-        time between faults counts.
+        another node may hold something: so the last faults may have stood in its way, and so may
+        one before them for as long as it took, if it took long to heal.
         """
         if len(self.faults) < LAST_FAULTS:
             return 0.0
         left, calm_until = CALM_SECONDS, self.faults[-LAST_FAULTS].began
-        for fault in reversed(self.faults[:-LAST_FAULTS]):
+        long = (each for each in self.faults if each.healed - each.began > CALM_SECONDS)
+        for fault in reversed([each for each in long if each.healed <= calm_until]):
             calm = calm_until - fault.healed
             if calm >= left:
                 break

@@ -1,4 +1,4 @@
-"""What counts as confirmed long ago, where the faults leave little time between them."""
+"""What counts as confirmed long ago, where a fault took long to heal."""
 
 import math
 
@@ -15,10 +15,12 @@ THREE_MORE = [(100, 101), (103, 104), (105, math.inf)]
         ([], 95),
         ([(80, 90)], 95),
         ([(80, 98)], 77),
-        ([(70, 72), (73, 97)], 70 - (5 - 3 - 1)),
+        ([(96, 99)], 95),
+        ([(70, 72), (73, 97)], 71),
+        ([(60, 72), (73, 97)], 59),
     ],
 )
-def test_only_the_time_between_faults_counts(
+def test_the_time_of_a_long_fault_does_not_count(
     before: list[tuple[float, float]], expected: float
 ) -> None:
     book = Book(faults=[Trouble(*each) for each in [*before, *THREE_MORE]])
