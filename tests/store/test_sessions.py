@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 from redis.asyncio import Redis
 
+from skyeim_ws.store import scripts
 from skyeim_ws.store.keys import missed_key, session_key
 from skyeim_ws.store.offline import RedisOfflineQueue
 from skyeim_ws.store.pipeline import Pipeline
@@ -283,3 +284,10 @@ async def test_a_user_whom_redis_refuses_holds_up_nobody_else(server: Server) ->
         assert await both.east.release(connections) == [True, True, True]
         left = await both.redis.mget(session_key(1), session_key(3))
         assert list(map(lifeless, left)) == [b"clean", b"clean"]
+
+
+@pytest.mark.gen_test
+async def test_a_redis_that_hides_its_run_id_is_trusted(server: Server) -> None:
+    script = "local redis = {call = function() return '# Server' end}\n" + scripts.read("life")
+    async with connected(server) as redis:
+        assert await redis.eval(f"{script}\nreturn life_now()", 0) == b""

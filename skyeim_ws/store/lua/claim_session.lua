@@ -34,11 +34,9 @@ if not life or forgetful then
   redis.call('SET', KEYS[3], ARGV[4], 'EX', ARGV[6])
 end
 previous = theirs and their_node .. ' ' .. theirs or ''
-if not theirs then
-  -- nobody else has anything in its hands
-elseif their_node == node then
+if their_node == node then
   previous = redis.call('SMEMBERS', KEYS[4])[1] or previous
-else
+elseif theirs then
   redis.call('SADD', KEYS[4], previous)
   redis.call('EXPIRE', KEYS[4], ARGV[5])
 end

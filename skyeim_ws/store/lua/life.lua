@@ -2,8 +2,9 @@
 -- that takes the place of its master, lacks the last writes; it has another run id. So a session, and
 -- the mark of one that ended in order, carry the beginning of the run id under which they were
 -- written. Put before other scripts.
+-- Some providers do not tell the run id: then all lives are the same one.
 local function life_now()
-  return string.sub(string.match(redis.call('INFO', 'server'), 'run_id:(%x+)'), 1, 8)
+  return string.sub(string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') or '', 1, 8)
 end
 
 -- Returns the node, the connection and the life of a session, or nothing.
