@@ -12,6 +12,7 @@ import structlog
 from skyeim_ws.conn.hub import Hub
 from skyeim_ws.conn.messages import UserStatus, frame, now_seconds
 from skyeim_ws.logic.friends import FriendCache
+from skyeim_ws.logic.lately import Lately
 from skyeim_ws.logic.ports import Refused, Unavailable
 from skyeim_ws.logic.shared_state import SessionRegistry
 
@@ -27,10 +28,6 @@ _LOOK_SECONDS = 2.0
 
 _LATE_SECONDS = 5.0
 """By so much clients who were sent away may be late."""
-
-
-FORGOTTEN_SECONDS = 5.0
-"""Redis may forget what it was told so lately, if it dies. It takes some seconds to notice that."""
 
 
 class Look(IntEnum):
@@ -106,11 +103,12 @@ class Announcer:
         self._registry = registry
         self._announcements = announcements
         self._friends = friends
+        # Whom to look at, at most once.
         self._noted: dict[int, Look] = {}
         # Users of this node of whom friends were told, in case Redis forgets it.
         self._told: set[int] = set()
-        # When this node told something of a user lately, the last one at the end.
-        self._lately: dict[int, float] = {}
+        # Of whom this node told something.
+        self._lately = Lately[None]()
         # Announcements up to the first of these were heard for certain.
         self._heard: tuple[Position, Position] | None = None
         self._deaf = False
@@ -128,8 +126,7 @@ class Announcer:
 
     def recovered(self) -> None:
         """Tell once more what was told just before Redis was lost: it may have forgotten it."""
-        self.note(self._lately, Look.EVERYWHERE)
-        self._lately.clear()
+        self.note(self._lately.take(), Look.EVERYWHERE)
 
     def left(self, gone: Sequence[int], moved: Sequence[int]) -> None:
         """Look at those who are nowhere now; who has moved is for another node to look at."""
@@ -257,17 +254,10 @@ class Announcer:
             self._hub.fan_out(friends, told)
         self._remember(user_id, online=online)
         if noted:
-            self._told_lately(user_id)
+            self._lately.add(user_id, None)
             # Once more: the truth may have changed while it was being told, here or elsewhere.
             self.note([user_id])
         return True
-
-    def _told_lately(self, user_id: int) -> None:
-        now = asyncio.get_running_loop().time()
-        self._lately.pop(user_id, None)
-        self._lately[user_id] = now
-        while self._lately[first := next(iter(self._lately))] < now - FORGOTTEN_SECONDS:
-            del self._lately[first]
 
     def _remember(self, user_id: int, *, online: bool) -> None:
         if not online:

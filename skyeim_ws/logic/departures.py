@@ -10,7 +10,7 @@ import structlog
 
 from skyeim_ws.conn.hub import Hub
 from skyeim_ws.contract.cancellation import cancel_and_wait
-from skyeim_ws.logic.announcer import FORGOTTEN_SECONDS
+from skyeim_ws.logic.lately import Lately
 from skyeim_ws.logic.ports import Unavailable
 from skyeim_ws.logic.shared_state import NodeSessions, Presence, SessionRegistry
 from skyeim_ws.logic.watermarks import Mark, WatermarkStore
@@ -62,8 +62,7 @@ class Departures:
         self._watermarks = watermarks
         self._on_left = on_left
         self._left: dict[int, Departure] = {}
-        # What was undone lately, and when: Redis may forget it.
-        self._undone: dict[int, tuple[float, Departure]] = {}
+        self._undone = Lately[Departure]()
         self._wake = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -103,8 +102,7 @@ class Departures:
 
     def recovered(self) -> None:
         """Undo once more what was undone just before Redis was lost: it may have forgotten it."""
-        again, self._undone = self._undone, {}
-        for user_id, (_, departure) in again.items():
+        for user_id, departure in self._undone.take().items():
             if user_id not in self._hub and user_id not in self._left:
                 self.add(user_id, replace(departure, confirmed=None))
 
@@ -137,17 +135,10 @@ class Departures:
         for user_id, departure in some.items():
             if self._left.get(user_id) is departure:
                 del self._left[user_id]
-                self._undone_lately(user_id, departure)
+                self._undone.add(user_id, departure)
         # Those who were replaced, or whose session is another one by now.
         moved = set(self._away(some)).difference(gone)
         self._on_left(gone, list(moved))
-
-    def _undone_lately(self, user_id: int, departure: Departure) -> None:
-        now = asyncio.get_running_loop().time()
-        self._undone.pop(user_id, None)
-        self._undone[user_id] = now, departure
-        while self._undone[first := next(iter(self._undone))][0] < now - FORGOTTEN_SECONDS:
-            del self._undone[first]
 
     def _away(self, user_ids: Sequence[int] | dict[int, Departure]) -> list[int]:
         return [user_id for user_id in user_ids if user_id not in self._hub]
